@@ -1,0 +1,54 @@
+# The commands of this repository. Everything runs in .venv, which the first of them makes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.docs-installed
+OUT ?= out/demo
+
+# Two single-threaded processes lose nothing; two threads in each of them fight for the cores.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check bench docs clean
+
+help:  ## This list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Make .venv with all that the demo and the tests need.
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
+demo: $(INSTALLED)  ## A small simulated clip through everything that exists; OUT=folder.
+	$(BIN)/depthscope demo --out $(OUT)
+
+test: $(INSTALLED)  ## The default tests, on two processes.
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(INSTALLED)  ## The tests that take longer.
+	$(BIN)/python -m pytest -n 2 -m "slow and not gpu" || test $$? -eq 5  # 5: there are none
+
+check: $(INSTALLED)  ## Format, lint, types and the order of the layers.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+
+bench: $(INSTALLED)  ## How long the parts take.
+	$(BIN)/python -m pytest -n 0 -m "not gpu" --durations=20
+
+docs: $(DOCS_INSTALLED)  ## The manual, as docs/_build/html.
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+clean:  ## Remove what was built; .venv stays.
+	rm -rf docs/_build dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,77 @@
+"""The command line: one verb per stage. A stage is imported only when its verb is used."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from depthscope.errors import DepthscopeError, InterruptedRunError
+
+VERBS = {
+    "demo": "train and predict on a small simulated clip, and show how good it is",
+    "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",
+    "convert": "write a sequence in another layout (colmap, jhu)",
+    "train": "train a depth network on sequences",
+    "predict": "depth maps, previews and point clouds from a trained network",
+    "evaluate": "how good depth maps are, against a sequence's points or true depth",
+}
+"""Each verb and what it does; its code is the function of the same name in ``depthscope.commands.<verb>``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code: 0 done, 2 bad input, 3 no answer in the data, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "--verbose" in arguments
+    arguments = [a for a in arguments if a != "--verbose"]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"depthscope {version('depthscope')}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        print(f"error: no verb '{verb}'; expected one of {', '.join(VERBS)}; see depthscope --help", file=sys.stderr)
+        return 2
+    try:
+        return run(verb, rest)
+    except DepthscopeError as error:
+        if verbose:
+            raise
+        label = "interrupted" if isinstance(error, InterruptedRunError) else "error"
+        print(f"{label}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if verbose:
+            raise
+        print("interrupted", file=sys.stderr)
+        return InterruptedRunError.exit_code
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Imports the verb's module and calls it with the parsed arguments."""
+    module = importlib.import_module(f"depthscope.commands.{verb}")
+    if hasattr(module, "parse"):  # a verb with options that depend on other options reads them itself
+        call = module.parse(arguments)
+        return call() or 0
+    import tyro
+
+    return tyro.cli(getattr(module, verb), args=arguments, prog=f"depthscope {verb}") or 0
+
+
+def overview() -> str:
+    """The text of ``depthscope --help``."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb.ljust(width)}  {summary}" for verb, summary in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: depthscope VERB ...    (depthscope VERB --help for its options)",
+            "",
+            "Dense depth and measured surfaces from plain endoscopic video.",
+            "",
+            *lines,
+            "",
+            "  --verbose   show the traceback of an error        --version   print the version",
+        ]
+    )

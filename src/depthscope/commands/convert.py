@@ -1,0 +1,56 @@
+"""``depthscope convert``: a sequence in another layout."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from depthscope.formats import PoseDirection, read_sequence, write_sequence
+from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+
+
+def convert(
+    sequence: Annotated[Positional[Path], arg(metavar="SEQUENCE")],
+    destination: Annotated[Positional[Path], arg(metavar="DST")],
+    to: Literal["colmap", "colmap-text", "jhu"],
+    pose_direction: PoseDirection = "auto",
+) -> int:
+    """Write a sequence in another layout, with its images.
+
+    Args:
+        sequence: Folder of frames with their structure from motion, in any known layout.
+        destination: New folder to write.
+        to: The layout: colmap (binary files), colmap-text, or jhu.
+        pose_direction: How the poses are to be read where the layout leaves that open; auto asks the images.
+
+    Returns:
+        Exit code: 0.
+    """
+    started = time.monotonic()
+    clip = read_sequence(sequence, pose_direction)
+    with writing_folder(destination, inputs=(sequence,)) as folder:
+        notes = write_sequence(clip, folder, to)
+        write_result(
+            folder,
+            {
+                "to": to,
+                "pose_direction": clip.pose_direction,
+                "registered": len(clip),
+                "points": len(clip.points),
+                "observations": len(clip.observations),
+                "notes": [*clip.notes, *notes],
+            },
+        )
+        write_provenance(
+            folder,
+            options={"sequence": sequence, "to": to, "pose_direction": pose_direction},
+            inputs={str(sequence): content_hash(sequence)},
+            seconds=time.monotonic() - started,
+        )
+    print(
+        f"{destination}: {len(clip)} frames, {len(clip.points)} points, {len(clip.observations)} observations as {to}"
+    )
+    for note in (*clip.notes, *notes):
+        print(f"  {note}")
+    return 0

@@ -1,0 +1,101 @@
+"""``depthscope inspect``: is a sequence usable, why, and how are its poses stored?"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from depthscope import inspection
+from depthscope.errors import NoAnswerError
+from depthscope.formats import PoseDirection, read_sequence
+from depthscope.inspection import Verdict
+from depthscope.sequence import Sequence
+from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+
+
+def inspect(
+    sequence: Annotated[Positional[Path], arg(metavar="SEQUENCE")],
+    out: Path | None = None,
+    pose_direction: PoseDirection = "auto",
+) -> int:
+    """Say whether a sequence folder is usable, why, and how its poses are stored.
+
+    Args:
+        sequence: Folder of frames with their structure from motion, in any known layout.
+        out: Folder for result.json.
+        pose_direction: How the poses are to be read where the layout leaves that open; auto asks the images.
+
+    Returns:
+        Exit code: 0 accepted, 3 refused.
+    """
+    started = time.monotonic()
+    clip = read_sequence(sequence, pose_direction)
+    verdict = inspection.inspect(clip)
+    if out is not None:
+        with writing_folder(out, inputs=(sequence,)) as folder:
+            write_result(folder, figures(clip, verdict))
+            write_provenance(
+                folder,
+                options={"sequence": sequence, "pose_direction": pose_direction},
+                inputs={str(sequence): content_hash(sequence)},
+                seconds=time.monotonic() - started,
+            )
+    show(clip, verdict)
+    return 0 if verdict.accepted else NoAnswerError.exit_code
+
+
+def figures(clip: Sequence, verdict: Verdict) -> dict:
+    """What ``result.json`` says."""
+    camera = clip.cameras[0]
+    return {
+        "accepted": verdict.accepted,
+        "reasons": list(verdict.reasons),
+        "checks": {name: asdict(check) for name, check in verdict.checks.items()},
+        "pose_direction": clip.pose_direction,
+        "registered": len(clip),
+        "points": len(clip.points),
+        "observations": len(clip.observations),
+        "unregistered": list(clip.unregistered),
+        "size_px": list(clip.size_px),
+        "camera": {
+            "model": camera.model,
+            "focal_px": camera.focal_px,
+            "centre_px": camera.centre_px,
+            "distortion": camera.distortion.coefficients,
+        },
+        "mask_share": None if clip.mask is None else float(clip.mask.double().mean()),
+        "median_depth": clip.median_depth,
+        "unit": clip.unit,
+        "notes": list(clip.notes),
+    }
+
+
+def show(clip: Sequence, verdict: Verdict) -> None:
+    """Prints the verdict, then why, then every check."""
+    console = Console(soft_wrap=True, highlight=False)
+    word = "[bold green]usable[/]" if verdict.accepted else "[bold red]refused[/]"
+    console.print(f"{word}: {clip.name}", emoji=False)
+    for reason in verdict.reasons:
+        console.print(f"  - {reason}", markup=False)
+    width, height = clip.size_px
+    console.print(
+        f"{len(clip)} registered frames of {width} x {height}, {len(clip.points)} points, "
+        f"{len(clip.observations)} observations"
+    )
+    for note in clip.notes:
+        console.print(note, markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("check")
+    table.add_column("found", justify="right")
+    table.add_column("at least", justify="right")
+    table.add_column("")
+    table.add_column("in words", overflow="fold")
+    for name, check in verdict.checks.items():
+        mark = "[green]ok[/]" if check.passed else "[red]no[/]"
+        table.add_row(name.replace("_", " "), f"{check.value:.3g}", f"{check.gate:g}", mark, check.sentence)
+    Console(highlight=False).print(table)

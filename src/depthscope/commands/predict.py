@@ -1,0 +1,187 @@
+"""``depthscope predict RUN INPUT --out DIR``."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from depthscope.errors import BadInputError
+from depthscope.formats import depth_maps
+from depthscope.prediction import DepthMap, Recording, cloud, load_model, predict as predict_depth
+from depthscope.training.options import resolved_precision
+
+
+def predict(
+    run: tyro.conf.Positional[Path],
+    input: tyro.conf.Positional[Path],  # noqa: A002 - the name on the command line
+    /,
+    out: Path,
+    sequence: Path | None = None,
+    camera: Path | None = None,
+    mask: Path | None = None,
+    clouds: Annotated[int, tyro.conf.arg(help="Point clouds of every N-th frame (0: none).")] = 10,
+    video: bool = True,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    batch: int = 8,
+    last: bool = False,
+) -> int:
+    """Depth of every frame of a sequence, image folder or video.
+
+    Args:
+        run: Folder of a training run, or a checkpoint file.
+        input: Sequence folder, image folder or video file.
+        out: Folder for the depth maps.
+        sequence: Bring every frame to the sparse points of this sequence (of the same frames), in its unit.
+        camera: A camera.yaml, for input that has no camera of its own.
+        mask: An image that is white where the camera shows tissue.
+        clouds: Point clouds of every N-th frame.
+        video: Also write the frames and their depth side by side as a video.
+        device: Where to compute.
+        batch: Frames in one pass.
+        last: Use the newest checkpoint instead of the best.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from depthscope.formats import read_sequence
+    from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+
+    console = Console(highlight=False)
+    start = time.perf_counter()
+    model = load_model(run, last=last)
+    recording = open_recording(input, camera, mask)
+    if sequence is not None:
+        recording = with_scale_of(recording, read_sequence(sequence))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    bf16 = resolved_precision("auto", device) == "bf16"
+    with writing_folder(out) as folder:
+        for name in ("depth", "preview"):
+            (folder / name).mkdir()
+        seconds, count, unit, began = 0.0, 0, "relative", time.perf_counter()
+        maps = predict_depth(model, recording, batch=batch, scaled=sequence is not None, device=device, bf16=bf16)
+        for depth_map in track(maps, "predict", total=len(recording.names), console=console, disable=not console.is_terminal):
+            seconds += time.perf_counter() - began
+            write_depth(folder, depth_map)
+            if clouds and count % clouds == 0 and depth_map.camera is not None:
+                write_cloud(folder, depth_map, recording, count)
+            count, unit = count + 1, depth_map.unit
+            began = time.perf_counter()
+        write_previews(folder, recording.names, video)
+        write_result(
+            folder,
+            {
+                "frames": count,
+                "seconds": seconds,
+                "frames_per_second": count / max(seconds, 1e-9),
+                "unit": unit,
+                "checkpoint": str(model.source),
+                "recipe": model.recipe.name,
+                "size_px": list(depth_map.depth.shape[::-1]),
+            },
+        )
+        write_provenance(
+            folder,
+            options={"batch": batch, "device": device, "bf16": bf16},
+            inputs={str(model.source): content_hash(model.source), str(input): content_hash(input)},
+            seconds=time.perf_counter() - start,
+        )
+    print(f"{count} frames at {count / max(seconds, 1e-9):.1f} frames/s, depth in unit '{unit}': {out}")
+    return 0
+
+
+def open_recording(source: Path, camera_file: Path | None, mask_file: Path | None) -> Recording:
+    """A sequence folder, image folder or video as frames to predict on.
+
+    Raises:
+        BadInputError: It is none of these.
+    """
+    from depthscope.formats import camera_file as cameras
+    from depthscope.formats import read_sequence, recognised
+    from depthscope.video import is_video, list_images, read_gray_mask, read_image, read_video, video_size
+
+    if source.is_dir() and recognised(source):
+        return Recording.of_sequence(read_sequence(source))
+    if not source.exists():
+        raise BadInputError(f"{source} is missing", "a sequence folder, image folder or video", "check the path")
+    camera = None if camera_file is None else cameras.read(camera_file)
+    mask = None if mask_file is None else read_gray_mask(mask_file) >= 128
+    if source.is_dir():
+        paths = list_images(source)
+        first = read_image(paths[0])
+        names, size = tuple(p.stem for p in paths), (first.shape[1], first.shape[0])
+        frames = (read_image(p) for p in paths)
+    elif is_video(source):
+        count, size = video_size(source)
+        names, frames = tuple(f"{n:06d}" for n in range(count)), read_video(source)
+    else:
+        raise BadInputError(f"{source} is no folder and no video", "a sequence folder, image folder or video")
+    if camera is not None and camera.size_px != size:
+        raise BadInputError(f"{camera_file} is for {camera.size_px} pixels", f"{size} as the frames", "calibrate at this size")
+    if mask is not None and (mask.shape[1], mask.shape[0]) != size:
+        raise BadInputError(f"{mask_file} is {mask.shape[1]} x {mask.shape[0]}", f"{size} as the frames", "resize it")
+    return Recording(names, frames, size, camera, mask)
+
+
+def with_scale_of(recording: Recording, sequence) -> Recording:
+    """The recording with the SfM that its depth is to be scaled to.
+
+    Raises:
+        BadInputError: The sequence is not of these frames.
+    """
+    if recording.names != sequence.frame_names:
+        raise BadInputError(
+            f"--sequence has {len(sequence)} frames and the input {len(recording.names)}, or they have other names",
+            "the SfM of these very frames",
+            "give the sequence folder itself as INPUT",
+        )
+    return Recording(recording.names, recording.frames, sequence.size_px, sequence.cameras[0], sequence.mask, sequence)
+
+
+def write_depth(folder: Path, depth_map: DepthMap) -> None:
+    """The raw numbers: float32 TIFFs, and the frame at the same size for later pictures."""
+    from depthscope.video import write_image
+
+    depth_maps.write(folder / "depth" / f"{depth_map.name}.tiff", depth_map.depth)
+    if depth_map.std is not None:
+        (folder / "std").mkdir(exist_ok=True)
+        depth_maps.write(folder / "std" / f"{depth_map.name}.tiff", depth_map.std)
+    write_image(folder / "preview" / f"{depth_map.name}.png", depth_map.image)
+
+
+def write_cloud(folder: Path, depth_map: DepthMap, recording: Recording, number: int) -> None:
+    """A coloured point cloud: in the world of the sequence where the depth is in its unit, else in camera axes."""
+    from depthscope.formats import ply
+    from depthscope.prediction import in_world
+
+    surface = cloud(depth_map)
+    if recording.sequence is not None and depth_map.unit != "relative":
+        surface = in_world(surface, recording.sequence.camera_from_world[number])
+    (folder / "cloud").mkdir(exist_ok=True)
+    ply.write(surface, folder / "cloud" / f"{depth_map.name}.ply")
+
+
+def write_previews(folder: Path, names: tuple[str, ...], video: bool) -> None:
+    """Frame and depth side by side, in one range of colours for the whole clip, as pictures and as a video."""
+    from depthscope.pictures import depth_picture, depth_range, resized, side_by_side
+    from depthscope.video import read_image, write_image, write_video
+
+    depths = [folder / "depth" / f"{name}.tiff" for name in names]
+    step = max(1, len(depths) // 50)
+    limits = depth_range(torch.stack([depth_maps.read(path) for path in depths[::step]]))
+
+    def pictures():
+        for name, path in zip(names, depths, strict=True):
+            place = folder / "preview" / f"{name}.png"
+            pair = side_by_side([read_image(place), depth_picture(depth_maps.read(path), limits)])
+            pair = resized(pair, max(pair.shape[0], 360))
+            write_image(place, pair)
+            yield pair
+
+    if video:
+        write_video(folder / "video.mp4", pictures(), fps=10)
+    else:
+        for _ in pictures():
+            pass

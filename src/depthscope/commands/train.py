@@ -1,0 +1,107 @@
+"""``depthscope train SEQUENCE... --out RUN``."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from depthscope.errors import BadInputError
+from depthscope.recipes import FAST, Recipe, from_yaml, read_recipe, recipe_named, with_steps
+from depthscope.training import LAST, load_checkpoint
+
+PARTS = ("network", "objective", "supervision", "augmentation", "training")
+
+
+def parse(arguments: list[str]) -> Callable[[], int]:
+    """The call that the arguments ask for; flags override the file, and the file the recipe."""
+    base = _base_recipe(arguments)
+    options = _parser(base)
+    given = tyro.cli(options, args=arguments, prog="depthscope train", config=(tyro.conf.AvoidSubcommands,))
+    recipe = with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
+    return lambda: train(given.sequences, given.out, recipe, resume=given.resume, store=given.store)
+
+
+def train(sequences: tuple[Path, ...], out: Path, recipe: Recipe, *, resume: bool, store: Path | None = None) -> int:
+    """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
+    from depthscope.formats import read_sequence
+    from depthscope.recipes import to_yaml
+    from depthscope.runs import train_recipe
+    from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result
+
+    start = time.perf_counter()
+    if not resume and (out / LAST).is_file():
+        raise BadInputError(
+            f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
+        )
+    read = [read_sequence(folder) for folder in sequences]
+    for sequence in read:
+        frames = f"{len(sequence)} frames, {len(sequence.points)} points, {len(sequence.observations)} observations"
+        print(f"{sequence.name}: {frames}")
+    with telling_write_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "recipe.yaml").write_text(to_yaml(recipe))
+        result = train_recipe(recipe, read, out, resume=resume, store=store)
+        figures = {
+            "recipe": recipe.name,
+            "sequences": [sequence.name for sequence in read],
+            **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)},
+        }
+        write_result(out, figures)
+        inputs = {str(folder): content_hash(folder) for folder in sequences}
+        write_provenance(
+            out, options=dataclasses.asdict(recipe), inputs=inputs, seconds=time.perf_counter() - start
+        )
+    score = result.best.get("score", result.validation["score"])
+    print(
+        f"{result.steps} steps in {result.seconds:.0f} s ({result.pairs_per_second:.1f} pairs/s, {result.precision}); "
+        f"AbsRel on points kept from training {score:.4f}"
+    )
+    print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
+    return 0
+
+
+def _base_recipe(arguments: list[str]) -> Recipe:
+    """The recipe before flags: of the checkpoint to resume, else as named, changed by the file."""
+    name, file, out = (_value_of(arguments, flag) for flag in ("--recipe", "--config", "--out"))
+    if "--resume" in arguments and out is not None and name is None and file is None:
+        content = load_checkpoint(Path(out) / LAST)
+        return from_yaml(content["recipe"], source=f"the recipe in {out}")
+    recipe = FAST if name is None else recipe_named(name)
+    return recipe if file is None else read_recipe(Path(file), recipe)
+
+
+def _value_of(arguments: list[str], flag: str) -> str | None:
+    for number, argument in enumerate(arguments):
+        if argument == flag and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if argument.startswith(flag + "="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _parser(base: Recipe) -> type:
+    """The command's options, with the recipe's values as defaults and its variants as types."""
+
+    def flag(kind: object, text: str, default: object = dataclasses.MISSING) -> tuple:
+        return Annotated[kind, tyro.conf.arg(help=text)], dataclasses.field(default=default)
+
+    named = {
+        "sequences": (
+            Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help="Folders of sequences (JHU, COLMAP).")],
+            dataclasses.field(),
+        ),
+        "out": flag(Path, "Folder for the run."),
+        "recipe": flag(str, "fast, paper-2018 or tmi-2020.", base.name),
+        "config": flag(Path | None, "YAML file with changes to the recipe.", None),
+        "steps": flag(int | None, "Number of steps (as --training.steps).", None),
+        "resume": flag(bool, "Go on with the run in --out.", False),
+        "store": flag(Path | None, "Where to keep frames at network size (default: in --out).", None),
+    }
+    fields = [(name, kind, default) for name, (kind, default) in named.items()]
+    fields += [(part, type(getattr(base, part)), dataclasses.field(default=getattr(base, part))) for part in PARTS]
+    options = dataclasses.make_dataclass("Train", fields, frozen=True)
+    options.__doc__ = "Train a depth network on sequences with SfM."
+    return options

@@ -1,0 +1,51 @@
+"""The errors a user can meet: each says what was found, what was expected, and the way out."""
+
+from pathlib import Path
+
+
+class DepthscopeError(Exception):
+    """An error that is told in one line, without a traceback.
+
+    Args:
+        found: What is wrong, with the file or option it was found in.
+        expected: What would have been right.
+        remedy: What the user can do about it.
+
+    Example:
+        >>> print(DepthscopeError("no frames in clip/", "at least 2 images", "check the path"))
+        no frames in clip/; expected at least 2 images; check the path
+    """
+
+    exit_code = 2
+
+    def __init__(self, found: str, expected: str = "", remedy: str = "") -> None:
+        self.found, self.expected, self.remedy = found, expected, remedy
+        parts = [found, f"expected {expected}" if expected else "", remedy]
+        super().__init__("; ".join(part for part in parts if part))
+
+
+class BadInputError(DepthscopeError):
+    """A file, folder or option that cannot be used as it is (exit code 2)."""
+
+
+class NoAnswerError(DepthscopeError):
+    """The input is well formed, but the data does not support an answer (exit code 3)."""
+
+    exit_code = 3
+
+
+class InterruptedRunError(DepthscopeError):
+    """The user or the system asked the run to stop; it was saved and can be resumed (exit code 130)."""
+
+    exit_code = 130
+
+
+def require_file(path: Path, purpose: str) -> Path:
+    """The path itself if it is a file.
+
+    Raises:
+        BadInputError: The file is missing.
+    """
+    if not path.is_file():
+        raise BadInputError(f"{path} is missing", purpose, "check the folder, or export it again")
+    return path

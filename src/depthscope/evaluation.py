@@ -1,0 +1,188 @@
+"""How good depth maps are: metrics, alignments and protocols. A number without its alignment means nothing here."""
+
+from collections.abc import Iterable, Sequence as Rows
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.geometry import Pinhole
+from depthscope.geometry.depth import warped
+
+DELTA = 1.25
+"""Base of the thresholds of delta1, delta2 and delta3."""
+
+
+@dataclass(frozen=True)
+class DepthMetrics:
+    """Mean errors over the valid pixels of one frame, or over frames.
+
+    Attributes:
+        abs_rel: mean |d - g| / g.
+        sq_rel: mean (d - g)^2 / g, in the unit of depth.
+        rmse: root of mean (d - g)^2, in the unit of depth.
+        rmse_log: root of mean (log d - log g)^2.
+        delta1, delta2, delta3: Share of pixels with max(d/g, g/d) below 1.25, its square, its cube.
+    """
+
+    abs_rel: float
+    sq_rel: float
+    rmse: float
+    rmse_log: float
+    delta1: float
+    delta2: float
+    delta3: float
+
+    @classmethod
+    def of(cls, depth: Float[Tensor, " pixels"], truth: Float[Tensor, " pixels"]) -> "DepthMetrics":
+        """Metrics of aligned depths, all positive."""
+        difference, e = depth - truth, (depth / truth).log()
+        ratio = e.abs().exp()
+        return cls(
+            float((difference.abs() / truth).mean()),
+            float((difference**2 / truth).mean()),
+            float((difference**2).mean().sqrt()),
+            float((e**2).mean().sqrt()),
+            *(float((ratio < DELTA**k).double().mean()) for k in (1, 2, 3)),
+        )
+
+    @classmethod
+    def mean(cls, metrics: Rows["DepthMetrics"]) -> "DepthMetrics":
+        """The mean over frames."""
+        names = cls.__dataclass_fields__
+        return cls(*(sum(getattr(m, name) for m in metrics) / len(metrics) for name in names))
+
+
+@dataclass(frozen=True, eq=False)
+class FrameDepth:
+    """Predicted and true depth at the same places of one frame.
+
+    Attributes:
+        name: The frame's name.
+        depth: Predicted depth, positive, shape (pixels,).
+        truth: True depth, positive, shape (pixels,).
+        scale_from: Pairs of (depth, truth) that decide the frame's scale, or None to use the measured ones.
+    """
+
+    name: str
+    depth: Float[Tensor, " pixels"]
+    truth: Float[Tensor, " pixels"]
+    scale_from: tuple[Float[Tensor, " anchors"], Float[Tensor, " anchors"]] | None = None
+
+    @property
+    def factor(self) -> float:
+        """r_f: ratio of the medians; with anchors, whose places are few and chosen, the median of their ratios."""
+        if self.scale_from is None:
+            return float(median(self.truth) / median(self.depth))
+        depth, truth = self.scale_from
+        return float(median(truth.double() / depth.double()))
+
+
+@dataclass(frozen=True)
+class DepthEvaluation:
+    """Depth errors of a sequence under both alignments; neither is to be quoted without the other.
+
+    Attributes:
+        protocol: What was compared, with its version.
+        per_frame_median: Every frame scaled by its own factor: shape only.
+        per_sequence: One factor for all frames: shape and consistency of scale.
+        median_abs_rel: Median of |d - g| / g over all pixels, per-frame scale.
+        scale_drift: Standard deviation of the factors over their median.
+        frames: Frames measured.
+        skipped: Frames without anything to compare.
+        rows: Name, factor and per-frame metrics of every frame.
+    """
+
+    protocol: str
+    per_frame_median: DepthMetrics
+    per_sequence: DepthMetrics
+    median_abs_rel: float
+    scale_drift: float
+    frames: int
+    skipped: tuple[str, ...] = ()
+    rows: tuple[tuple[str, float, DepthMetrics], ...] = field(default=(), repr=False)
+
+
+def evaluated(frames: Iterable[FrameDepth], protocol: str) -> DepthEvaluation:
+    """Metrics of the frames under both alignments.
+
+    Raises:
+        BadInputError: No frame has anything to compare.
+    """
+    frames = list(frames)
+    used = [f for f in frames if len(f.depth) and (f.scale_from is None or len(f.scale_from[0]))]
+    if not used:
+        raise BadInputError("no frame in which prediction and truth overlap", "frames of the same recording")
+    factors = [f.factor for f in used]
+    ratios = torch.tensor(factors, dtype=torch.float64)
+    common = float(ratios.log().quantile(0.5).exp())
+    own = [DepthMetrics.of(f.depth.double() * r, f.truth.double()) for f, r in zip(used, factors, strict=True)]
+    shared = [DepthMetrics.of(f.depth.double() * common, f.truth.double()) for f in used]
+    errors = torch.cat(
+        [(f.depth.double() * r - f.truth).abs() / f.truth for f, r in zip(used, factors, strict=True)]
+    )
+    return DepthEvaluation(
+        protocol=protocol,
+        per_frame_median=DepthMetrics.mean(own),
+        per_sequence=DepthMetrics.mean(shared),
+        median_abs_rel=float(errors.median()),
+        scale_drift=float(ratios.std(correction=0) / ratios.quantile(0.5)),
+        frames=len(used),
+        skipped=tuple(f.name for f in frames if f not in used),
+        rows=tuple((f.name, r, m) for f, r, m in zip(used, factors, own, strict=True)),
+    )
+
+
+def cross_view_difference(
+    depth: Float[Tensor, "frames height width"],
+    mask: Bool[Tensor, "frames height width"],
+    camera_from_world,
+    camera: Pinhole,
+    gap: int,
+    occlusion_tolerance: float = 0.1,
+) -> float:
+    """Mean |Z~ - Z| / Z where two frames `gap` apart see the same surface, over all such pairs in both directions.
+
+    A constant depth is nearly consistent: read this beside an error, never alone.
+
+    Args:
+        depth: Depth maps in the unit of the motions, divided so that their median is near 1.
+        mask: Where they are known.
+        camera_from_world: Motion of each frame, batch shape (frames,).
+        camera: Camera of all, shape (2,) each.
+        gap: Frames from one to the other.
+        occlusion_tolerance: As in `depthscope.geometry.depth.warped`.
+    """
+    differences = []
+    one = Pinhole(camera.focal_px[None], camera.centre_px[None])
+    safe = torch.where(mask, depth, 1.0)
+    for j in range(len(depth) - gap):
+        for far, near in ((j, j + gap), (j + gap, j)):
+            near_from_far = camera_from_world[near : near + 1] @ camera_from_world[far : far + 1].inverse()
+            warp = warped(
+                safe[far : far + 1],
+                safe[near : near + 1],
+                near_from_far.to(depth.dtype),
+                one,
+                mask[far : far + 1],
+                mask[near : near + 1],
+                occlusion_tolerance=occlusion_tolerance,
+            )
+            if bool(warp.valid.any()):
+                differences.append(((warp.depth[0] - depth[near]).abs() / safe[near])[warp.valid[0]].mean())
+    if not differences:
+        raise BadInputError(f"no two frames {gap} apart that see the same surface", "a clip with overlap")
+    return float(torch.stack(differences).mean())
+
+
+def median(values: Float[Tensor, " values"]) -> Float[Tensor, ""]:
+    """The median as NumPy has it (the mean of two for an even count), of any number of values."""
+    ordered = values.double().sort().values
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def flat_wall(truth: Float[Tensor, " points"], anchors: Float[Tensor, " anchors"]) -> Float[Tensor, " points"]:
+    """The floor: the median depth of the frame everywhere."""
+    return torch.full_like(truth, float(anchors.quantile(0.5)))

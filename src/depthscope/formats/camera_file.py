@@ -1,0 +1,81 @@
+"""``camera.yaml``: one camera, in and out everywhere."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depthscope.errors import BadInputError, require_file
+from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion
+
+REQUIRED = ("model", "size_px", "focal_px", "centre_px")
+OPTIONAL = ("distortion", "source")
+MODELS = ("pinhole", "brown", "fisheye")
+
+
+def read(path: Path) -> Camera:
+    """Reads a camera file.
+
+    Raises:
+        BadInputError: The file is missing, is no camera file, or its numbers make no camera.
+    """
+    path = require_file(Path(path), "a camera file")
+    try:
+        entries = yaml.safe_load(path.read_text(errors="replace"))
+    except yaml.YAMLError as error:
+        raise BadInputError(
+            f"{path} is not YAML", f"a camera file with {', '.join(REQUIRED)}", "write it again"
+        ) from error
+    if not isinstance(entries, dict):
+        raise BadInputError(f"{path} is no camera file", f"entries {', '.join(REQUIRED)}", "write it again")
+    missing = [name for name in REQUIRED if name not in entries]
+    unknown = [str(name) for name in entries if name not in (*REQUIRED, *OPTIONAL)]
+    if missing or unknown:
+        what = f"lacks {', '.join(missing)}" if missing else f"has unknown entries {', '.join(unknown)}"
+        raise BadInputError(
+            f"{path} {what}", f"{', '.join(REQUIRED)} and if need be {', '.join(OPTIONAL)}", "correct it"
+        )
+    width, height = _numbers(entries, "size_px", path, 2)
+    distortion = _numbers(entries, "distortion", path)
+    match entries["model"]:
+        case "pinhole":
+            if any(distortion):
+                raise BadInputError(f"{path}: a pinhole with distortion", "model brown or fisheye", "name the model")
+            lens = NoDistortion()
+        case "brown":
+            lens = Brown(distortion or (0.0,) * 4)
+        case "fisheye":
+            lens = KannalaBrandt(distortion or (0.0,) * 4)
+        case other:
+            raise BadInputError(f"{path}: model {other}", f"one of {', '.join(MODELS)}", "correct it")
+    fx, fy = _numbers(entries, "focal_px", path, 2)
+    cx, cy = _numbers(entries, "centre_px", path, 2)
+    return Camera((int(width), int(height)), (fx, fy), (cx, cy), lens, source=str(entries.get("source") or ""))
+
+
+def write(camera: Camera, path: Path) -> Path:
+    """Writes a camera file, with all digits."""
+    entries: dict[str, Any] = {
+        "model": camera.model,
+        "size_px": list(camera.size_px),
+        "focal_px": list(camera.focal_px),
+        "centre_px": list(camera.centre_px),
+        "distortion": list(camera.distortion.coefficients),
+    }
+    if camera.source:
+        entries["source"] = camera.source
+    head = "# Pixels: the centre of the top-left pixel is (0.5, 0.5). Distortion in OpenCV's order.\n"
+    path = Path(path)
+    path.write_text(head + yaml.safe_dump(entries, sort_keys=False, default_flow_style=None))
+    return path
+
+
+def _numbers(entries: dict[str, Any], name: str, path: Path, count: int | None = None) -> tuple[float, ...]:
+    values = entries.get(name) or []
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = None
+    if numbers is None or (count is not None and len(numbers) != count):
+        raise BadInputError(f"{path}: {name} is {values}", f"{count or 'a list of'} numbers", "correct it")
+    return numbers

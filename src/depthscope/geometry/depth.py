@@ -1,0 +1,167 @@
+"""Depth maps: back-projection, sampling, the depth map warping layer (Liu et al. 2018, section 2), flow, normals.
+
+Everything here runs in float32 or better also under mixed precision: half-precision coordinates are off by pixels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from depthscope.geometry.camera import Pinhole
+from depthscope.geometry.motion import RigidMotion, rotate
+
+NEAREST_DEPTH = 1e-3
+"""Depths below this count as behind the camera, in units where the median depth of a sequence is 1."""
+
+FROM_FLOAT32 = 1e-4
+"""Tolerance in pixels of 'inside the image', so that rounding does not lose the border."""
+
+Maps = Float[Tensor, "batch height width"]
+MaskMaps = Bool[Tensor, "batch height width"]
+
+
+def pixel_grid(height: int, width: int, like: Tensor) -> Float[Tensor, "{height} {width} 2"]:
+    """The centres of all pixels, (column + 0.5, row + 0.5), with the type and device of `like`."""
+    y = torch.arange(height, dtype=like.dtype, device=like.device) + 0.5
+    x = torch.arange(width, dtype=like.dtype, device=like.device) + 0.5
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def sample(
+    maps: Float[Tensor, "batch channels height width"], pixels: Float[Tensor, "batch *points 2"]
+) -> Float[Tensor, "batch channels *points"]:
+    """Bilinear samples at pixel positions; beyond the border the nearest value."""
+    height, width = maps.shape[-2:]
+    size = pixels.new_tensor([width, height])
+    grid = (2 * pixels / size - 1).reshape(len(pixels), 1, -1, 2)
+    with torch.autocast(maps.device.type, enabled=False):
+        values = functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return values.reshape(*maps.shape[:2], *pixels.shape[1:-1])
+
+
+def rays(height: int, width: int, camera: Pinhole) -> Float[Tensor, "batch {height} {width} 3"]:
+    """The ray of every pixel of a batch of cameras, with z = 1."""
+    return camera[:, None, None].unproject(pixel_grid(height, width, camera.focal_px))
+
+
+def backprojected(depth: Maps, camera: Pinhole) -> Float[Tensor, "batch height width 3"]:
+    """The surface point of every pixel, in camera axes: X = z r."""
+    return depth[..., None] * rays(*depth.shape[-2:], camera)
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """The far frame's surface on the near frame's pixels.
+
+    Attributes:
+        depth: Z~(near, far), the depth in the near frame, shape (batch, height, width); 1 where not `valid`.
+        valid: Where both frames see the same surface.
+        hidden: Where the near frame's surface lies behind the far frame's: seen from `far`, it is occluded.
+        position: Where the near frame's surface falls in the far image, in pixels.
+    """
+
+    depth: Maps
+    valid: MaskMaps
+    hidden: MaskMaps
+    position: Float[Tensor, "batch height width 2"]
+
+
+def warped(
+    far: Maps,
+    near: Maps,
+    near_from_far: RigidMotion,
+    camera: Pinhole,
+    far_mask: MaskMaps | None = None,
+    near_mask: MaskMaps | None = None,
+    *,
+    occlusion_tolerance: float = float("inf"),
+    detach_position: bool = False,
+) -> Warp:
+    """Depth map warping layer: the depth of `far` as seen from `near`, on the pixel grid of `near`.
+
+    Inverse depth is sampled, which is exact on planes (the inverse depth of a plane is affine in the pixel), and every
+    sample is moved as a point of the far surface, so that the result is a depth of the near frame and can be compared
+    with it. Gradients flow through both maps: the samples of `far`, and the positions that `near` gives.
+
+    Args:
+        far: Depth of the frame that is sampled (frame j of the paper), positive.
+        near: Depth of the frame whose pixels are filled (frame k), positive.
+        near_from_far: Motion from the far to the near camera (k_from_j), in the unit of the depths.
+        camera: The camera of both.
+        far_mask: True where the far frame shows tissue; a sample that touches the outside is not valid.
+        near_mask: The same for the near frame.
+        occlusion_tolerance: A pixel of `near` that lies more than this share behind the surface of `far` is hidden from
+            `far` and says nothing. A pixel in front of it contradicts `far`, and stays. Infinite: no test, as the paper.
+        detach_position: Stop the gradient through the sampling position.
+    """
+    far_from_near = near_from_far.inverse()
+    height, width = near.shape[-2:]
+    near_rays = rays(height, width, camera)
+    # 1. The surface of `near` in the far camera's axes.
+    moved = near[..., None] * rotate(far_from_near.rotation[:, None, None], near_rays)
+    moved = moved + far_from_near.translation[:, None, None]
+    if detach_position:
+        moved = moved.detach()
+    z = moved[..., 2]
+    front = z > NEAREST_DEPTH
+    # 2. Where it falls in the far image.
+    position = camera[:, None, None].project(torch.where(front[..., None], moved, torch.ones_like(moved)))
+    x, y = position.unbind(-1)
+    inside = (x >= 0.5 - FROM_FLOAT32) & (x <= width - 0.5 + FROM_FLOAT32)
+    inside = inside & (y >= 0.5 - FROM_FLOAT32) & (y <= height - 0.5 + FROM_FLOAT32)
+    # 3. No sample is taken where there is nothing: no NaN, no infinite gradient.
+    reached = front & inside
+    centre = position.new_tensor([width / 2, height / 2])
+    position = torch.where(reached[..., None], position, centre)
+    # 4. The far surface there, in inverse depth.
+    if far_mask is None:
+        inverse = sample(1 / far[:, None], position)[:, 0]
+        valid = reached
+    else:
+        solid = torch.where(far_mask, far, torch.ones_like(far))
+        inverse, content = sample(torch.stack([1 / solid, far_mask.to(far)], 1), position).unbind(1)
+        valid = reached & (content.detach() >= 1 - 1e-3)
+    # 5. That point, back in the near camera's axes: only its depth is needed.
+    far_ray = camera[:, None, None].unproject(position)
+    third_row = near_from_far.rotation[:, None, None, 2]
+    depth = (third_row * far_ray).sum(-1) / inverse + near_from_far.translation[:, None, None, 2]
+    # 6. Valid where both see tissue, 7. and where `far` does not hide it.
+    valid = valid & (depth.detach() > NEAREST_DEPTH)
+    if near_mask is not None:
+        valid = valid & near_mask
+    hidden = z.detach() * inverse.detach() > 1 + occlusion_tolerance
+    return Warp(
+        depth=torch.where(valid, depth, torch.ones_like(depth)),
+        valid=valid & ~hidden,
+        hidden=valid & hidden,
+        position=position,
+    )
+
+
+def flow(
+    depth: Float[Tensor, "batch points"],
+    pixels: Float[Tensor, "batch points 2"],
+    target_from_source: RigidMotion,
+    camera: Pinhole,
+) -> tuple[Float[Tensor, "batch points 2"], Bool[Tensor, "batch points"]]:
+    """How far each pixel moves to the target frame if it has this depth, in pixels, and whether it stays in front.
+
+    Where the point falls behind the target camera the flow is 0.
+    """
+    points = depth[..., None] * camera[:, None].unproject(pixels)
+    moved = target_from_source.unsqueeze(1).apply(points)
+    front = moved[..., 2] > NEAREST_DEPTH
+    target = camera[:, None].project(torch.where(front[..., None], moved, torch.ones_like(moved)))
+    return torch.where(front[..., None], target - pixels, torch.zeros_like(pixels)), front
+
+
+def normals(depth: Maps, camera: Pinhole) -> Float[Tensor, "batch height width 3"]:
+    """Unit normals towards the camera, from central differences of the back-projected points (one-sided at the rim)."""
+    points = backprojected(depth, camera)
+    along_y, along_x = torch.gradient(points, dim=(1, 2))
+    normal = functional.normalize(torch.linalg.cross(along_y, along_x), dim=-1)
+    facing = (normal * points).sum(-1, keepdim=True) < 0
+    return torch.where(facing, normal, -normal)

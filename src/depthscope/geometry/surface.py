@@ -1,0 +1,57 @@
+"""Surfaces and point clouds: points with normals, colours and faces."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.geometry.motion import RigidMotion, Similarity, rotate
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A triangle mesh, or a point cloud where there are no faces.
+
+    Attributes:
+        points: Vertices, shape (points, 3), in `unit`.
+        normals: Unit normals, shape (points, 3), or None.
+        colours: sRGB 0..255, shape (points, 3), or None.
+        faces: Vertex numbers, shape (faces, 3), counter-clockwise seen from outside, or None.
+        unit: Unit of the points: "mm", or "sfm" for the free unit of a reconstruction.
+    """
+
+    points: Float[Tensor, "points 3"]
+    normals: Float[Tensor, "points 3"] | None = None
+    colours: UInt8[Tensor, "points 3"] | None = None
+    faces: Int[Tensor, "faces 3"] | None = None
+    unit: str = "sfm"
+
+    def __post_init__(self) -> None:
+        count = len(self.points)
+        if not bool(self.points.isfinite().all()):
+            raise BadInputError("a surface with points that are not finite", "finite coordinates")
+        for name, rows in (("normals", self.normals), ("colours", self.colours)):
+            if rows is not None and len(rows) != count:
+                raise BadInputError(f"{len(rows)} {name} for {count} points", "one for each point")
+        if self.faces is not None and len(self.faces) and not 0 <= int(self.faces.min()) <= int(self.faces.max()) < count:
+            raise BadInputError("faces that name points which do not exist", f"numbers in 0..{count - 1}")
+
+    def moved(self, target_from_source: Similarity | RigidMotion) -> "Surface":
+        """The surface in another frame."""
+        motion = target_from_source.motion if isinstance(target_from_source, Similarity) else target_from_source
+        normals = None if self.normals is None else rotate(motion.rotation, self.normals)
+        return Surface(target_from_source.apply(self.points), normals, self.colours, self.faces, self.unit)
+
+    @property
+    def face_normals(self) -> Float[Tensor, "faces 3"]:
+        """Unit normals of the faces.
+
+        Raises:
+            BadInputError: The surface has no faces.
+        """
+        if self.faces is None:
+            raise BadInputError("a point cloud", "a surface with faces")
+        a, b, c = self.points[self.faces].unbind(1)
+        return torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)

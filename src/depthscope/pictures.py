@@ -1,0 +1,90 @@
+"""Pictures for people: depth in colours, errors, contact sheets. Raw numbers are in the TIFFs, never here."""
+
+from collections.abc import Sequence as Rows
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+Picture = UInt8[Tensor, "height width 3"]
+
+BACKGROUND = 24
+"""Grey of everything that is not tissue."""
+
+
+def depth_range(depth: Float[Tensor, "*frames height width"]) -> tuple[float, float]:
+    """Nearest and farthest depth to show: all but the outermost percent of what is known."""
+    known = depth[depth > 0].double()
+    if not len(known):
+        return 1.0, 2.0
+    chosen = known[:: max(1, len(known) // 1_000_000)]
+    return float(chosen.quantile(0.01)), float(chosen.quantile(0.99))
+
+
+def depth_picture(depth: Float[Tensor, "height width"], limits: tuple[float, float]) -> Picture:
+    """Depth in colours that also read in black and white: near is bright, unknown is grey.
+
+    Colour follows inverse depth, in which a step means the same parallax everywhere.
+    """
+    near, far = limits
+    known = depth > 0
+    inverse = 1 / torch.where(known, depth, 1.0)
+    share = (inverse - 1 / far) / max(1 / near - 1 / far, 1e-12)
+    return painted(share, known, cv2.COLORMAP_INFERNO)
+
+
+def error_picture(relative: Float[Tensor, "height width"], known: Bool[Tensor, "height width"], most: float) -> Picture:
+    """Relative error from 0 (dark) to `most` (bright)."""
+    return painted(relative / most, known, cv2.COLORMAP_VIRIDIS)
+
+
+def painted(share: Float[Tensor, "height width"], known: Bool[Tensor, "height width"], colours: int) -> Picture:
+    """Shares of 0..1 through a colour map."""
+    levels = (share.clamp(0, 1) * 255).to(torch.uint8).numpy()
+    picture = cv2.cvtColor(cv2.applyColorMap(levels, colours), cv2.COLOR_BGR2RGB)
+    picture[~known.numpy()] = BACKGROUND
+    return torch.from_numpy(picture)
+
+
+def side_by_side(pictures: Rows[Picture], gap: int = 4) -> Picture:
+    """Pictures of one height in a row."""
+    bar = torch.full((pictures[0].shape[0], gap, 3), 255, dtype=torch.uint8)
+    parts = [part for picture in pictures for part in (bar, picture)][1:]
+    return torch.cat(parts, 1)
+
+
+def contact_sheet(rows: Rows[Rows[Picture]], titles: Rows[str], row_titles: Rows[str] = (), height: int = 220) -> Picture:
+    """A table of pictures, each scaled to one height, with a title over every column."""
+    scaled = [[resized(picture, height) for picture in row] for row in rows]
+    widths = [max(row[column].shape[1] for row in scaled) for column in range(len(titles))]
+    gap, head = 6, 30
+    left = 70 if row_titles else gap
+    sheet = np.full(
+        (head + len(rows) * (height + gap), left + sum(widths) + gap * len(widths), 3), 255, dtype=np.uint8
+    )
+    for number, row in enumerate(scaled):
+        top, x = head + number * (height + gap), left
+        if row_titles:
+            _write(sheet, row_titles[number], 6, top + height // 2)
+        for picture, width in zip(row, widths, strict=True):
+            sheet[top : top + height, x : x + picture.shape[1]] = picture.numpy()
+            x += width + gap
+    x = left
+    for title, width in zip(titles, widths, strict=True):
+        _write(sheet, title, x + 4, 20)
+        x += width + gap
+    return torch.from_numpy(sheet)
+
+
+def resized(picture: Picture, height: int) -> Picture:
+    """The picture at another height, in its own shape."""
+    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    shrinks = height < picture.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return torch.from_numpy(cv2.resize(picture.numpy(), (width, height), interpolation=method))
+
+
+def _write(sheet: np.ndarray, text: str, x: int, y: int) -> None:
+    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)

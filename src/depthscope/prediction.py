@@ -1,0 +1,288 @@
+"""From a trained network and frames to depth maps, previews and point clouds."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from depthscope.errors import BadInputError
+from depthscope.geometry import Camera, RigidMotion, Surface
+from depthscope.geometry.depth import backprojected, pixel_grid, sample
+from depthscope.geometry.scale import LogMedian
+from depthscope.networks import DepthPrediction, as_prediction
+from depthscope.recipes import Recipe, from_yaml
+from depthscope.sequence import Sequence
+from depthscope.supervision import network_size
+from depthscope.supervision.view import View, content_box, fitting_size, view_of
+from depthscope.training import BEST, LAST, load_checkpoint
+from depthscope.video import read_image
+
+
+@dataclass(frozen=True, eq=False)
+class DepthModel:
+    """A trained network that is ready to use.
+
+    Attributes:
+        network: In evaluation mode.
+        recipe: How it was trained.
+        divisor: What the sides of its images must be divisible by.
+        source: The checkpoint it came from.
+    """
+
+    network: nn.Module
+    recipe: Recipe
+    divisor: int
+    source: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Frames of one camera to predict on: a sequence, an image folder or a video.
+
+    Attributes:
+        names: A name for each frame.
+        frames: Their images, read when asked for.
+        size_px: (width, height) of the images.
+        camera: The camera, or None where it is not known.
+        mask: Where it shows tissue, or None for everywhere.
+        sequence: The SfM of these frames, or None.
+    """
+
+    names: tuple[str, ...]
+    frames: Iterable[UInt8[Tensor, "height width 3"]]
+    size_px: tuple[int, int]
+    camera: Camera | None = None
+    mask: Bool[Tensor, "height width"] | None = None
+    sequence: Sequence | None = None
+
+    @classmethod
+    def of_sequence(cls, sequence: Sequence) -> "Recording":
+        """The frames of a sequence."""
+        images = (read_image(path) for path in sequence.images)
+        return cls(sequence.frame_names, images, sequence.size_px, sequence.cameras[0], sequence.mask, sequence)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthMap:
+    """The depth of one frame over the whole undistorted image.
+
+    Attributes:
+        name: The frame's name.
+        depth: z-depth in `unit`, shape (height, width); 0 where nothing is known (outside the content).
+        std: Standard deviation of depth in the same unit, or None where the network does not say.
+        image: The undistorted frame at the same size.
+        camera: Pinhole camera of this image, or None where the camera is not known.
+        unit: "relative" (the network's own unit), "sfm" or "mm".
+    """
+
+    name: str
+    depth: Float[Tensor, "height width"]
+    std: Float[Tensor, "height width"] | None
+    image: UInt8[Tensor, "height width 3"]
+    camera: Camera | None
+    unit: str
+
+
+def load_model(run: Path, *, last: bool = False) -> DepthModel:
+    """The network of a run folder (its best checkpoint, or with `last` the newest), or of a checkpoint file.
+
+    Raises:
+        BadInputError: There is no whole checkpoint, or it does not fit the recipe that it names.
+    """
+    run = Path(run)
+    path = run if run.is_file() else run / (LAST if last or not (run / BEST).is_file() else BEST)
+    content = load_checkpoint(path)
+    if "recipe" not in content:
+        raise BadInputError(f"{path} names no recipe", "a checkpoint of a depth network", "train with depthscope train")
+    recipe = from_yaml(content["recipe"], source=f"the recipe in {path}")
+    network = recipe.network.build()
+    try:
+        network.load_state_dict(content["network"])
+    except RuntimeError as error:
+        raise BadInputError(
+            f"{path} does not fit its recipe ({str(error).splitlines()[0]})", "weights of the same network", "train again"
+        ) from error
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return DepthModel(network, recipe, recipe.network.divisor, path)
+
+
+def predict(
+    model: DepthModel,
+    recording: Recording,
+    *,
+    batch: int = 8,
+    scaled: bool = False,
+    device: torch.device | str = "cpu",
+    bf16: bool = False,
+) -> Iterator[DepthMap]:
+    """The depth map of every frame, one after the other, in memory that does not grow with the clip.
+
+    Args:
+        model: From `load_model`.
+        recording: The frames.
+        batch: Frames in one pass of the network.
+        scaled: Bring every frame to its sparse points (needs `recording.sequence`); its unit is then the sequence's.
+        device: Where to compute.
+        bf16: Compute the network in bf16; quicker where the device has units for it.
+    """
+    network = model.network.to(device)
+    window = _Window.for_recording(model, recording)
+    waiting: list[Tensor] = []
+    done = 0
+    for image in recording.frames:
+        waiting.append(image)
+        if len(waiting) == batch:
+            yield from _predicted(network, window, recording, done, waiting, scaled, device, bf16)
+            done, waiting = done + len(waiting), []
+    if waiting:
+        yield from _predicted(network, window, recording, done, waiting, scaled, device, bf16)
+
+
+def cloud(depth_map: DepthMap, stride: int = 1) -> Surface:
+    """The coloured point cloud of a depth map in its camera's axes, every `stride`-th pixel.
+
+    Raises:
+        BadInputError: The camera is not known.
+    """
+    if depth_map.camera is None:
+        raise BadInputError("a depth map without a camera", "a known camera for a point cloud", "give --camera")
+    pinhole = depth_map.camera.pinhole.to(torch.float32)[None]
+    points = backprojected(depth_map.depth[None], pinhole)[0][::stride, ::stride]
+    known = depth_map.depth[::stride, ::stride] > 0
+    return Surface(points[known], colours=depth_map.image[::stride, ::stride][known], unit=depth_map.unit)
+
+
+def in_world(surface: Surface, camera_from_world: RigidMotion) -> Surface:
+    """A cloud in camera axes, moved to the world of the sequence."""
+    return surface.moved(camera_from_world.inverse().to(surface.points.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """How frames enter the network, and how its depth is laid back over the whole undistorted image."""
+
+    view: View
+    camera: Camera
+    mask: Bool[Tensor, "height width"]
+    canvas_px: tuple[int, int]
+    canvas_mask: Bool[Tensor, "rows columns"]
+
+    @classmethod
+    def for_recording(cls, model: DepthModel, recording: Recording) -> "_Window":
+        options = model.recipe.supervision
+        camera = recording.camera or _stand_in(recording.size_px)
+        box = content_box(recording.mask, camera.size_px)
+        if recording.sequence is not None:
+            size = network_size(recording.sequence, options, model.divisor)
+        elif options.size_px is not None:
+            size = options.size_px
+        else:
+            size = fitting_size(box, options.area_px, model.divisor)
+        view = view_of(camera, box, size)
+        scale = size[0] / view.window_px[0]
+        canvas = max(1, round(camera.size_px[0] * scale)), max(1, round(camera.size_px[1] * scale))
+        whole = View(0, 0, camera.size_px, canvas, camera.undistorted())
+        return cls(view, camera, view.mask(recording.mask, camera, 0), canvas, _touched(whole, recording.mask, camera))
+
+    @property
+    def whole(self) -> View:
+        """The whole undistorted image at the size of the results."""
+        return View(0, 0, self.camera.size_px, self.canvas_px, self.camera.undistorted())
+
+    def laid_out(self, maps: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns"]:
+        """Maps of the network's window over the whole image, bilinear; 0 outside the content."""
+        width, height = self.canvas_px
+        full = maps.new_tensor(self.camera.size_px) / maps.new_tensor(self.canvas_px)
+        pixels = pixel_grid(height, width, maps) * full
+        corner, ratio = maps.new_tensor([self.view.left, self.view.top]), maps.new_tensor(self.view.size_px)
+        pixels = (pixels - corner) * ratio / maps.new_tensor(self.view.window_px)
+        values = sample(maps[:, None], pixels.expand(len(maps), -1, -1, -1))[:, 0]
+        return torch.where(self.canvas_mask.to(maps.device), values, 0.0)
+
+
+def _stand_in(size_px: tuple[int, int]) -> Camera:
+    """Carries the size of images whose camera is not known; nothing is measured with it."""
+    width, height = size_px
+    return Camera(size_px, (float(width), float(width)), (width / 2, height / 2), source="not known")
+
+
+def _touched(
+    whole: View, content: Bool[Tensor, "rows columns"] | None, camera: Camera
+) -> Bool[Tensor, "height width"]:
+    """Pixels of the result that show any tissue, widened by one, so that nothing at the rim is mixed with 0."""
+    width, height = whole.size_px
+    if content is None:
+        return torch.ones(height, width, dtype=torch.bool)
+    shown = torch.from_numpy(whole.image(content.numpy().astype("uint8") * 255, camera)).float()
+    return torch.nn.functional.max_pool2d(shown[None], 3, stride=1, padding=1)[0] > 0
+
+
+def _predicted(network, window: _Window, recording, first, images, scaled, device, bf16) -> Iterator[DepthMap]:
+    """The depth maps of a few frames."""
+    seen = torch.stack([torch.from_numpy(window.view.image(image.numpy(), window.camera)) for image in images])
+    batch = seen.permute(0, 3, 1, 2).to(device).float() / 255 * window.mask.to(device)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+        prediction = as_prediction(network(batch))
+    prediction = DepthPrediction(
+        prediction.log_depth.float().cpu(), None if prediction.log_std is None else prediction.log_std.float().cpu()
+    )
+    depth = 1 / window.laid_out(1 / prediction.depth).clamp_min(1e-12)
+    depth = torch.where(window.canvas_mask, depth, 0.0)
+    std = None if prediction.log_std is None else depth * window.laid_out(prediction.log_std.exp())
+    unit, sequence = "relative", recording.sequence
+    if scaled:
+        if sequence is None:
+            raise BadInputError("frames without SfM", "a sequence to take the scale from", "give --sequence")
+        factor = frame_scales(depth, sequence, range(first, first + len(images)), window.canvas_px)
+        depth, unit = depth * factor[:, None, None], sequence.unit
+        std = None if std is None else std * factor[:, None, None]
+    camera = None if recording.camera is None else recording.camera.undistorted().resized(window.canvas_px)
+    for number in range(len(images)):
+        image = torch.from_numpy(window.whole.image(images[number].numpy(), window.camera))
+        name = recording.names[first + number]
+        yield DepthMap(name, depth[number], None if std is None else std[number], image, camera, unit)
+
+
+def sampled_at(
+    depth: Float[Tensor, "batch height width"], pixels: Float[Tensor, "batch points 2"]
+) -> Float[Tensor, "batch points"]:
+    """Depth between pixels, in inverse depth over the pixels that are known; 0 where none of the four is."""
+    known = depth > 0
+    inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
+    total, share = sample(torch.stack([inverse, known.to(depth)], 1), pixels).unbind(1)
+    return torch.where(share > 1e-3, share / total.clamp_min(1e-12), 0.0)
+
+
+def frame_scales(
+    depth: Float[Tensor, "batch height width"], sequence: Sequence, frames: range, size_px: tuple[int, int]
+) -> Float[Tensor, " batch"]:
+    """Factor that brings each depth map to the sparse points of its frame: the weighted median of log ratios."""
+    factors = []
+    for map_, frame in zip(depth, frames, strict=True):
+        pixels, sparse = points_of(sequence, frame, size_px)
+        predicted = sampled_at(map_[None], pixels[None].float())[0]
+        used = (predicted > 0) & (sparse > 0)
+        if not bool(used.any()):
+            raise BadInputError(
+                f"frame {sequence.frame_names[frame]} has no sparse point", "points in every frame", "predict without scale"
+            )
+        ratio = (sparse[used].float() / predicted[used]).log()
+        factors.append(LogMedian()(ratio, torch.ones_like(ratio)).factor)
+    return torch.stack(factors)
+
+
+def points_of(
+    sequence: Sequence, frame: int, size_px: tuple[int, int], kept: Bool[Tensor, " points"] | None = None
+) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
+    """Pixels in the undistorted image of this size, and depths, of the points that a frame was triangulated with."""
+    rows = sequence.observations.frame == frame
+    if kept is not None:
+        rows = rows & kept[sequence.observations.point]
+    points = sequence.observed_points[rows]
+    points = points[points[:, 2] > 0]
+    camera = sequence.cameras[frame].undistorted().resized(size_px)
+    return camera.project(points), points[:, 2]

@@ -1,0 +1,114 @@
+"""The frames of a sequence as the network sees them: undistorted, cropped, resized once, kept as bytes on disk."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.sequence import Sequence
+from depthscope.supervision.view import View
+from depthscope.video import read_image
+
+LAYOUT = 1
+"""Raised whenever the files of a store change their meaning, so that older stores are made again."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStore:
+    """Frames of one sequence at network size.
+
+    Attributes:
+        frames: sRGB bytes, mapped from disk, shape (frames, height, width, 3).
+        mask: Where the network's image shows tissue, shape (height, width).
+        view: The window through which the frames were taken.
+        key: Content hash of the sources and options.
+    """
+
+    frames: UInt8[Tensor, "frames height width 3"]
+    mask: Bool[Tensor, "height width"]
+    view: View
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def frame_store(sequence: Sequence, view: View, erosion_px: int, folder: Path) -> FrameStore:
+    """Opens the store of a sequence in `folder`, making it first where it is missing or out of date.
+
+    The name of a store is a hash of what is in it (the image files, cameras, mask, window), and of nothing else: a
+    folder may be moved or shared, and a changed image makes another store.
+
+    Raises:
+        BadInputError: An image cannot be read, has another size, or no pixel is left in the mask.
+    """
+    mask = view.mask(sequence.mask, sequence.cameras[0], erosion_px)
+    if not bool(mask.any()):
+        raise BadInputError(
+            f"{sequence.name}: no pixel shows tissue after the mask was shrunk by {erosion_px} px",
+            "a mask with content",
+            "check the mask, or lower supervision.erosion_px",
+        )
+    key = store_key(sequence, view)
+    place = Path(folder) / f"{sequence.name}-{key[:16]}"
+    if not (place / "store.json").is_file():
+        write_store(sequence, view, place, key)
+    width, height = view.size_px
+    shape = (len(sequence), height, width, 3)
+    frames = np.memmap(place / "frames.u8", np.uint8, mode="c", shape=shape)
+    return FrameStore(torch.from_numpy(frames), mask, view, key)
+
+
+def write_store(sequence: Sequence, view: View, place: Path, key: str) -> None:
+    """Decodes every frame once and writes the store whole or not at all."""
+    width, height = view.size_px
+    draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        with (draft / "frames.u8").open("wb") as stream:
+            for path, camera in zip(sequence.images, sequence.cameras, strict=True):
+                stream.write(network_frame(path, view, camera).tobytes())
+        description = {"key": key, "layout": LAYOUT, "frames": len(sequence), "size_px": [width, height]}
+        (draft / "store.json").write_text(json.dumps(description, indent=2))
+        shutil.rmtree(place, ignore_errors=True)
+        draft.rename(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def network_frame(path: Path, view: View, camera) -> UInt8[np.ndarray, "height width 3"]:
+    """One image file through the window.
+
+    Raises:
+        BadInputError: It cannot be read or has another size than its camera.
+    """
+    image = read_image(path).numpy()
+    size = (image.shape[1], image.shape[0])
+    if size != camera.size_px:
+        raise BadInputError(
+            f"{path} is {size[0]} x {size[1]} pixels",
+            f"{camera.size_px[0]} x {camera.size_px[1]} as its camera",
+            "use the frames that SfM was run on",
+        )
+    return view.image(image, camera)
+
+
+def store_key(sequence: Sequence, view: View) -> str:
+    """Hash of everything that decides the bytes of the store."""
+    digest = hashlib.sha256(json.dumps([LAYOUT, asdict(view)], sort_keys=True, default=str).encode())
+    for path, camera in zip(sequence.images, sequence.cameras, strict=True):
+        digest.update(json.dumps(asdict(camera), default=str).encode())
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise BadInputError(f"{path} cannot be read ({error.strerror})", "an image", "check the folder") from error
+    return digest.hexdigest()

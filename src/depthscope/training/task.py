@@ -1,0 +1,49 @@
+"""The one seam between learning and everything learned."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from depthscope.networks import as_prediction
+from depthscope.objectives import Siamese
+from depthscope.supervision import PairBatch
+from depthscope.training.augmentation import Augmentation
+
+
+class Task(Protocol):
+    """What is learned: a network, and a loss of a batch."""
+
+    network: nn.Module
+
+    def loss(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """Scalars by name; "loss" is minimised, the others are logged. `network` may be a wrapped `self.network`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SiameseDepth:
+    """Depth from pairs of frames of a clip with SfM: the two share one network and one forward pass.
+
+    Attributes:
+        network: From images to a `DepthPrediction`, or to positive depth.
+        objective: What is asked of the two depth maps.
+        augmentation: What the network sees.
+        seed: Of the augmentation.
+        channels_last: Memory layout of the images.
+    """
+
+    network: nn.Module
+    objective: Siamese
+    augmentation: Augmentation
+    seed: int = 0
+    channels_last: bool = True
+
+    def loss(self, network: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
+        """The losses of a batch of pairs, each a mean over pairs."""
+        batch = self.augmentation(batch, self.seed)
+        images = batch.images.transpose(0, 1).flatten(0, 1)  # all frames j, then all frames k
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        prediction = as_prediction(network(images.contiguous(memory_format=layout)))
+        return self.objective(prediction, batch)

@@ -1,0 +1,328 @@
+"""Frames in and out: still images read and checked, folders of frames in their order, videos written."""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+
+Image = UInt8[Tensor, "height width 3"]
+Grey = UInt8[Tensor, "height width"]
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v", ".webm")
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+BMP_START = b"BM"
+
+JPEG_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
+JPEG_FRAME_HEADERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
+JPEG_SCAN = 0xDA
+
+
+def read_image(path: Path) -> Image:
+    """An image file as sRGB bytes, as it is stored: an orientation tag is not applied, as SfM does not apply it either.
+
+    Raises:
+        BadInputError: The file is missing, damaged, cut short, or not an image.
+    """
+    bgr = _decoded(Path(path), cv2.IMREAD_COLOR)
+    return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
+def read_gray_mask(path: Path) -> Grey:
+    """The grey levels of a mask; which of them mean tissue is for the format to say.
+
+    Raises:
+        BadInputError: As `read_image`.
+    """
+    return read_grey(path)
+
+
+def read_grey(path: Path) -> Grey:
+    """The brightness of an image file, weighted as OpenCV does (0.299 R + 0.587 G + 0.114 B).
+
+    Raises:
+        BadInputError: As `read_image`.
+    """
+    return torch.from_numpy(_decoded(Path(path), cv2.IMREAD_GRAYSCALE))
+
+
+def write_image(path: Path, image: Image | Grey, quality: int = 95) -> Path:
+    """Writes an image in the format that its ending names.
+
+    Raises:
+        BadInputError: The ending names no image format.
+    """
+    path, pixels = Path(path), image.cpu().numpy()
+    if path.suffix.lower() not in IMAGE_ENDINGS:
+        raise BadInputError(f"{path} as the name of an image", f"one ending in {', '.join(IMAGE_ENDINGS)}")
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    _, data = cv2.imencode(path.suffix.lower(), pixels if pixels.ndim == 2 else pixels[..., ::-1], options)
+    path.write_bytes(data.tobytes())
+    return path
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image file, from its header where the format is JPEG, PNG or BMP.
+
+    Also notices a file that was cut short, by its missing end, without decoding it.
+
+    Raises:
+        BadInputError: The file is missing, cut short, or not an image.
+    """
+    path = Path(path)
+    with _opened(path) as stream:
+        start = stream.read(26)
+        stream.seek(0, 2)
+        length = stream.tell()
+        stream.seek(max(0, length - 64))
+        end = stream.read().rstrip(b"\0")
+        if start.startswith(JPEG_START):
+            stream.seek(2)
+            size, whole = _jpeg_size(stream), end.endswith(JPEG_END)
+        elif start.startswith(PNG_START):
+            size = (int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big"))
+            whole = PNG_END.rstrip(b"\0") in end
+        elif start.startswith(BMP_START):
+            size = (int.from_bytes(start[18:22], "little"), abs(int.from_bytes(start[22:26], "little", signed=True)))
+            whole = length >= int.from_bytes(start[2:6], "little")
+        else:
+            size, whole = None, False
+    if size is None or not whole:  # another format, or bytes after the end: look at all of it
+        pixels = _decoded(path, cv2.IMREAD_GRAYSCALE)
+        return pixels.shape[1], pixels.shape[0]
+    return size
+
+
+def check_sizes(images: Iterable[Path], size_px: tuple[int, int], owner: str) -> None:
+    """Refuses frames that are damaged or of another size.
+
+    Args:
+        images: The files.
+        size_px: The (width, height) that all must have.
+        owner: What has that size, in words: "the camera".
+
+    Raises:
+        BadInputError: One of them is missing, cut short, or of another size.
+    """
+    for path in images:
+        found = image_size(path)
+        if found != size_px:
+            raise BadInputError(
+                f"{path} is {found[0]} x {found[1]} pixels",
+                f"{size_px[0]} x {size_px[1]} as {owner}",
+                "use the frames that SfM was run on",
+            )
+
+
+def order_of_name(path: Path | str) -> tuple[Any, ...]:
+    """Sorting key that puts frame 2 before frame 10: the numbers in a name compare as numbers."""
+    pieces = re.split(r"(\d+)", str(path).lower())
+    return (*[int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], str(path))
+
+
+def list_images(folder: Path) -> tuple[Path, ...]:
+    """The image files of a folder in the order of the numbers in their names.
+
+    Raises:
+        BadInputError: There is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInputError(f"{folder} is not a folder", "a folder of images", "check the path")
+    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and not p.name.startswith(".")]
+    if not found:
+        raise BadInputError(
+            f"{folder} holds no images", f"files ending in {', '.join(IMAGE_ENDINGS)}", "check the path"
+        )
+    return tuple(sorted(found, key=lambda path: order_of_name(path.name)))
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's name says that it is a video."""
+    return Path(path).is_file() and Path(path).suffix.lower() in VIDEO_ENDINGS
+
+
+def video_size(path: Path) -> tuple[int, tuple[int, int]]:
+    """How many frames a video holds, and their (width, height); every packet is looked at, none decoded but the first.
+
+    Raises:
+        BadInputError: It cannot be opened, or holds no video.
+    """
+    with _opened_video(path) as container:
+        stream = container.streams.video[0]
+        count = sum(1 for packet in container.demux(stream) if packet.size)
+        size = stream.codec_context.width, stream.codec_context.height
+    if not count:
+        raise BadInputError(f"{path} holds no frames", "a video with at least one", "record it again")
+    return count, size
+
+
+def read_video(path: Path) -> Iterator[Image]:
+    """The frames of a video as sRGB bytes, one at a time.
+
+    Raises:
+        BadInputError: It cannot be opened, or holds no video.
+    """
+    with _opened_video(path) as container:
+        for frame in container.decode(video=0):
+            yield torch.from_numpy(frame.to_ndarray(format="rgb24"))
+
+
+def _opened_video(path: Path) -> Any:
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (OSError, ValueError) as error:
+        raise BadInputError(
+            f"{path} cannot be opened as a video ({str(error).splitlines()[0]})",
+            "a video that players show",
+            "convert it",
+        ) from error
+    if not container.streams.video:
+        container.close()
+        raise BadInputError(f"{path} holds no video stream", "a video", "choose another file")
+    return container
+
+
+def write_video(path: Path, frames: Iterable[Image], fps: float | int) -> Path:
+    """Writes frames as H.264 in an MP4 file (yuv420p, which every player shows).
+
+    Odd widths and heights are made even by repeating the last column or row.
+
+    Args:
+        path: The file to write.
+        frames: sRGB frames of one size, shape (height, width, 3) each; drawn one at a time.
+        fps: Frames per second.
+
+    Raises:
+        BadInputError: There are no frames, or they differ in size.
+    """
+    import av  # only here: reading stills should not load a video library
+
+    path, shape = Path(path), None
+    try:
+        with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": "18", "preset": "medium"}
+            for number, frame in enumerate(frames):
+                pixels = frame.cpu().numpy()
+                if shape is None:
+                    shape = pixels.shape
+                    stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
+                if pixels.shape != shape:
+                    raise BadInputError(f"{path}: frame {number} has shape {pixels.shape}", f"{shape} as the first")
+                even = np.pad(pixels, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")))
+            if shape is None:
+                raise BadInputError(f"no frames for {path}", "at least one")
+            container.mux(stream.encode())
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a video plays, and misleads
+        raise
+    return path
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise BadInputError(
+            f"{path} cannot be read ({error.strerror})", "an image", "check the folder, or export the frames again"
+        ) from error
+
+
+def _decoded(path: Path, flags: int) -> np.ndarray:
+    """The pixels of an image file; what is wrong with it is found before OpenCV can print about it."""
+    with _opened(path) as stream:
+        data = stream.read()
+    defect = _defect(data)
+    pixels = None if defect else cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise BadInputError(
+            f"{path} {defect or 'cannot be decoded'}",
+            "a whole image file (JPEG, PNG, BMP, TIFF, WebP)",
+            "copy or export it again, or leave this frame out",
+        )
+    return pixels
+
+
+def _defect(data: bytes) -> str:
+    """What is wrong with the bytes of an image, or "": a JPEG cut short may decode, half grey, with only a warning."""
+    if not data:
+        return "is empty"
+    if data.startswith(JPEG_START):
+        # Within the scans FF is always followed by 00 or by the number of a marker, so the end marker stands for
+        # itself; a thumbnail before the first scan has one of its own.
+        scan = _jpeg_scan(data)
+        return "" if scan >= 0 and data.find(JPEG_END, scan) >= 0 else "is cut short (a JPEG without its end)"
+    if data.startswith(PNG_START):
+        return _png_defect(data)
+    if data.startswith(BMP_START) and len(data) < int.from_bytes(data[2:6], "little"):
+        return "is cut short (a BMP without its end)"
+    if not data.startswith((BMP_START, b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")):
+        return "is not an image of a known format"
+    return ""
+
+
+def _png_defect(data: bytes) -> str:
+    place = len(PNG_START)
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        end = place + 12 + length
+        if end > len(data):
+            break
+        name = data[place + 4 : place + 8]
+        if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return "is damaged (a PNG whose checksum does not fit)"
+        if name == b"IEND":
+            return ""
+        place = end
+    return "is cut short (a PNG without its end)"
+
+
+def _jpeg_scan(data: bytes) -> int:
+    """Where the first scan of a JPEG begins, or -1."""
+    place = 2
+    while place + 4 <= len(data):
+        marker = data[place + 1]
+        if data[place] != 0xFF:
+            return -1
+        if marker == JPEG_SCAN:
+            return place
+        if marker == 0xFF:  # padding
+            place += 1
+        elif marker in JPEG_WITHOUT_LENGTH:
+            place += 2
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return -1
+
+
+def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
+    """(width, height) from the frame header, the stream standing after the start marker; None if there is none."""
+    while len(head := stream.read(2)) == 2 and head[0] == 0xFF:
+        marker = head[1]
+        if marker == 0xFF:
+            stream.seek(-1, 1)
+        elif marker in JPEG_FRAME_HEADERS:
+            header = stream.read(7)
+            return int.from_bytes(header[5:7], "big"), int.from_bytes(header[3:5], "big")
+        elif marker == JPEG_SCAN:
+            return None
+        elif marker not in JPEG_WITHOUT_LENGTH:
+            stream.seek(int.from_bytes(stream.read(2), "big") - 2, 1)
+    return None

@@ -1,0 +1,150 @@
+"""Folders of results: written whole or not at all, with their figures and where they came from."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depthscope.errors import BadInputError, DepthscopeError
+
+RECORDED_VERSIONS = ("depthscope", "torch", "lightning-fabric", "numpy", "opencv-python-headless", "pycolmap")
+
+
+@contextmanager
+def writing_folder(out: Path, *, keep: tuple[str, ...] = (), inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """A folder to write in that becomes `out` when all went well, and vanishes when anything failed.
+
+    An older result of this package at `out` is replaced; names in `keep` are carried over from it.
+
+    Args:
+        out: The folder.
+        keep: Names of files and folders that are carried over.
+        inputs: What the result is made from; none of it may lie in `out`, where it would be replaced.
+
+    Raises:
+        BadInputError: The place cannot be written, holds something that is not a result of this package, or an input.
+    """
+    out = Path(out)
+    for given in inputs:
+        if Path(given).resolve().is_relative_to(out.resolve()):
+            raise BadInputError(f"{out} holds the input {given}", "a folder beside it", "choose another place to write")
+    if out.is_dir() and any(out.iterdir()) and not (out / "result.json").is_file():
+        raise BadInputError(
+            f"{out} exists and is not a result of depthscope", "a new or empty folder", "choose another --out"
+        )
+    if out.exists() and not out.is_dir():
+        raise BadInputError(f"{out} is a file", "a folder to write in", "choose another --out")
+    draft = out.parent / f".{out.name}.{os.getpid()}.partial"
+    with telling_write_errors(out):
+        draft.mkdir(parents=True)
+    try:
+        with telling_write_errors(out):
+            yield draft
+            for name in keep:
+                if (out / name).exists() and not (draft / name).exists():
+                    shutil.move(out / name, draft / name)
+            if out.exists():
+                shutil.rmtree(out)
+            draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def telling_write_errors(out: Path) -> Iterator[None]:
+    """Turns the operating system's refusals to write into an error that says what to do."""
+    try:
+        yield
+    except DepthscopeError:
+        raise
+    except PermissionError as error:
+        raise BadInputError(f"no permission to write {error.filename or out}", "a writable folder") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        name = error.strerror or str(error)
+        raise BadInputError(f"cannot write {out}: {name}", "a writable disk with space", "free space or choose another --out") from error
+
+
+def write_result(folder: Path, figures: dict[str, Any]) -> Path:
+    """``result.json``; numbers that are not finite become null, since JSON has no name for them."""
+    path = folder / "result.json"
+    path.write_text(json.dumps(_plain(figures), indent=2) + "\n")
+    return path
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The figures of a result folder.
+
+    Raises:
+        BadInputError: There are none.
+    """
+    path = Path(folder) / "result.json"
+    if not path.is_file():
+        raise BadInputError(f"{folder} has no result.json", "a folder written by depthscope", "check the path")
+    return json.loads(path.read_text())
+
+
+def write_provenance(folder: Path, *, options: dict[str, Any], inputs: dict[str, str], seconds: float) -> Path:
+    """``provenance.yaml``: the command, options, input hashes, versions, machine and duration."""
+    record = {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "options": _plain(options),
+        "inputs": inputs,
+        "versions": versions(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": round(seconds, 2),
+    }
+    path = folder / "provenance.yaml"
+    path.write_text(yaml.safe_dump(record, sort_keys=False))
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries that results depend on."""
+    found = {}
+    for name in RECORDED_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def content_hash(*paths: Path) -> str:
+    """SHA-256 over the bytes of files, and of the files of folders in the order of their names."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """The value in terms of JSON."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    return value

@@ -1,0 +1,1 @@
+"""Tiny valid folders of each format, written without the package's own writers."""
