@@ -1,6 +1,7 @@
 """The command line: one verb per stage. A stage is imported only when its verb is used."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 2 bad input, 3 no answer in the data, 130 interrupted."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two spinning threads collapse on a busy machine
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in arguments
     arguments = [a for a in arguments if a != "--verbose"]

@@ -120,9 +120,7 @@ def evaluated(frames: Iterable[FrameDepth], protocol: str) -> DepthEvaluation:
     common = float(ratios.log().quantile(0.5).exp())
     own = [DepthMetrics.of(f.depth.double() * r, f.truth.double()) for f, r in zip(used, factors, strict=True)]
     shared = [DepthMetrics.of(f.depth.double() * common, f.truth.double()) for f in used]
-    errors = torch.cat(
-        [(f.depth.double() * r - f.truth).abs() / f.truth for f, r in zip(used, factors, strict=True)]
-    )
+    errors = torch.cat([(f.depth.double() * r - f.truth).abs() / f.truth for f, r in zip(used, factors, strict=True)])
     return DepthEvaluation(
         protocol=protocol,
         per_frame_median=DepthMetrics.mean(own),

@@ -55,15 +55,15 @@ def side_by_side(pictures: Rows[Picture], gap: int = 4) -> Picture:
     return torch.cat(parts, 1)
 
 
-def contact_sheet(rows: Rows[Rows[Picture]], titles: Rows[str], row_titles: Rows[str] = (), height: int = 220) -> Picture:
+def contact_sheet(
+    rows: Rows[Rows[Picture]], titles: Rows[str], row_titles: Rows[str] = (), height: int = 220
+) -> Picture:
     """A table of pictures, each scaled to one height, with a title over every column."""
     scaled = [[resized(picture, height) for picture in row] for row in rows]
     widths = [max(row[column].shape[1] for row in scaled) for column in range(len(titles))]
     gap, head = 6, 30
     left = 70 if row_titles else gap
-    sheet = np.full(
-        (head + len(rows) * (height + gap), left + sum(widths) + gap * len(widths), 3), 255, dtype=np.uint8
-    )
+    sheet = np.full((head + len(rows) * (height + gap), left + sum(widths) + gap * len(widths), 3), 255, dtype=np.uint8)
     for number, row in enumerate(scaled):
         top, x = head + number * (height + gap), left
         if row_titles:

@@ -103,9 +103,11 @@ def load_model(run: Path, *, last: bool = False) -> DepthModel:
         network.load_state_dict(content["network"])
     except RuntimeError as error:
         raise BadInputError(
-            f"{path} does not fit its recipe ({str(error).splitlines()[0]})", "weights of the same network", "train again"
+            f"{path} does not fit its recipe ({str(error).splitlines()[0]})",
+            "weights of the same network",
+            "train again",
         ) from error
-    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DepthModel(network, recipe, recipe.network.divisor, path)
 
 
@@ -185,7 +187,8 @@ class _Window:
         scale = size[0] / view.window_px[0]
         canvas = max(1, round(camera.size_px[0] * scale)), max(1, round(camera.size_px[1] * scale))
         whole = View(0, 0, camera.size_px, canvas, camera.undistorted())
-        return cls(view, camera, view.mask(recording.mask, camera, 0), canvas, _touched(whole, recording.mask, camera))
+        mask = view.mask(recording.mask, camera, options.erosion_px)
+        return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera))
 
     @property
     def whole(self) -> View:
@@ -193,7 +196,11 @@ class _Window:
         return View(0, 0, self.camera.size_px, self.canvas_px, self.camera.undistorted())
 
     def laid_out(self, maps: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns"]:
-        """Maps of the network's window over the whole image, bilinear; 0 outside the content."""
+        """Maps of the network's window over the whole image, bilinear; 0 outside the content.
+
+        The rim of the content, on which the network was not trained, takes the values beside it.
+        """
+        maps = _spread_outwards(maps, self.mask)
         width, height = self.canvas_px
         full = maps.new_tensor(self.camera.size_px) / maps.new_tensor(self.canvas_px)
         pixels = pixel_grid(height, width, maps) * full
@@ -209,15 +216,28 @@ def _stand_in(size_px: tuple[int, int]) -> Camera:
     return Camera(size_px, (float(width), float(width)), (width / 2, height / 2), source="not known")
 
 
-def _touched(
-    whole: View, content: Bool[Tensor, "rows columns"] | None, camera: Camera
-) -> Bool[Tensor, "height width"]:
+def _touched(whole: View, content: Bool[Tensor, "rows columns"] | None, camera: Camera) -> Bool[Tensor, "height width"]:
     """Pixels of the result that show any tissue, widened by one, so that nothing at the rim is mixed with 0."""
     width, height = whole.size_px
     if content is None:
         return torch.ones(height, width, dtype=torch.bool)
     shown = torch.from_numpy(whole.image(content.numpy().astype("uint8") * 255, camera)).float()
     return torch.nn.functional.max_pool2d(shown[None], 3, stride=1, padding=1)[0] > 0
+
+
+def _spread_outwards(
+    maps: Float[Tensor, "batch height width"], mask: Bool[Tensor, "height width"], pixels: int = 8
+) -> Float[Tensor, "batch height width"]:
+    """Maps whose values outside the mask are means of known neighbours, step by step outwards."""
+    known = mask.to(maps)[None, None]
+    values = maps[:, None] * known
+    pool = torch.nn.functional.avg_pool2d
+    for _ in range(pixels):
+        share = pool(known, 3, stride=1, padding=1)
+        mean = pool(values, 3, stride=1, padding=1) / share.clamp_min(1e-6)
+        values = torch.where(known > 0, values, mean)
+        known = (share > 0).to(maps)
+    return torch.where(known > 0, values, maps[:, None])[:, 0]
 
 
 def _predicted(network, window: _Window, recording, first, images, scaled, device, bf16) -> Iterator[DepthMap]:
@@ -268,7 +288,9 @@ def frame_scales(
         used = (predicted > 0) & (sparse > 0)
         if not bool(used.any()):
             raise BadInputError(
-                f"frame {sequence.frame_names[frame]} has no sparse point", "points in every frame", "predict without scale"
+                f"frame {sequence.frame_names[frame]} has no sparse point",
+                "points in every frame",
+                "predict without scale",
             )
         ratio = (sparse[used].float() / predicted[used]).log()
         factors.append(LogMedian()(ratio, torch.ones_like(ratio)).factor)

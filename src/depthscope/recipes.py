@@ -21,7 +21,7 @@ from depthscope.networks import FCDenseNet, NetworkOptions, RedNet, ResUNet
 from depthscope.objectives import Siamese
 from depthscope.objectives.consistency import Absolute, Normalised, Relative
 from depthscope.supervision import Holdout, PairRule, Supervision
-from depthscope.training import Adam, Augmentation, Constant, Cosine, Sgd, Training, Triangular
+from depthscope.training import Adam, Augmentation, Cosine, Sgd, Training, Triangular
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,17 @@ TMI_2020 = Recipe(
     ),
     augmentation=Augmentation(noise=0.02, brightness=0.2, contrast=0.2, gamma=0.2, colour=0.05, apart=True),
     training=Training(
-        steps=25_000, batch=8, optimiser=Sgd(1e-3, 0.9), schedule=Triangular(0.1, 2000), clip_norm=10.0, precision="fp32"
+        steps=25_000,
+        batch=8,
+        optimiser=Sgd(1e-3, 0.9),
+        schedule=Triangular(0.1, 2000),
+        clip_norm=10.0,
+        precision="fp32",
     ),
 )
-"""Liu et al. 2020: FC-DenseNet-57, sparse flow and normalised consistency, without their code's defects (integer targets,
-shifted warp, no occlusion test in the widened visibility). Both directions are averaged there and summed here, hence
-half of the weights 20, 0.1 and 5."""
+"""Liu et al. 2020: FC-DenseNet-57, sparse flow and normalised consistency, without their code's defects (integer
+targets, shifted warp, no occlusion test in the widened visibility). Both directions are averaged there and summed here,
+hence half of the weights 20, 0.1 and 5."""
 
 FAST = Recipe(
     name="fast",
@@ -189,11 +194,13 @@ def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in given.items():
         before = result.get(key)
-        same_kind = isinstance(value, dict) and isinstance(before, dict)
-        if same_kind and value.get("type", before.get("type")) == before.get("type"):
+        result[key] = value
+        if (
+            isinstance(value, dict)
+            and isinstance(before, dict)
+            and value.get("type", before.get("type")) == before.get("type")
+        ):
             result[key] = _merged(before, value)
-        else:
-            result[key] = value
     return result
 
 
@@ -202,7 +209,7 @@ def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:
     if not isinstance(value, dict):
         return
     kind = _class_of(value, kind, source, place)
-    if kind is None or not is_dataclass(kind):
+    if kind is None:
         return
     known = {f.name: f.type for f in fields(kind)}
     for key, inner in value.items():
@@ -218,7 +225,7 @@ def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:
 def _class_of(value: dict[str, Any], kind: Any, source: str, place: str) -> type | None:
     if kind is NetworkOptions:
         return _network_class(value.get("type"), source)
-    members = [m for m in _members(kind) if is_dataclass(m)]
+    members: list[type] = [m for m in _members(kind) if isinstance(m, type) and is_dataclass(m)]
     if not members:
         return None
     if len(members) == 1:
@@ -247,11 +254,13 @@ def _network_class(name: Any, source: str = "the recipe") -> type:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise BadInputError(f"{source}: network.type {name} cannot be imported ({error})", "an importable class") from error
+        raise BadInputError(
+            f"{source}: network.type {name} cannot be imported ({error})", "an importable class"
+        ) from error
 
 
 def _converter() -> cattrs.Converter:
-    """cattrs with the variants told apart by ``type``, and tuples written as lists."""
+    """A cattrs converter with the variants told apart by ``type``, and tuples written as lists."""
     converter = cattrs.Converter(forbid_extra_keys=True, prefer_attrib_converters=True)
     converter.register_unstructure_hook_func(
         lambda kind: isinstance(kind, type) and is_dataclass(kind),
@@ -284,7 +293,11 @@ def _needs_type(kind: type) -> bool:
 
 def _type_name(value: Any) -> str:
     kind = type(value)
-    return kind.__name__ if NETWORKS.get(kind.__name__, kind) is kind and kind.__module__.startswith("depthscope.") else f"{kind.__module__}:{kind.__qualname__}"
+    return (
+        kind.__name__
+        if NETWORKS.get(kind.__name__, kind) is kind and kind.__module__.startswith("depthscope.")
+        else f"{kind.__module__}:{kind.__qualname__}"
+    )
 
 
 def with_steps(recipe: Recipe, steps: int | None) -> Recipe:

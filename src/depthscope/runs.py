@@ -38,7 +38,7 @@ class HeldOutPoints:
     batch: int = 8
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
-        """ "score" (mean AbsRel over frames, smaller is better), its median over points, and the drift of scale."""
+        """Mean AbsRel over frames as "score" (smaller is better), its median over points, and the drift of scale."""
         errors, per_frame, drifts = [], [], []
         for one, anchors, measured in self._measurements():
             frames = frames_to_look_at(one, measured)

@@ -76,7 +76,7 @@ class Sequence:
         self._check_motions()
         self._check_points()
         if self.mask is not None:
-            self._check_mask()
+            self._check_mask(self.mask)
 
     def _check_counts(self) -> None:
         frames = len(self.images)
@@ -127,15 +127,15 @@ class Sequence:
                 "the poses may be stored in the other direction, or with another axis convention",
             )
 
-    def _check_mask(self) -> None:
+    def _check_mask(self, mask: Tensor) -> None:
         width, height = self.size_px
-        if tuple(self.mask.shape) != (height, width):
+        if tuple(mask.shape) != (height, width):
             raise BadInputError(
-                f"{self.name}: a mask of {self.mask.shape[1]} x {self.mask.shape[0]} pixels",
+                f"{self.name}: a mask of {mask.shape[1]} x {mask.shape[0]} pixels",
                 f"the frames' {width} x {height}",
                 "resize the mask",
             )
-        if not bool(self.mask.any()):
+        if not bool(mask.any()):
             raise BadInputError(
                 f"{self.name}: the mask hides everything", "some pixels that show tissue", "check the mask's polarity"
             )
@@ -182,7 +182,7 @@ class Sequence:
 
     @cached_property
     def seen(self) -> Bool[Tensor, "frames points"]:
-        """b as a matrix: which frame saw which point."""
+        """The b of the paper as a matrix: which frame saw which point."""
         seen = torch.zeros(len(self), len(self.points), dtype=torch.bool)
         seen[self.observations.frame, self.observations.point] = True
         return seen

@@ -1,5 +1,6 @@
 """Folders of results: written whole or not at all, with their figures and where they came from."""
 
+import errno
 import hashlib
 import json
 import math
@@ -16,9 +17,22 @@ from typing import Any
 
 import yaml
 
-from depthscope.errors import BadInputError, DepthscopeError
+from depthscope.errors import BadInputError
 
 RECORDED_VERSIONS = ("depthscope", "torch", "lightning-fabric", "numpy", "opencv-python-headless", "pycolmap")
+
+
+REFUSALS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+)
+"""What an operating system answers where it cannot write: disk full, not allowed, below a file, failing."""
 
 
 @contextmanager
@@ -66,15 +80,14 @@ def telling_write_errors(out: Path) -> Iterator[None]:
     """Turns the operating system's refusals to write into an error that says what to do."""
     try:
         yield
-    except DepthscopeError:
-        raise
-    except PermissionError as error:
-        raise BadInputError(f"no permission to write {error.filename or out}", "a writable folder") from error
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        name = error.strerror or str(error)
-        raise BadInputError(f"cannot write {out}: {name}", "a writable disk with space", "free space or choose another --out") from error
+        if error.errno not in REFUSALS:
+            raise
+        raise BadInputError(
+            f"cannot write {out} ({error.strerror})",
+            "a writable folder on a disk with space",
+            "free space, or choose another --out",
+        ) from error
 
 
 def write_result(folder: Path, figures: dict[str, Any]) -> Path:
@@ -103,7 +116,7 @@ def write_provenance(folder: Path, *, options: dict[str, Any], inputs: dict[str,
         "options": _plain(options),
         "inputs": inputs,
         "versions": versions(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(seconds, 2),
     }
@@ -143,8 +156,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
     if isinstance(value, Path):
         return str(value)
+    if (listed := getattr(value, "tolist", None)) is not None:
+        return _plain(listed())
     return value

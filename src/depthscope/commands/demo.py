@@ -72,16 +72,21 @@ def simulate_clip(out: Path, frames: int, seed: int) -> None:
         colmap.write(sequence, folder)
         write_result(
             folder,
-            {"frames": len(sequence), "points": len(sequence.points), "median_depth_mm": sequence.median_depth, "seed": seed},
+            {
+                "frames": len(sequence),
+                "points": len(sequence.points),
+                "median_depth_mm": sequence.median_depth,
+                "seed": seed,
+            },
         )
 
 
 def draw(out: Path, clip: Path, prediction: Path) -> Path:
     """Frames beside predicted and true depth and the error, each frame at its own scale."""
+    from depthscope.commands.evaluate import resized_to
     from depthscope.evaluation import median
     from depthscope.formats import depth_maps
     from depthscope.pictures import contact_sheet, depth_picture, depth_range, error_picture
-    from depthscope.commands.evaluate import resized_to
     from depthscope.video import read_image, write_image
 
     maps, truths = depth_maps.listed(prediction), depth_maps.listed(clip)

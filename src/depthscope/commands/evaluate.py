@@ -145,7 +145,7 @@ def resized_to(depth: Tensor, shape: torch.Size) -> Tensor:
     from depthscope.geometry.depth import pixel_grid
 
     size = depth.new_tensor([depth.shape[1] / shape[1], depth.shape[0] / shape[0]])
-    return sampled_at(depth[None], (pixel_grid(*shape, depth) * size)[None])[0]
+    return sampled_at(depth[None], (pixel_grid(shape[0], shape[1], depth) * size)[None])[0]
 
 
 def consistency(maps: dict[str, Path], sequence: Sequence, gap: int) -> float | None:

@@ -60,14 +60,16 @@ def predict(
     with writing_folder(out) as folder:
         for name in ("depth", "preview"):
             (folder / name).mkdir()
-        seconds, count, unit, began = 0.0, 0, "relative", time.perf_counter()
+        seconds, count, unit, size, began = 0.0, 0, "relative", (0, 0), time.perf_counter()
         maps = predict_depth(model, recording, batch=batch, scaled=sequence is not None, device=device, bf16=bf16)
-        for depth_map in track(maps, "predict", total=len(recording.names), console=console, disable=not console.is_terminal):
+        for depth_map in track(
+            maps, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
+        ):
             seconds += time.perf_counter() - began
             write_depth(folder, depth_map)
             if clouds and count % clouds == 0 and depth_map.camera is not None:
                 write_cloud(folder, depth_map, recording, count)
-            count, unit = count + 1, depth_map.unit
+            count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
             began = time.perf_counter()
         write_previews(folder, recording.names, video)
         write_result(
@@ -79,7 +81,7 @@ def predict(
                 "unit": unit,
                 "checkpoint": str(model.source),
                 "recipe": model.recipe.name,
-                "size_px": list(depth_map.depth.shape[::-1]),
+                "size_px": list(size),
             },
         )
         write_provenance(
@@ -98,8 +100,7 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     Raises:
         BadInputError: It is none of these.
     """
-    from depthscope.formats import camera_file as cameras
-    from depthscope.formats import read_sequence, recognised
+    from depthscope.formats import camera_file as cameras, read_sequence, recognised
     from depthscope.video import is_video, list_images, read_gray_mask, read_image, read_video, video_size
 
     if source.is_dir() and recognised(source):
@@ -119,7 +120,9 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     else:
         raise BadInputError(f"{source} is no folder and no video", "a sequence folder, image folder or video")
     if camera is not None and camera.size_px != size:
-        raise BadInputError(f"{camera_file} is for {camera.size_px} pixels", f"{size} as the frames", "calibrate at this size")
+        raise BadInputError(
+            f"{camera_file} is for {camera.size_px} pixels", f"{size} as the frames", "calibrate at this size"
+        )
     if mask is not None and (mask.shape[1], mask.shape[0]) != size:
         raise BadInputError(f"{mask_file} is {mask.shape[1]} x {mask.shape[0]}", f"{size} as the frames", "resize it")
     return Recording(names, frames, size, camera, mask)

@@ -51,9 +51,7 @@ def train(sequences: tuple[Path, ...], out: Path, recipe: Recipe, *, resume: boo
         }
         write_result(out, figures)
         inputs = {str(folder): content_hash(folder) for folder in sequences}
-        write_provenance(
-            out, options=dataclasses.asdict(recipe), inputs=inputs, seconds=time.perf_counter() - start
-        )
+        write_provenance(out, options=dataclasses.asdict(recipe), inputs=inputs, seconds=time.perf_counter() - start)
     score = result.best.get("score", result.validation["score"])
     print(
         f"{result.steps} steps in {result.seconds:.0f} s ({result.pairs_per_second:.1f} pairs/s, {result.precision}); "
@@ -90,7 +88,9 @@ def _parser(base: Recipe) -> type:
 
     named = {
         "sequences": (
-            Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help="Folders of sequences (JHU, COLMAP).")],
+            Annotated[
+                tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help="Folders of sequences (JHU, COLMAP).")
+            ],
             dataclasses.field(),
         ),
         "out": flag(Path, "Folder for the run."),

@@ -98,7 +98,7 @@ class Brown:
 
 @dataclass(frozen=True)
 class KannalaBrandt:
-    """Fisheye: the distorted radius is a (1 + k1 a^2 + k2 a^4 + k3 a^6 + k4 a^8) of the angle a (Kannala-Brandt 2006)."""
+    """Fisheye: the distorted radius is a (1 + k1 a^2 + k2 a^4 + k3 a^6 + k4 a^8), a the angle (Kannala-Brandt 2006)."""
 
     coefficients: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
 
@@ -245,8 +245,12 @@ def _newton_inverse(function, target: Plane, steps: int = 20) -> Plane:
     h = 1e-6
     for _ in range(steps):
         residual = function(guess) - target
-        column_x = (function(guess + guess.new_tensor([h, 0.0])) - function(guess - guess.new_tensor([h, 0.0]))) / (2 * h)
-        column_y = (function(guess + guess.new_tensor([0.0, h])) - function(guess - guess.new_tensor([0.0, h]))) / (2 * h)
+        column_x = (function(guess + guess.new_tensor([h, 0.0])) - function(guess - guess.new_tensor([h, 0.0]))) / (
+            2 * h
+        )
+        column_y = (function(guess + guess.new_tensor([0.0, h])) - function(guess - guess.new_tensor([0.0, h]))) / (
+            2 * h
+        )
         determinant = column_x[..., 0] * column_y[..., 1] - column_x[..., 1] * column_y[..., 0]
         step_x = (residual[..., 0] * column_y[..., 1] - residual[..., 1] * column_y[..., 0]) / determinant
         step_y = (residual[..., 1] * column_x[..., 0] - residual[..., 0] * column_x[..., 1]) / determinant

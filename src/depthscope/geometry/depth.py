@@ -49,7 +49,7 @@ def rays(height: int, width: int, camera: Pinhole) -> Float[Tensor, "batch {heig
 
 def backprojected(depth: Maps, camera: Pinhole) -> Float[Tensor, "batch height width 3"]:
     """The surface point of every pixel, in camera axes: X = z r."""
-    return depth[..., None] * rays(*depth.shape[-2:], camera)
+    return depth[..., None] * rays(depth.shape[-2], depth.shape[-1], camera)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +93,8 @@ def warped(
         camera: The camera of both.
         far_mask: True where the far frame shows tissue; a sample that touches the outside is not valid.
         near_mask: The same for the near frame.
-        occlusion_tolerance: A pixel of `near` that lies more than this share behind the surface of `far` is hidden from
-            `far` and says nothing. A pixel in front of it contradicts `far`, and stays. Infinite: no test, as the paper.
+        occlusion_tolerance: A pixel of `near` that lies more than this share behind the surface of `far` is hidden
+            from `far` and says nothing. A pixel in front of it contradicts `far`, and stays. Infinite: no test.
         detach_position: Stop the gradient through the sampling position.
     """
     far_from_near = near_from_far.inverse()

@@ -13,9 +13,7 @@ from depthscope.geometry.shapes import Points, Rotations, Scalars, Vectors
 def rotate(rotation: Float[Tensor, "*#batch 3 3"], vectors: Float[Tensor, "*#batch 3"]) -> Vectors:
     """R v, written element by element: a matrix product would round to bf16 under autocast."""
     x, y, z = vectors.unbind(-1)
-    return (
-        rotation[..., :, 0] * x[..., None] + rotation[..., :, 1] * y[..., None] + rotation[..., :, 2] * z[..., None]
-    )
+    return rotation[..., :, 0] * x[..., None] + rotation[..., :, 1] * y[..., None] + rotation[..., :, 2] * z[..., None]
 
 
 @dataclass(frozen=True, eq=False)

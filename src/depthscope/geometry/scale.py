@@ -43,7 +43,7 @@ class Scale:
 
 
 def weighted_mean(values: PerPoint, weight: PerPoint) -> PerFrame:
-    """sum w v / sum w over the last axis, and 0 where there is no weight; masked values may hold anything finite."""
+    """The mean ``sum w v / sum w`` over the last axis; 0 where there is no weight. Values without weight may be any."""
     total = weight.sum(-1)
     empty = total <= 0
     return torch.where(empty, 0.0, (weight * values).sum(-1) / torch.where(empty, 1.0, total))
@@ -98,9 +98,7 @@ class TrimmedLogMean:
         supported = (weight > 0).sum(-1).clamp_min(1)
         trimmed = 1 - (kept > 0).sum(-1) / supported
         any_point = weight.sum(-1) > 0
-        return Scale(
-            weighted_mean(log_ratio, kept), spread, torch.where(any_point, trimmed.to(spread), 0.0), any_point
-        )
+        return Scale(weighted_mean(log_ratio, kept), spread, torch.where(any_point, trimmed.to(spread), 0.0), any_point)
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,7 @@ class LogMedian:
     def __call__(self, log_ratio: PerPoint, weight: PerPoint) -> Scale:
         """As `LogMean`."""
         centre = weighted_median(log_ratio, weight)
-        return Scale(
-            centre, spread_about(centre, log_ratio, weight), torch.zeros_like(centre), weight.sum(-1) > 0
-        )
+        return Scale(centre, spread_about(centre, log_ratio, weight), torch.zeros_like(centre), weight.sum(-1) > 0)
 
 
 @dataclass(frozen=True)

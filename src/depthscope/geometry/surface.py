@@ -35,7 +35,11 @@ class Surface:
         for name, rows in (("normals", self.normals), ("colours", self.colours)):
             if rows is not None and len(rows) != count:
                 raise BadInputError(f"{len(rows)} {name} for {count} points", "one for each point")
-        if self.faces is not None and len(self.faces) and not 0 <= int(self.faces.min()) <= int(self.faces.max()) < count:
+        if (
+            self.faces is not None
+            and len(self.faces)
+            and not 0 <= int(self.faces.min()) <= int(self.faces.max()) < count
+        ):
             raise BadInputError("faces that name points which do not exist", f"numbers in 0..{count - 1}")
 
     def moved(self, target_from_source: Similarity | RigidMotion) -> "Surface":

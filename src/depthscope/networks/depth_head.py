@@ -41,7 +41,7 @@ class DepthHead(nn.Module):
         super().__init__()
         self.outputs = nn.Conv2d(channels, 2 if uncertainty else 1, kernel_size=1)
         nn.init.normal_(self.outputs.weight, std=0.01)  # starts near a flat wall at the median depth
-        nn.init.zeros_(self.outputs.bias)
+        nn.init.zeros_(self.outputs.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Float[Tensor, "batch channels height width"]) -> DepthPrediction:
         """The depth map of each image of features."""

@@ -77,8 +77,7 @@ class ResidualUNet(nn.Module):
         widths = [min(options.width * 2**level, options.widest) for level in range(options.levels)]
         self.stem = convolution(3, widths[0], stride=2)
         self.encoder = nn.ModuleList(
-            ResidualBlock(inputs, outputs, stride=2)
-            for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
+            ResidualBlock(inputs, outputs, stride=2) for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
         )
         self.decoder = nn.ModuleList(
             convolution(deep + skip, skip)

@@ -61,9 +61,7 @@ class Normalised:
     ``|P - P~|_1 = |Z - Z~| (|r_x| + |r_y| + 1)`` for the two points on the ray r of a pixel.
     """
 
-    def __call__(
-        self, warped: Maps, depth: Maps, valid: MaskMaps, ray_l1: Maps
-    ) -> Float[Tensor, " batch"]:
+    def __call__(self, warped: Maps, depth: Maps, valid: MaskMaps, ray_l1: Maps) -> Float[Tensor, " batch"]:
         """The loss of each map, shape (batch,); `ray_l1` is |r_x| + |r_y| + 1."""
         above = torch.where(valid, (warped - depth).abs() * ray_l1, 0.0).sum((-1, -2))
         below = torch.where(valid, warped.abs() + depth, 0.0).sum((-1, -2))

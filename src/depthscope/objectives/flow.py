@@ -1,4 +1,4 @@
-"""Sparse flow loss: the image motion that the scaled depth implies, against that of the SfM points (lecture; TMI 2020)."""
+"""Sparse flow loss (lecture; TMI 2020): the image motion that the scaled depth implies, against that of the points."""
 
 import torch
 from jaxtyping import Float

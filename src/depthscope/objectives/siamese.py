@@ -32,7 +32,7 @@ class Siamese:
         agreement_weight: Weight of the disagreement of scale between the frames of a pair (0 in the paper).
         scale: Estimator of the scaling layer.
         soft_mask: False replaces the soft masks by binary ones (an ablation).
-        nearest_pixel: True reads predictions at the pixel that holds the point, as Eq. 1 is printed; False between pixels.
+        nearest_pixel: Read predictions at the pixel that holds the point, as Eq. 1 is printed, not between pixels.
         occlusion_tolerance: See `depthscope.geometry.depth.warped`.
         detach_position: Likewise.
     """
@@ -52,7 +52,13 @@ class Siamese:
     detach_position: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("sparse_weight", "consistency_weight", "early_consistency_weight", "flow_weight", "agreement_weight"):
+        for name in (
+            "sparse_weight",
+            "consistency_weight",
+            "early_consistency_weight",
+            "flow_weight",
+            "agreement_weight",
+        ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise BadInputError(f"objective.{name} {getattr(self, name)}", "a weight of 0 or more")
         for name in ("robust_width", "occlusion_tolerance"):
@@ -144,7 +150,7 @@ class Siamese:
         valid = warp.valid & (supported & _swapped(supported))[:, None, None]
         match self.consistency:
             case Normalised() as residual:
-                ray_l1 = rays(*near.shape[-2:], frames.camera).abs().sum(-1)
+                ray_l1 = rays(near.shape[-2], near.shape[-1], frames.camera).abs().sum(-1)
                 losses = residual(warp.depth, near, valid, ray_l1)
             case residual:
                 losses = residual(warp.depth, near, valid)
@@ -165,7 +171,9 @@ class _Frames:
     def of(cls, batch: PairBatch) -> "_Frames":
         k_from_j, j_from_k = batch.k_from_j, batch.k_from_j.inverse()
         height, width = batch.mask.shape[-2:]
-        points = (t.transpose(0, 1).flatten(0, 1) for t in (batch.points.pixels, batch.points.depth, batch.points.weight))
+        points = (
+            t.transpose(0, 1).flatten(0, 1) for t in (batch.points.pixels, batch.points.depth, batch.points.weight)
+        )
         return cls(
             mask=batch.mask.transpose(0, 1).flatten(0, 1),
             points=SparsePoints(*points),

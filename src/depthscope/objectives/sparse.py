@@ -43,7 +43,9 @@ def robust_scale_invariant_loss(
     where it does not know.
 
     Args:
-        log_depth, log_sparse, weight: As in `scale_invariant_loss`.
+        log_depth: As in `scale_invariant_loss`.
+        log_sparse: Likewise.
+        weight: Likewise.
         log_factor: log sigma of each frame from the scaling layer.
         width: Residual in log depth at which a point begins to look wrong.
         log_std: Predicted logarithm of the standard deviation at the points.

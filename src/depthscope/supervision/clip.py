@@ -49,7 +49,7 @@ class Supervision:
         area_px: About how many pixels the network sees; width and height follow from the shape of the content.
         size_px: (width, height) instead of `area_px`; the content is fitted into it.
         erosion_px: Pixels of the network's image by which the content mask is shrunk.
-        widen_frames: Points count as seen this many frames around their track (0: only where triangulated, as the paper).
+        widen_frames: Points count as seen this many frames around their track (0, as the paper: only within it).
         min_track: Fewest frames that a point must have been triangulated from.
         light_filter: Drop points whose depth does not fit their brightness.
         light_cutoff: In standard deviations.
@@ -74,7 +74,7 @@ class Supervision:
             raise BadInputError(f"supervision.size_px {self.size_px}", "sides of at least 16 pixels")
         if self.erosion_px < 0 or self.widen_frames < 0 or self.min_track < 2:
             raise BadInputError(
-                f"supervision.erosion_px {self.erosion_px}, widen_frames {self.widen_frames}, min_track {self.min_track}",
+                f"erosion_px {self.erosion_px}, widen_frames {self.widen_frames}, min_track {self.min_track}",
                 "0 or more, 0 or more, 2 or more",
             )
 
@@ -193,7 +193,9 @@ def clip(sequence: Sequence, options: Supervision, size_px: tuple[int, int], fol
                 lists[0] = replace(points, weight=torch.where(outliers, 0.0, points.weight))
                 dropped += int(outliers.sum())
 
-    trained = sequence.with_observations(training_frames[sequence.observations.frame] & ~held_point[sequence.observations.point])
+    trained = sequence.with_observations(
+        training_frames[sequence.observations.frame] & ~held_point[sequence.observations.point]
+    )
     camera = view.camera.pinhole
     motion = sequence.camera_from_world.scaled(1 / unit_length)
     return Clip(

@@ -41,7 +41,7 @@ class PairRule:
 def pair_table(
     sequence: Sequence, rule: PairRule
 ) -> tuple[Int[Tensor, "pairs 2"], Int[Tensor, " pairs"], Float[Tensor, " pairs"]]:
-    """All pairs within the gaps of the rule: frames (j, k), how many points both saw, their median parallax in degrees."""
+    """All pairs within the gaps of the rule: frames (j, k), points that both saw, their median parallax in degrees."""
     pairs, shared, parallax = [], [], []
     centres = sequence.camera_centres
     for gap in range(rule.min_gap, min(rule.max_gap, len(sequence) - 1) + 1):
@@ -69,7 +69,11 @@ def pairs_to_draw(sequence: Sequence, rule: PairRule) -> Int[Tensor, "pairs 2"]:
     pairs, shared, parallax = pair_table(sequence, rule)
     good = (shared >= rule.min_points) & (parallax >= rule.min_parallax_deg)
     if not bool(good.any()):
-        most = f"the best pair shares {int(shared.max())} points at {float(parallax[shared.argmax()]):.2f} degrees" if len(shared) else "it has no pair"
+        most = (
+            f"the best pair shares {int(shared.max())} points at {float(parallax[shared.argmax()]):.2f} degrees"
+            if len(shared)
+            else "it has no pair"
+        )
         raise BadInputError(
             f"{sequence.name}: no two frames see enough of the same points ({most})",
             f"{rule.min_points} points at {rule.min_parallax_deg} degrees of parallax",

@@ -25,7 +25,9 @@ def light_outliers(
 
     Args:
         frames: Images in 0..1.
-        pixels, depth, weight: The points of each frame; weight 0 marks no point.
+        pixels: Positions of the points of each frame.
+        depth: Their depths.
+        weight: 0 marks no point.
         cutoff: In standard deviations.
 
     Returns:

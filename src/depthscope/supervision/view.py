@@ -99,13 +99,13 @@ def view_of(camera: Camera, box: tuple[int, int, int, int], size_px: tuple[int, 
     scale = max(width / size_px[0], height / size_px[1])
     if scale < 0.25:
         raise BadInputError(
-            f"frames whose content is {width} x {height} pixels", f"about {size_px[0]} x {size_px[1]}", "use a smaller size"
+            f"frames whose content is {width} x {height} pixels",
+            f"about {size_px[0]} x {size_px[1]}",
+            "use a smaller size",
         )
     window = round(size_px[0] * scale), round(size_px[1] * scale)
     centre_x, centre_y = (left + right) / 2, (top + bottom) / 2
-    return View(
-        round(centre_x - window[0] / 2), round(centre_y - window[1] / 2), window, size_px, camera.undistorted()
-    )
+    return View(round(centre_x - window[0] / 2), round(centre_y - window[1] / 2), window, size_px, camera.undistorted())
 
 
 def through(view: View, pixels: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:

@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from depthscope.sequence import Observations, Sequence
@@ -20,9 +20,9 @@ def widened(sequence: Sequence, frames: int) -> Sequence:
     """
     if frames == 0:
         return sequence
-    near = torch.nn.functional.max_pool1d(
-        sequence.seen.T.float()[:, None], 2 * frames + 1, stride=1, padding=frames
-    )[:, 0].T.bool()
+    near = torch.nn.functional.max_pool1d(sequence.seen.T.float()[:, None], 2 * frames + 1, stride=1, padding=frames)[
+        :, 0
+    ].T.bool()
     added_frames, added_points = [sequence.observations.frame], [sequence.observations.point]
     radius = NEIGHBOUR_PX * sequence.size_px[0] / 320
     for frame in range(len(sequence)):
@@ -57,7 +57,7 @@ def hidden(
     """Whether a point lies more than 10 % behind the nearest of its neighbours in the image."""
     if not len(pixels):
         return torch.zeros(0, dtype=torch.bool)
-    tree = cKDTree(pixels.numpy())
+    tree = KDTree(pixels.numpy())
     neighbours = tree.query_ball_point(pixels.numpy(), radius_px)
     front = torch.tensor([float(depth[ids].min()) for ids in neighbours], dtype=depth.dtype)
     return depth > (1 + BEHIND) * front

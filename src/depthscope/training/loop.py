@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -111,10 +111,10 @@ def train(
         )
     network = fabric.to_device(task.network)
     if options.channels_last:
-        network = network.to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = deepcopy(network).eval().requires_grad_(False)
     compiled = torch.compile(network) if options.compile else network
-    wrapped, optimiser = fabric.setup(compiled, options.optimiser.build(network.parameters()))
+    wrapped, optimiser = fabric.setup(cast(nn.Module, compiled), options.optimiser.build(network.parameters()))
     progress = _Progress()
     if resume:
         progress = _restore(load_checkpoint(out / LAST), network, averaged, optimiser)
@@ -124,9 +124,7 @@ def train(
 
     first, before, waited = progress.step, progress.seconds, 0.0
     start = time.perf_counter()
-    stream = batches(
-        draws, first, options.steps, options.batch, fabric.global_rank, fabric.world_size, options.workers
-    )
+    stream = batches(draws, first, options.steps, options.batch, fabric.global_rank, fabric.world_size, options.workers)
     silent = not fabric.is_global_zero
     with interruption() as stop, RunLog(out, first, options.steps, quiet=quiet, silent=silent) as log:
         pending: list[tuple[int, dict[str, Tensor]]] = []
@@ -233,7 +231,8 @@ def _set_rate(optimiser: Any, options: Training, step: int) -> None:
 def _average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Running mean of the weights; short at the start, so that random weights are forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
+    for mean, now in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
     for mean, now in zip(averaged.buffers(), network.buffers(), strict=True):
         mean.copy_(now)
 
@@ -265,7 +264,8 @@ def _validated(fabric: Fabric, validate: Validation, network: nn.Module) -> dict
 def _any_process(fabric: Fabric, stop: bool) -> bool:
     if fabric.world_size == 1:
         return stop
-    return bool(fabric.all_reduce(torch.tensor(float(stop), device=fabric.device), reduce_op="sum") > 0)
+    asked = cast(Tensor, fabric.all_reduce(torch.tensor(float(stop), device=fabric.device), reduce_op="sum"))
+    return bool(asked > 0)
 
 
 def _line(figures: dict[str, float], validation: dict[str, float]) -> str:

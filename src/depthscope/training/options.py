@@ -141,7 +141,7 @@ class Training:
 
 
 def resolved_precision(precision: str, device_type: str) -> Literal["fp32", "bf16"]:
-    """ "auto" as a fact about this device: bf16 only where there are units that compute in it."""
+    """What "auto" means on this device: bf16 only where there are units that compute in it."""
     if precision != "auto":
         return precision  # type: ignore[return-value]
     if device_type == "cuda":

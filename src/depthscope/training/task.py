@@ -15,7 +15,10 @@ from depthscope.training.augmentation import Augmentation
 class Task(Protocol):
     """What is learned: a network, and a loss of a batch."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def loss(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
         """Scalars by name; "loss" is minimised, the others are logged. `network` may be a wrapped `self.network`."""

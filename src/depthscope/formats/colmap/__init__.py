@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from depthscope.errors import BadInputError, require_file
-from depthscope.formats.colmap import binary
-from depthscope.formats.colmap import text as text_files
+from depthscope.formats.colmap import binary, text as text_files
 from depthscope.formats.colmap.model import NO_POINT, Model
 from depthscope.formats.motions import motions_of
 from depthscope.sequence import Observations, Sequence
@@ -105,9 +104,10 @@ def write(sequence: Sequence, folder: Path, *, text: bool = False) -> tuple[str,
     root = Path(commonpath([path.parent.absolute() for path in sequence.images]))
     names = [path.absolute().relative_to(root).as_posix() for path in sequence.images]
     for name in (*names, *sequence.unregistered):
-        if (root / name).is_file():
-            (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, folder / "images" / name)
+        copy = folder / "images" / name
+        if (root / name).is_file() and (root / name).resolve() != copy.resolve():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, copy)
     if sequence.observations.pixels is None:
         notes.append("the sequence has no measured pixels: the projections of its points were written")
     if sequence.mask is not None:
