@@ -8,7 +8,7 @@ DOCS_INSTALLED := $(VENV)/.docs-installed
 OUT ?= out/demo
 
 # Two single-threaded processes lose nothing; two threads in each of them fight for the cores.
-export OMP_NUM_THREADS ?= 1
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow check bench docs clean
@@ -31,10 +31,10 @@ demo: $(INSTALLED)  ## A small simulated clip through everything that exists; OU
 	$(BIN)/depthscope demo --out $(OUT)
 
 test: $(INSTALLED)  ## The default tests, on two processes.
-	$(BIN)/python -m pytest -n 2
+	$(TESTS) -n 2
 
 test-slow: $(INSTALLED)  ## The tests that take longer.
-	$(BIN)/python -m pytest -n 2 -m "slow and not gpu" || test $$? -eq 5  # 5: there are none
+	$(TESTS) -n 2 -m "slow and not gpu" || test $$? -eq 5  # 5: there are none
 
 check: $(INSTALLED)  ## Format, lint, types and the order of the layers.
 	$(BIN)/ruff format --check .
@@ -43,7 +43,8 @@ check: $(INSTALLED)  ## Format, lint, types and the order of the layers.
 	$(BIN)/lint-imports --no-cache
 
 bench: $(INSTALLED)  ## How long the parts take.
-	$(BIN)/python -m pytest -n 0 -m "not gpu" --durations=20
+	$(BIN)/python benchmarks/startup.py --out out/benchmarks
+	$(BIN)/python benchmarks/training_step.py --out out/benchmarks
 
 docs: $(DOCS_INSTALLED)  ## The manual, as docs/_build/html.
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

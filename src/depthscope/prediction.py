@@ -73,6 +73,7 @@ class DepthMap:
         name: The frame's name.
         depth: z-depth in `unit`, shape (height, width); 0 where nothing is known (outside the content).
         std: Standard deviation of depth in the same unit, or None where the network does not say.
+        content: Where the pixel shows nothing but tissue: narrower than where depth is known, which includes the rim.
         image: The undistorted frame at the same size.
         camera: Pinhole camera of this image, or None where the camera is not known.
         unit: "relative" (the network's own unit), "sfm" or "mm".
@@ -81,6 +82,7 @@ class DepthMap:
     name: str
     depth: Float[Tensor, "height width"]
     std: Float[Tensor, "height width"] | None
+    content: Bool[Tensor, "height width"]
     image: UInt8[Tensor, "height width 3"]
     camera: Camera | None
     unit: str
@@ -144,7 +146,7 @@ def predict(
 
 
 def cloud(depth_map: DepthMap, stride: int = 1) -> Surface:
-    """The coloured point cloud of a depth map in its camera's axes, every `stride`-th pixel.
+    """The coloured point cloud of a depth map's content in its camera's axes, every `stride`-th pixel.
 
     Raises:
         BadInputError: The camera is not known.
@@ -153,7 +155,7 @@ def cloud(depth_map: DepthMap, stride: int = 1) -> Surface:
         raise BadInputError("a depth map without a camera", "a known camera for a point cloud", "give --camera")
     pinhole = depth_map.camera.pinhole.to(torch.float32)[None]
     points = backprojected(depth_map.depth[None], pinhole)[0][::stride, ::stride]
-    known = depth_map.depth[::stride, ::stride] > 0
+    known = (depth_map.content & (depth_map.depth > 0))[::stride, ::stride]
     return Surface(points[known], colours=depth_map.image[::stride, ::stride][known], unit=depth_map.unit)
 
 
@@ -171,6 +173,7 @@ class _Window:
     mask: Bool[Tensor, "height width"]
     canvas_px: tuple[int, int]
     canvas_mask: Bool[Tensor, "rows columns"]
+    canvas_content: Bool[Tensor, "rows columns"]
 
     @classmethod
     def for_recording(cls, model: DepthModel, recording: Recording) -> "_Window":
@@ -188,7 +191,8 @@ class _Window:
         canvas = max(1, round(camera.size_px[0] * scale)), max(1, round(camera.size_px[1] * scale))
         whole = View(0, 0, camera.size_px, canvas, camera.undistorted())
         mask = view.mask(recording.mask, camera, options.erosion_px)
-        return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera))
+        content = whole.mask(recording.mask, camera, 1)
+        return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera), content)
 
     @property
     def whole(self) -> View:
@@ -264,7 +268,8 @@ def _predicted(network, window: _Window, recording, first, images, scaled, devic
     for number in range(len(images)):
         image = torch.from_numpy(window.whole.image(images[number].numpy(), window.camera))
         name = recording.names[first + number]
-        yield DepthMap(name, depth[number], None if std is None else std[number], image, camera, unit)
+        deviation = None if std is None else std[number]
+        yield DepthMap(name, depth[number], deviation, window.canvas_content, image, camera, unit)
 
 
 def sampled_at(

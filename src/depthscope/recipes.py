@@ -112,7 +112,7 @@ FAST = Recipe(
     ),
     augmentation=Augmentation(noise=0.01, brightness=0.1, contrast=0.1, gamma=0.1),
     training=Training(
-        steps=1500,
+        steps=1000,
         batch=4,
         optimiser=Adam(1e-3, weight_decay=1e-4),
         schedule=Cosine(),

@@ -1,6 +1,7 @@
 """``depthscope train SEQUENCE... --out RUN``."""
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.recipes import FAST, Recipe, from_yaml, read_recipe, recipe_named, with_steps
-from depthscope.training import LAST, load_checkpoint
+from depthscope.training import LAST, launched, load_checkpoint
 
 PARTS = ("network", "objective", "supervision", "augmentation", "training")
 
@@ -36,26 +37,33 @@ def train(sequences: tuple[Path, ...], out: Path, recipe: Recipe, *, resume: boo
         raise BadInputError(
             f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
         )
+    fabric = launched(recipe.training)
     read = [read_sequence(folder) for folder in sequences]
     for sequence in read:
         frames = f"{len(sequence)} frames, {len(sequence.points)} points, {len(sequence.observations)} observations"
         print(f"{sequence.name}: {frames}")
-    with telling_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "recipe.yaml").write_text(to_yaml(recipe))
-        result = train_recipe(recipe, read, out, resume=resume, store=store)
-        figures = {
-            "recipe": recipe.name,
-            "sequences": [sequence.name for sequence in read],
-            **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)},
-        }
-        write_result(out, figures)
-        inputs = {str(folder): content_hash(folder) for folder in sequences}
-        write_provenance(out, options=dataclasses.asdict(recipe), inputs=inputs, seconds=time.perf_counter() - start)
-    score = result.best.get("score", result.validation["score"])
+    fresh = not out.exists()
+    try:
+        with telling_write_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+            if not resume:
+                (out / "recipe.yaml").write_text(to_yaml(recipe))
+            result = train_recipe(recipe, read, out, resume=resume, store=store, fabric=fabric)
+            if not fabric.is_global_zero:
+                return 0
+            figures = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+            write_result(out, {"recipe": recipe.name, "sequences": [sequence.name for sequence in read], **figures})
+            inputs = {str(folder): content_hash(folder) for folder in sequences}
+            seconds = time.perf_counter() - start
+            write_provenance(out, options=dataclasses.asdict(recipe), inputs=inputs, seconds=seconds)
+    except DepthscopeError:
+        if fresh and not (out / LAST).is_file():  # nothing to resume: leave no trace
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    best = result.best or result.validation
     print(
         f"{result.steps} steps in {result.seconds:.0f} s ({result.pairs_per_second:.1f} pairs/s, {result.precision}); "
-        f"AbsRel on points kept from training {score:.4f}"
+        f"points kept from training: AbsRel {best['abs_rel']:.4f}, median {best['median']:.4f}"
     )
     print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0

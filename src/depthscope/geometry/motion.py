@@ -169,7 +169,7 @@ class Similarity:
         source_mean, target_mean = (weight * source).sum(0), (weight * target).sum(0)
         s, t = source - source_mean, target - target_mean
         variance = (weight * s * s).sum()
-        if float(variance) <= 0:
+        if not float(variance) > 0:  # also NaN: no weight at all
             raise BadInputError("source points that all coincide", "points spread in space")
         u, d, vt = torch.linalg.svd((weight * t).T @ s)
         sign = torch.ones_like(d)

@@ -67,7 +67,7 @@ class Siamese:
                 raise BadInputError(f"objective.{name} {value}", "more than 0")
 
     def __call__(self, prediction: DepthPrediction, batch: PairBatch) -> dict[str, Float[Tensor, ""]]:
-        """Losses of a batch, each a mean over its pairs; "loss" is their weighted sum (Eq. 5).
+        """Losses of a batch, each a mean over the pairs with points in both frames; "loss" is their sum (Eq. 5).
 
         Args:
             prediction: Of the frames j of all pairs, then the frames k: shape (2 * pairs, height, width).
@@ -84,21 +84,29 @@ class Siamese:
         scale = self.scale(log_sparse - at_points, points.weight)
         scaled = (log_depth + scale.log_factor[:, None, None]).exp()  # scaling layer: Z = sigma Y
 
+        supported = _both(scale.supported).all(1)
+
+        def per_pair(losses: Tensor) -> Tensor:
+            """The sum over the two frames of a pair, then the mean over the supported pairs."""
+            sums = torch.where(supported, _both(losses).sum(1), 0.0)
+            return sums.sum() / supported.sum().clamp_min(1)
+
         terms: dict[str, Tensor] = {}
         overlap = log_depth.new_zeros(())
         if self.sparse_weight:
             log_std = None if prediction.log_std is None else self._at_in_log(prediction.log_std, points)
-            terms["sparse"] = _per_pair(self._sparse(at_points, log_sparse, points.weight, scale.log_factor, log_std))
+            terms["sparse"] = per_pair(self._sparse(at_points, log_sparse, points.weight, scale.log_factor, log_std))
         if self.consistency_weight or self.early_consistency_weight:
-            terms["consistency"], overlap = self._consistency(scaled, scale.supported, frames)
+            losses, overlap = self._consistency(scaled, scale.supported, frames)
+            terms["consistency"] = per_pair(losses)
         if self.flow_weight:
             depth = (at_points + scale.log_factor[:, None]).exp()
             losses, _ = sparse_flow_loss(
                 depth, points.depth, points.pixels, points.weight, frames.other_from_this, frames.camera, frames.size_px
             )
-            terms["flow"] = _per_pair(losses)
+            terms["flow"] = per_pair(losses)
         if self.agreement_weight:
-            terms["agreement"] = scale_agreement(*(_both(t) for t in (scale.log_factor, scale.supported))).mean()
+            terms["agreement"] = per_pair(scale_agreement(scale.log_factor, _swapped(scale.log_factor)) / 2)
 
         total = log_depth.new_zeros(())
         for name, term in terms.items():
@@ -154,7 +162,7 @@ class Siamese:
                 losses = residual(warp.depth, near, valid, ray_l1)
             case residual:
                 losses = residual(warp.depth, near, valid)
-        return _per_pair(losses), valid.sum() / near_mask.sum().clamp_min(1)
+        return losses, valid.sum() / near_mask.sum().clamp_min(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +197,6 @@ class _Frames:
 def _both(values: Tensor) -> Tensor:
     """Values of all frames as shape (pairs, 2)."""
     return values.unflatten(0, (2, -1)).transpose(0, 1)
-
-
-def _per_pair(losses: Tensor) -> Tensor:
-    """The sum over the two frames of a pair, then the mean over the pairs."""
-    return _both(losses).sum(1).mean()
 
 
 def _swapped(values: Tensor) -> Tensor:

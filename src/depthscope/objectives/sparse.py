@@ -1,8 +1,6 @@
 """Scale-invariant weighted loss on the sparse points (Liu et al. 2018, Eq. 3)."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from depthscope.geometry.scale import PerFrame, PerPoint, weighted_mean
 
@@ -57,11 +55,10 @@ def robust_scale_invariant_loss(
     return weighted_mean(size * torch.exp(-log_std) + log_std, weight)
 
 
-def scale_agreement(log_factor: Float[Tensor, " pairs 2"], supported: Tensor) -> Float[Tensor, " pairs"]:
-    """Squared difference of the log scales of a pair: what a frame-to-frame drift of scale costs; not in the paper.
+def scale_agreement(log_factor: PerFrame, log_factor_of_other: PerFrame) -> PerFrame:
+    """Squared difference of the log scales of two frames: what a drift of scale costs; not in the paper.
 
     Eq. 3 and the scaling layer leave every frame its own scale. Both frames of a pair are measured in the same SfM
     unit, so a network that keeps its scale gives both the same factor.
     """
-    difference = log_factor[:, 0] - log_factor[:, 1]
-    return torch.where(supported.all(-1), difference**2, 0.0)
+    return (log_factor - log_factor_of_other) ** 2

@@ -79,8 +79,13 @@ def write_store(sequence: Sequence, view: View, place: Path, key: str) -> None:
                 stream.write(network_frame(path, view, camera).tobytes())
         description = {"key": key, "layout": LAYOUT, "frames": len(sequence), "size_px": [width, height]}
         (draft / "store.json").write_text(json.dumps(description, indent=2))
-        shutil.rmtree(place, ignore_errors=True)
-        draft.rename(place)
+        if not (place / "store.json").is_file():
+            shutil.rmtree(place, ignore_errors=True)
+        try:
+            draft.rename(place)
+        except OSError:
+            if not (place / "store.json").is_file():  # else another process of this run was quicker
+                raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -271,7 +271,7 @@ def _any_process(fabric: Fabric, stop: bool) -> bool:
 def _line(figures: dict[str, float], validation: dict[str, float]) -> str:
     shown = [f"loss {figures['loss']:.4g}", f"{figures['pairs_per_second']:.1f} pairs/s"]
     if validation:
-        shown.append(f"held-out {validation['score']:.4f}")
+        shown.append(f"validation {validation['score']:.4f}")
     if figures["data_wait"] > 0.02:
         shown.append(f"waiting for data {figures['data_wait']:.0%}")
     return "  ".join(shown)
