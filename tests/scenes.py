@@ -39,14 +39,18 @@ def pinhole(width: int, height: int, batch: int = 1) -> Pinhole:
     return Pinhole(focal.expand(batch, 2), centre.expand(batch, 2))
 
 
-def plane_depth(normal: Tensor, offset: float, camera_from_world: RigidMotion, camera: Pinhole, pixels: Tensor) -> Tensor:
+def plane_depth(
+    normal: Tensor, offset: float, camera_from_world: RigidMotion, camera: Pinhole, pixels: Tensor
+) -> Tensor:
     """Depth at pixels (..., 2) of the plane n X = offset of the world."""
     turned = camera_from_world.rotation @ normal
     distance = offset + turned @ camera_from_world.translation
     return distance / (camera.unproject(pixels) @ turned)
 
 
-def ball_depth(centre: Tensor, radius: float, camera_from_world: RigidMotion, camera: Pinhole, pixels: Tensor) -> Tensor:
+def ball_depth(
+    centre: Tensor, radius: float, camera_from_world: RigidMotion, camera: Pinhole, pixels: Tensor
+) -> Tensor:
     """Depth at pixels (..., 2) of the inside of a ball that the camera is in."""
     rays, middle = camera.unproject(pixels), camera_from_world.apply(centre)
     a, b, c = (rays * rays).sum(-1), rays @ middle, middle @ middle - radius**2
@@ -89,7 +93,7 @@ def tiny_sequence(
     keep: float = 1.0,
     **fields,
 ) -> Sequence:
-    """A camera that moves before a ball's inside; every point that falls into a frame was seen there (or `keep` of it)."""
+    """A camera that moves inside a ball; what falls into a frame was seen there (or the share `keep` of it)."""
     random = np.random.default_rng(seed)
     camera = camera_of() if camera is None else camera
     width, height = camera.size_px

@@ -125,7 +125,7 @@ def evaluated(frames: Iterable[FrameDepth], protocol: str) -> DepthEvaluation:
         protocol=protocol,
         per_frame_median=DepthMetrics.mean(own),
         per_sequence=DepthMetrics.mean(shared),
-        median_abs_rel=float(errors.median()),
+        median_abs_rel=float(median(errors)),
         scale_drift=float(ratios.std(correction=0) / ratios.quantile(0.5)),
         frames=len(used),
         skipped=tuple(f.name for f in frames if f not in used),

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-Picture = UInt8[Tensor, "height width 3"]
+Picture = UInt8[Tensor, "_ _ 3"]  # of any size: a function may return another one than it was given
 
 BACKGROUND = 24
 """Grey of everything that is not tissue."""

@@ -103,6 +103,8 @@ def load_model(run: Path, *, last: bool = False) -> DepthModel:
     network = recipe.network.build()
     try:
         network.load_state_dict(content["network"])
+    except KeyError as error:
+        raise BadInputError(f"{path} holds no weights", "a whole checkpoint", "train again") from error
     except RuntimeError as error:
         raise BadInputError(
             f"{path} does not fit its recipe ({str(error).splitlines()[0]})",
@@ -137,12 +139,23 @@ def predict(
     waiting: list[Tensor] = []
     done = 0
     for image in recording.frames:
+        _check_size(image, recording, done + len(waiting))
         waiting.append(image)
         if len(waiting) == batch:
             yield from _predicted(network, window, recording, done, waiting, scaled, device, bf16)
             done, waiting = done + len(waiting), []
     if waiting:
         yield from _predicted(network, window, recording, done, waiting, scaled, device, bf16)
+
+
+def _check_size(image: Tensor, recording: Recording, number: int) -> None:
+    height, width = image.shape[:2]
+    if (width, height) != recording.size_px:
+        raise BadInputError(
+            f"frame {recording.names[number]} is {width} x {height} pixels",
+            f"{recording.size_px[0]} x {recording.size_px[1]} as its camera or the first frame",
+            "leave it out, or resize it",
+        )
 
 
 def cloud(depth_map: DepthMap, stride: int = 1) -> Surface:
@@ -179,6 +192,8 @@ class _Window:
     def for_recording(cls, model: DepthModel, recording: Recording) -> "_Window":
         options = model.recipe.supervision
         camera = recording.camera or _stand_in(recording.size_px)
+        if recording.mask is not None and not bool(recording.mask.any()):
+            raise BadInputError("the mask hides everything", "some pixels that show tissue", "check its polarity")
         box = content_box(recording.mask, camera.size_px)
         if recording.sequence is not None:
             size = network_size(recording.sequence, options, model.divisor)
@@ -191,6 +206,10 @@ class _Window:
         canvas = max(1, round(camera.size_px[0] * scale)), max(1, round(camera.size_px[1] * scale))
         whole = View(0, 0, camera.size_px, canvas, camera.undistorted())
         mask = view.mask(recording.mask, camera, options.erosion_px)
+        if not bool(mask.any()):
+            raise BadInputError(
+                f"no pixel of the mask is left after it was shrunk by {options.erosion_px} px", "a mask with content"
+            )
         content = whole.mask(recording.mask, camera, 1)
         return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera), content)
 
@@ -273,8 +292,8 @@ def _predicted(network, window: _Window, recording, first, images, scaled, devic
 
 
 def sampled_at(
-    depth: Float[Tensor, "batch height width"], pixels: Float[Tensor, "batch points 2"]
-) -> Float[Tensor, "batch points"]:
+    depth: Float[Tensor, "batch height width"], pixels: Float[Tensor, "batch *points 2"]
+) -> Float[Tensor, "batch *points"]:
     """Depth between pixels, in inverse depth over the pixels that are known; 0 where none of the four is."""
     known = depth > 0
     inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
@@ -304,7 +323,7 @@ def frame_scales(
 
 def points_of(
     sequence: Sequence, frame: int, size_px: tuple[int, int], kept: Bool[Tensor, " points"] | None = None
-) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
+) -> tuple[Float[Tensor, "seen 2"], Float[Tensor, " seen"]]:
     """Pixels in the undistorted image of this size, and depths, of the points that a frame was triangulated with."""
     rows = sequence.observations.frame == frame
     if kept is not None:

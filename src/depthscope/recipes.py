@@ -252,11 +252,14 @@ def _network_class(name: Any, source: str = "the recipe") -> type:
             f"{source}: network.type is {name!r}", f"one of {', '.join(NETWORKS)}, or package.module:Class"
         )
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
         raise BadInputError(
             f"{source}: network.type {name} cannot be imported ({error})", "an importable class"
         ) from error
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise BadInputError(f"{source}: network.type {name} is no dataclass", "a dataclass of options")
+    return found
 
 
 def _converter() -> cattrs.Converter:
@@ -270,6 +273,8 @@ def _converter() -> cattrs.Converter:
         },
     )
     converter.register_unstructure_hook(tuple, lambda value: [converter.unstructure(v) for v in value])
+    converter.register_structure_hook(int, _exactly)
+    converter.register_structure_hook(bool, _exactly)
     converter.register_structure_hook_func(
         lambda kind: len([m for m in _members(kind) if is_dataclass(m)]) > 1,
         lambda value, kind: _structured(converter, value, _class_of(value, kind, "the recipe", "")),
@@ -278,6 +283,13 @@ def _converter() -> cattrs.Converter:
         NetworkOptions, lambda value, _: _structured(converter, value, _network_class(value.get("type")))
     )
     return converter
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    """The value itself if it is of this type: int(3.5) would be 3, and bool("no") True."""
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return value
 
 
 def _structured(converter: cattrs.Converter, value: dict[str, Any], kind: type | None) -> Any:

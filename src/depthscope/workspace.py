@@ -29,6 +29,9 @@ REFUSALS = (
     errno.EPERM,
     errno.EROFS,
     errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.EFBIG,
     errno.EIO,
     errno.ENAMETOOLONG,
 )

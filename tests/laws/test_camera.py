@@ -4,12 +4,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scenes import F64, grid, pinhole, tensor
+from hypothesis import given, settings, strategies as st
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Pinhole
+from scenes import F64, grid, pinhole, tensor
 
 SIZE, FOCAL, CENTRE = (640, 480), (420.0, 425.0), (318.2, 243.7)
 LENSES = {
@@ -23,7 +22,9 @@ lenses = pytest.mark.parametrize("lens", LENSES.values(), ids=LENSES.keys())
 
 
 def camera(lens=None, **changes) -> Camera:
-    return Camera(**({"size_px": SIZE, "focal_px": FOCAL, "centre_px": CENTRE, "distortion": lens or NoDistortion()} | changes))
+    return Camera(
+        **({"size_px": SIZE, "focal_px": FOCAL, "centre_px": CENTRE, "distortion": lens or NoDistortion()} | changes)
+    )
 
 
 def disc(radius: float = 0.9, count: int = 2000) -> torch.Tensor:
@@ -68,7 +69,9 @@ def test_opencv_agrees_after_half_a_pixel(lens):
 
 @lenses
 @settings(max_examples=25, deadline=None)
-@given(width=st.integers(16, 2000), height=st.integers(16, 2000), left=st.integers(-200, 200), top=st.integers(-200, 200))
+@given(
+    width=st.integers(16, 2000), height=st.integers(16, 2000), left=st.integers(-200, 200), top=st.integers(-200, 200)
+)
 def test_a_resized_or_cropped_camera_projects_where_the_pixels_went(lens, width, height, left, top):
     points, whole = disc(count=20), camera(lens)
     pixels = whole.project(points)
@@ -114,6 +117,7 @@ def test_no_ray_is_invented_where_the_lens_folds():
     assert barrel.undistort(tensor(0.6, 0.0)).isfinite().all()
     fisheye = KannalaBrandt((0.0, 0.0, 0.0, 0.0))  # its radius is the angle: at most a quarter turn
     assert fisheye.undistort(tensor(1.6, 0.0)).isnan().all()
+    assert fisheye.undistort(tensor(torch.pi / 2, 0.0)).isnan().all()
     assert fisheye.undistort(tensor(1.5, 0.0)).isfinite().all()
 
 

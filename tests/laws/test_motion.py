@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.spatial.transform import Rotation
-from scenes import F64, motion, stacked, tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion
 from depthscope.geometry.motion import rotate
+from scenes import F64, motion, stacked, tensor
 
 ROUNDING = 1e-12  # a dozen float64 operations on numbers up to 10
 
@@ -104,5 +103,3 @@ def test_defects_are_named_in_order():
 def test_shapes_that_do_not_match_are_told():
     with pytest.raises(BadInputError, match="rotation .* and translation .*; expected shapes"):
         RigidMotion(torch.eye(3, dtype=F64), torch.zeros(2, 3, dtype=F64))
-
-

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scenes import F64, motion, tensor
+from hypothesis import given, strategies as st
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Similarity
+from scenes import F64, motion, tensor
 
 vectors = st.tuples(*[st.floats(-3, 3)] * 3)
 similarities = st.builds(
@@ -69,8 +68,12 @@ def test_no_other_similarity_fits_better():
         for step in (-1e-3, 1e-3):
             nudge = [0.0, 0.0, 0.0]
             nudge[axis] = step
-            turned = Similarity(best.scale, RigidMotion((motion(nudge) @ best.motion).rotation, best.motion.translation))
-            shifted = Similarity(best.scale, RigidMotion(best.motion.rotation, best.motion.translation + tensor(*nudge)))
+            turned = Similarity(
+                best.scale, RigidMotion((motion(nudge) @ best.motion).rotation, best.motion.translation)
+            )
+            shifted = Similarity(
+                best.scale, RigidMotion(best.motion.rotation, best.motion.translation + tensor(*nudge))
+            )
             scaled = Similarity(best.scale * (1 + step), best.motion)
             assert error(best) < min(error(turned), error(shifted), error(scaled))
 

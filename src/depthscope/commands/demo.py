@@ -30,7 +30,7 @@ def demo(out: Path = Path("depthscope-demo"), steps: int = 400, frames: int = 24
     from depthscope.commands.train import train
     from depthscope.training import LAST
 
-    console = Console(highlight=False)
+    console, recipe = Console(highlight=False), demo_recipe(steps)
     start = time.perf_counter()
     clip, run, prediction, evaluation = (out / name for name in ("clip", "run", "prediction", "evaluation"))
     if not done(clip):
@@ -38,7 +38,7 @@ def demo(out: Path = Path("depthscope-demo"), steps: int = 400, frames: int = 24
         simulate_clip(clip, frames, seed)
     if not done(run):
         console.print(f"[bold]2/4 train[/] {steps} steps on its sparse points (no true depth is shown to the network)")
-        train((clip,), run, demo_recipe(steps), resume=(run / LAST).is_file())
+        train((clip,), run, recipe, resume=(run / LAST).is_file())
     if not done(prediction):
         console.print("[bold]3/4 predict[/] depth of every frame")
         predict(run, clip, prediction, clouds=8)

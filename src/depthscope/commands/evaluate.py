@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-import tyro
 from jaxtyping import Bool
 from torch import Tensor
+from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
 from depthscope.evaluation import DepthEvaluation, FrameDepth, cross_view_difference, evaluated, flat_wall
@@ -22,8 +22,8 @@ POINTS, DENSE = "sfm-points-1", "dense-1"
 
 
 def evaluate(
-    prediction: tyro.conf.Positional[Path],
-    truth: tyro.conf.Positional[Path],
+    prediction: Annotated[Positional[Path], arg(metavar="PREDICTION")],
+    truth: Annotated[Positional[Path], arg(metavar="TRUTH")],
     /,
     out: Path,
     run: Path | None = None,
@@ -45,6 +45,8 @@ def evaluate(
     from depthscope.formats import read_sequence, recognised
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
+    if gap < 1:
+        raise BadInputError(f"--gap {gap}", "1 or more")
     start = time.perf_counter()
     maps = depth_maps.listed(prediction)
     figures: dict = {}
@@ -157,13 +159,21 @@ def consistency(maps: dict[str, Path], sequence: Sequence, gap: int) -> float | 
         return None
     depth = torch.stack([depth_maps.read(maps[sequence.frame_names[n]]) for n in numbers])
     size = depth.shape[2], depth.shape[1]
-    scaled = torch.stack(
-        [d * frame_scales(d[None], sequence, range(n, n + 1), size) for d, n in zip(depth, numbers, strict=True)]
-    )
+
+    def scaled_map(depth: Tensor, number: int) -> Tensor:
+        try:
+            return depth * frame_scales(depth[None], sequence, range(number, number + 1), size)
+        except BadInputError:  # no point of this frame tells its scale: nothing of it is known
+            return torch.zeros_like(depth)
+
+    scaled = torch.stack([scaled_map(d, n) for d, n in zip(depth, numbers, strict=True)])
     unit = sequence.median_depth
     camera = sequence.cameras[0].undistorted().resized(size).pinhole.to(torch.float32)
     motions = sequence.camera_from_world[torch.tensor(numbers)].scaled(1 / unit)
-    return cross_view_difference(scaled / unit, scaled > 0, motions, camera, gap)
+    try:
+        return cross_view_difference(scaled / unit, scaled > 0, motions, camera, gap)
+    except BadInputError:  # no two frames overlap
+        return None
 
 
 def write_rows(path: Path, result: DepthEvaluation) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-import tyro
+from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps
@@ -14,14 +14,14 @@ from depthscope.training.options import resolved_precision
 
 
 def predict(
-    run: tyro.conf.Positional[Path],
-    input: tyro.conf.Positional[Path],  # noqa: A002 - the name on the command line
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    input: Annotated[Positional[Path], arg(metavar="INPUT")],  # noqa: A002 - the name on the command line
     /,
     out: Path,
     sequence: Path | None = None,
     camera: Path | None = None,
     mask: Path | None = None,
-    clouds: Annotated[int, tyro.conf.arg(help="Point clouds of every N-th frame (0: none).")] = 10,
+    clouds: int = 10,
     video: bool = True,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     batch: int = 8,
@@ -36,7 +36,7 @@ def predict(
         sequence: Bring every frame to the sparse points of this sequence (of the same frames), in its unit.
         camera: A camera.yaml, for input that has no camera of its own.
         mask: An image that is white where the camera shows tissue.
-        clouds: Point clouds of every N-th frame.
+        clouds: Point clouds of every N-th frame; 0 for none.
         video: Also write the frames and their depth side by side as a video.
         device: Where to compute.
         batch: Frames in one pass.
@@ -48,6 +48,8 @@ def predict(
     from depthscope.formats import read_sequence
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
+    if batch < 1 or clouds < 0:
+        raise BadInputError(f"--batch {batch} and --clouds {clouds}", "1 or more, and 0 or more")
     console = Console(highlight=False)
     start = time.perf_counter()
     model = load_model(run, last=last)
@@ -113,6 +115,9 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
         paths = list_images(source)
         first = read_image(paths[0])
         names, size = tuple(p.stem for p in paths), (first.shape[1], first.shape[0])
+        if len(set(names)) < len(names):
+            twice = max(names, key=names.count)
+            raise BadInputError(f"{source} holds two images called {twice}", "one file for each frame", "move one away")
         frames = (read_image(p) for p in paths)
     elif is_video(source):
         count, size = video_size(source)

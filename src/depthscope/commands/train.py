@@ -97,7 +97,8 @@ def _parser(base: Recipe) -> type:
     named = {
         "sequences": (
             Annotated[
-                tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help="Folders of sequences (JHU, COLMAP).")
+                tyro.conf.Positional[tuple[Path, ...]],
+                tyro.conf.arg(metavar="SEQUENCE...", help="Folders of sequences (JHU, COLMAP)."),
             ],
             dataclasses.field(),
         ),

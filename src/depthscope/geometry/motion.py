@@ -94,7 +94,7 @@ class RigidMotion:
         transposed = self.rotation.transpose(-1, -2)
         return RigidMotion(transposed, -rotate(transposed, self.translation))
 
-    def apply(self, points: Points) -> Points:
+    def apply(self, points: Points) -> Vectors:
         """X_target of points X_source; the batch shapes broadcast."""
         return rotate(self.rotation, points) + self.translation
 
@@ -178,7 +178,7 @@ class Similarity:
         scale = (d * sign).sum() / variance
         return cls(scale, RigidMotion(rotation, target_mean - scale * rotate(rotation, source_mean)))
 
-    def apply(self, points: Points) -> Points:
+    def apply(self, points: Points) -> Vectors:
         """X_target of points X_source."""
         return self.scale[..., None] * rotate(self.motion.rotation, points) + self.motion.translation
 

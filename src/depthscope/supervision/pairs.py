@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -57,7 +57,11 @@ def pair_table(
             b = torch.nn.functional.normalize(points - centres[j + gap], dim=-1)
             angle = 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
             parallax.append(float(torch.rad2deg(angle.median())))
-    return torch.tensor(pairs).reshape(-1, 2), torch.tensor(shared), torch.tensor(parallax)
+    return (
+        torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
+        torch.tensor(shared, dtype=torch.long),
+        torch.tensor(parallax),
+    )
 
 
 def pairs_to_draw(sequence: Sequence, rule: PairRule) -> Int[Tensor, "pairs 2"]:
@@ -87,7 +91,7 @@ class PairBatch:
     """A batch of training pairs; axis 1 holds the two frames j and k.
 
     Attributes:
-        images: What the network sees, shape (pairs, 2, 3, height, width), sRGB 0..1.
+        images: What the network sees, shape (pairs, 2, 3, height, width), sRGB 0..1; bytes until they are augmented.
         mask: True where the camera shows tissue, shape (pairs, 2, height, width).
         camera: Camera of each pair at network size, batch shape (pairs,).
         k_from_j: Motion of each pair, in units where the sequence's median depth is 1.
@@ -95,7 +99,7 @@ class PairBatch:
         draws: Number of each draw, shape (pairs,).
     """
 
-    images: Float[Tensor, "pairs 2 3 height width"]
+    images: Float[Tensor, "pairs 2 3 height width"] | UInt8[Tensor, "pairs 2 3 height width"]
     mask: Bool[Tensor, "pairs 2 height width"]
     camera: Pinhole
     k_from_j: RigidMotion

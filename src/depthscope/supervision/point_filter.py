@@ -3,12 +3,21 @@
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from depthscope.geometry.depth import sample
 from depthscope.geometry.scale import NORMAL_FROM_MAD
 
 SATURATED = 0.97
 """Brightness (the largest of R, G, B) from which a pixel says nothing about distance."""
+
+BLACK = 0.02
+"""Brightness up to which it says nothing either."""
+
+STEP = 0.01
+"""Smallest spread of log(z^2 V) that is believed: brightness comes in bytes."""
+
+WINDOW = {"kernel_size": 5, "stride": 1, "padding": 2}
 
 
 def light_outliers(
@@ -33,9 +42,12 @@ def light_outliers(
     Returns:
         Outliers, and where the test could say anything at all (not where the image is saturated or black).
     """
-    blurred = torch.nn.functional.avg_pool2d(frames.amax(1, keepdim=True), 5, stride=1, padding=2)
-    brightness = sample(blurred, pixels)[:, 0]
-    judged = (weight > 0) & (brightness < SATURATED) & (brightness > 0.02)
+    value = frames.amax(1, keepdim=True)
+    blurred = functional.avg_pool2d(value, **WINDOW, count_include_pad=False)
+    brightest, darkest = functional.max_pool2d(value, **WINDOW), -functional.max_pool2d(-value, **WINDOW)
+    clear = ((brightest < SATURATED) & (darkest > BLACK)).to(value)  # else a highlight or the scope's rim leaks in
+    brightness, shown = sample(torch.cat([blurred, clear], 1), pixels).unbind(1)
+    judged = (weight > 0) & (shown > 1 - 1e-3)
     level = 2 * depth.clamp_min(1e-6).log() + brightness.clamp_min(1e-6).log()
     outliers = torch.zeros_like(judged)
     for frame in range(len(frames)):
@@ -44,5 +56,6 @@ def light_outliers(
             continue
         centre = level[frame, chosen].median()
         deviation = (level[frame] - centre).abs()
-        outliers[frame] = chosen & (deviation > cutoff * NORMAL_FROM_MAD * deviation[chosen].median())
+        spread = NORMAL_FROM_MAD * deviation[chosen].median().clamp_min(STEP)
+        outliers[frame] = chosen & (deviation > cutoff * spread)
     return outliers, judged

@@ -37,8 +37,10 @@ class View:
 
     def image(self, source: UInt8[np.ndarray, "rows columns *channels"], camera: Camera) -> np.ndarray:
         """A frame of `camera` through the window; shrinking averages over areas, so that nothing aliases."""
-        if camera.distortion != self.undistorted.distortion or camera.focal_px != self.undistorted.focal_px:
-            source = cv2.remap(source, *undistortion_maps(camera, self.undistorted), cv2.INTER_LINEAR)
+        target = self.undistorted
+        same_centre = camera.centre_px == target.centre_px
+        if camera.distortion != target.distortion or camera.focal_px != target.focal_px or not same_centre:
+            source = cv2.remap(source, *undistortion_maps(camera, target), cv2.INTER_LINEAR)
         height, width = source.shape[:2]
         window_width, window_height = self.window_px
         before_x, before_y = max(0, -self.left), max(0, -self.top)

@@ -7,7 +7,7 @@ workers and processes.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from depthscope.geometry import Pinhole, RigidMotion
 from depthscope.supervision import Clip, PairBatch, SparsePoints
 
 
+@runtime_checkable
 class Draws(Protocol):
     """A source of batches by draw number."""
 

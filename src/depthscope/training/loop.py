@@ -25,6 +25,10 @@ Validation = Callable[[nn.Module], dict[str, float]]
 """Measures a network; the value named "score" decides which checkpoint is best (smaller is better)."""
 
 
+MACHINE_OPTIONS = ("workers", "accelerator", "devices")
+"""Options of `Training` that do not decide the weights: a run may go on with others."""
+
+
 class NonFiniteLossError(DepthscopeError):
     """A loss was not a number; the draws that caused it can be replayed alone."""
 
@@ -165,6 +169,7 @@ def train(
                         save_checkpoint(out / BEST, {"network": averaged.state_dict(), "step": done, **progress.record})
             if done % options.save_every == 0 or last:
                 progress.seconds = before + time.perf_counter() - start
+                _check_weights(network, done - 1, options.batch)
                 if fabric.is_global_zero:
                     save_checkpoint(out / LAST, _state(progress, network, averaged, optimiser))
                 fabric.barrier()
@@ -243,13 +248,22 @@ def _means(pending: list[tuple[int, dict[str, Tensor]]], batch: int) -> dict[str
     table = torch.stack([torch.stack([values[name].float() for name in names]) for _, values in pending]).cpu()
     bad = (~table[:, names.index("loss")].isfinite()).nonzero().flatten().tolist()
     if bad:
-        step = pending[bad[0]][0]
-        raise NonFiniteLossError(
-            f"the loss of step {step} is not finite (draws {step * batch} to {(step + 1) * batch - 1})",
-            "a number",
-            "lower the learning rate, or replay these draws to find the frame; the last checkpoint is whole",
-        )
+        raise _not_finite("the loss of", pending[bad[0]][0], batch)
     return dict(zip(names, table.mean(0).tolist(), strict=True))
+
+
+def _check_weights(network: nn.Module, step: int, batch: int) -> None:
+    """A finite loss may have a gradient that is not; weights spoiled by one never reach a checkpoint."""
+    if not all(bool(p.isfinite().all()) for p in network.parameters()):
+        raise _not_finite("a gradient up to", step, batch)
+
+
+def _not_finite(what: str, step: int, batch: int) -> NonFiniteLossError:
+    return NonFiniteLossError(
+        f"{what} step {step} is not finite (draws {step * batch} to {(step + 1) * batch - 1})",
+        "a number",
+        "lower the learning rate, or replay these draws to find the frame; the last checkpoint is whole",
+    )
 
 
 def _due(step: int, options: Training) -> bool:
@@ -314,13 +328,24 @@ def _restore(content: dict[str, Any], network: nn.Module, averaged: nn.Module, o
 
 
 def _same_record(saved: dict[str, Any], given: dict[str, Any] | None, out: Path) -> None:
-    """A run goes on only with the recipe it began with."""
-    recipe = (given or {}).get("recipe")
-    if recipe is not None and saved.get("recipe") != recipe:
-        before, now = str(saved.get("recipe")).splitlines(), str(recipe).splitlines()
+    """A run goes on only with the recipe and the sequences it began with; the machine may be another."""
+    given = given or {}
+    before, now = (_deciding_lines(record.get("recipe")) for record in (saved, given))
+    if "recipe" in given and before != now:
         changed = [f"'{b.strip()}' to '{n.strip()}'" for b, n in zip(before, now, strict=False) if b != n]
         raise BadInputError(
             f"{out} was trained with another recipe (changed: {', '.join(changed[:3]) or 'its length'})",
             "the same one",
             "leave the options away to resume, or choose another --out",
         )
+    if "sequences" in given and saved.get("sequences") != given["sequences"]:
+        raise BadInputError(
+            f"{out} was trained on other sequences ({', '.join(saved.get('sequences', ()))})",
+            "the same ones in the same order",
+            "give those to resume, or choose another --out",
+        )
+
+
+def _deciding_lines(recipe: object) -> list[str]:
+    """The lines of a recipe but for those that say who computes it."""
+    return [line for line in str(recipe).splitlines() if line.split(":")[0].strip() not in MACHINE_OPTIONS]

@@ -20,6 +20,10 @@ class Adam:
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
+        if not all(0 <= beta < 1 for beta in self.betas) or not 0 <= self.weight_decay < float("inf"):
+            raise BadInputError(
+                f"betas {self.betas} and weight_decay {self.weight_decay}", "0 to below 1 each, and 0 or more"
+            )
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
@@ -37,6 +41,8 @@ class Sgd:
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
+        if not 0 <= self.momentum < 1:
+            raise BadInputError(f"a momentum of {self.momentum}", "0 to below 1")
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
@@ -64,6 +70,10 @@ class Cosine:
     warmup: float = 0.05
     last: float = 0.01
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.warmup < 1 and 0 <= self.last <= 1):
+            raise BadInputError(f"a warmup of {self.warmup} and last {self.last}", "0 to below 1, and 0 to 1")
+
     def __call__(self, step: int, steps: int) -> float:
         """The factor on the learning rate at this step."""
         rising = max(1, round(self.warmup * steps))
@@ -79,6 +89,10 @@ class Triangular:
 
     low: float = 0.1
     half_cycle: int = 2000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= 1 or self.half_cycle < 1:
+            raise BadInputError(f"low {self.low} and half_cycle {self.half_cycle}", "above 0 to 1, and 1 or more")
 
     def __call__(self, step: int, steps: int) -> float:
         """The factor on the learning rate at this step."""

@@ -1,7 +1,7 @@
 """The one seam between learning and everything learned."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from depthscope.supervision import PairBatch
 from depthscope.training.augmentation import Augmentation
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is learned: a network, and a loss of a batch."""
 

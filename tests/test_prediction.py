@@ -1,0 +1,303 @@
+"""Prediction: depth lands on the right pixels of the whole frame, in the right unit, with what belongs to it."""
+
+import math
+from dataclasses import replace
+
+import cv2
+import pytest
+import torch
+
+from depthscope.commands.predict import open_recording, with_scale_of
+from depthscope.errors import BadInputError
+from depthscope.formats import camera_file, depth_maps
+from depthscope.geometry import Camera
+from depthscope.geometry.camera import Brown
+from depthscope.geometry.depth import pixel_grid
+from depthscope.prediction import Recording, cloud, frame_scales, in_world, load_model, points_of, predict, sampled_at
+from depthscope.recipes import FAST, to_yaml
+from depthscope.training import BEST, LAST, save_checkpoint
+from depthscope.video import write_video
+from tiny_runs import TINY, TUBE, Wall, tube_clip, wall_run
+
+SIZE = (96, 80)
+BOX = (16, 8, 80, 56)  # the shape of the network's 40 x 30 pixels
+WALL = Wall(inverse=0.4, across=0.3, down=-0.2)
+CAMERA = Camera(SIZE, (80.0, 82.0), (47.0, 41.0))
+
+
+def content() -> torch.Tensor:
+    left, top, right, bottom = BOX
+    mask = torch.zeros(SIZE[1], SIZE[0], dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def frames(count: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (count, SIZE[1], SIZE[0], 3), generator=torch.Generator().manual_seed(0)).byte()
+
+
+def recording(mask=None, camera=CAMERA, **fields) -> Recording:
+    return Recording(("a", "b", "c"), iter(frames()), SIZE, camera, content() if mask is None else mask, **fields)
+
+
+def true_depth(pixels: torch.Tensor, wall: Wall = WALL) -> torch.Tensor:
+    """Depth of the wall at pixels of the whole frame."""
+    left, top, right, bottom = BOX
+    share = (pixels - pixels.new_tensor([left, top])) / pixels.new_tensor([right - left, bottom - top])
+    return 1 / (wall.inverse + wall.across * share[..., 0] + wall.down * share[..., 1])
+
+
+def grid_of(depth: torch.Tensor) -> torch.Tensor:
+    """The pixel centres of a result in pixels of the whole frame."""
+    height, width = depth.shape
+    return pixel_grid(height, width, depth) * depth.new_tensor([SIZE[0] / width, SIZE[1] / height])
+
+
+def inside(pixels: torch.Tensor, rim: float) -> torch.Tensor:
+    """Which pixels of the whole frame lie this far within the content."""
+    left, top, right, bottom = BOX
+    low, high = pixels.new_tensor([left, top]), pixels.new_tensor([right, bottom])
+    return ((pixels > low + rim) & (pixels < high - rim)).all(-1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(wall_run(tmp_path_factory.mktemp("wall"), WALL))
+
+
+@pytest.fixture(scope="module")
+def maps(model):
+    return list(predict(model, recording(), batch=2))
+
+
+def test_depth_covers_the_whole_frame_and_nothing_outside_the_content(maps):
+    assert [depth_map.name for depth_map in maps] == ["a", "b", "c"]
+    for depth_map in maps:
+        assert depth_map.depth.shape == (50, 60)  # 96 x 80 at the network's scale of 40 / 64
+        assert depth_map.image.shape == (50, 60, 3)
+        assert depth_map.camera.size_px == (60, 50)
+        pixels = grid_of(depth_map.depth)
+        assert bool((depth_map.depth[inside(pixels, 0)] > 0).all())
+        # The mask of a resized frame is widened by a pixel, so that no depth at its rim is mixed with 0.
+        assert not bool(depth_map.depth[~inside(pixels, -2 * 1.6)].any())
+        assert not bool(depth_map.content[~inside(pixels, 0)].any())
+
+
+def test_depth_stands_at_the_right_pixels(maps):
+    pixels = grid_of(maps[0].depth)
+    well_inside = inside(pixels, 2 * 1.6)  # the network's own rim pixel takes the value of its neighbour
+    assert int(well_inside.sum()) > 800
+    # Bilinear in inverse depth is exact on a plane; single precision.
+    torch.testing.assert_close(maps[0].depth[well_inside], true_depth(pixels)[well_inside], atol=1e-5, rtol=0)
+    rim = (maps[0].depth > 0) & ~well_inside
+    # A pixel to each side at a slope of at most 0.3 over 40 pixels in inverse depth, where depth is at most 5.
+    assert float((1 / maps[0].depth - 1 / true_depth(pixels))[rim].abs().max()) < 3 * 0.3 / 40 + 3 * 0.2 / 30
+
+
+def test_depth_between_pixels_is_that_of_the_wall(maps):
+    points = torch.rand(50, 2, generator=torch.Generator().manual_seed(1)) * torch.tensor([50.0, 34.0])
+    points = points + torch.tensor([BOX[0] + 6.0, BOX[1] + 6.0])
+    at_result = points * 60 / 96
+    torch.testing.assert_close(sampled_at(maps[0].depth[None], at_result[None])[0], true_depth(points), rtol=1e-3, atol=0)
+
+
+def test_a_network_may_return_plain_depth(tmp_path, maps):
+    plain = load_model(wall_run(tmp_path, replace(WALL, plain=True)))
+    (first, *_) = predict(plain, recording())
+    torch.testing.assert_close(first.depth, maps[0].depth, rtol=1e-6, atol=1e-6)  # exp(log(x)) in single precision
+
+
+def test_the_batch_does_not_matter(model, maps):
+    for one, other in zip(predict(model, recording(), batch=3), maps, strict=True):
+        assert torch.equal(one.depth, other.depth) and torch.equal(one.image, other.image)
+
+
+def test_standard_deviation_grows_with_depth(tmp_path, maps):
+    assert maps[0].std is None
+    telling = load_model(wall_run(tmp_path, replace(WALL, log_std=math.log(0.1))))
+    (first, *_) = predict(telling, recording())
+    torch.testing.assert_close(first.std, 0.1 * first.depth, rtol=1e-5, atol=0)  # single precision
+
+
+def test_clouds_lie_on_the_wall(maps):
+    surface = cloud(maps[0])
+    assert len(surface.points) == int(maps[0].content.sum()) and surface.unit == "relative"
+    assert torch.equal(surface.colours, maps[0].image[maps[0].content])
+    assert len(cloud(maps[0], stride=4).points) < len(surface.points) / 12
+    # 1/z affine in the pixel is a plane: 1 = n X. Fitted to three far points, and then all of them must obey it.
+    shrunk = cloud(replace(maps[0], content=maps[0].content & inside(grid_of(maps[0].depth), 2 * 1.6))).points
+    normal = torch.linalg.lstsq(shrunk.double(), torch.ones(len(shrunk), 1).double()).solution
+    assert float((shrunk.double() @ normal - 1).abs().max()) < 1e-5  # single precision
+    pixels = CAMERA.project(shrunk.double())
+    torch.testing.assert_close(shrunk[:, 2], true_depth(pixels).float(), rtol=1e-4, atol=0)  # 1e-5 px of slope
+
+
+def test_a_lens_is_straightened(model):
+    lens = replace(CAMERA, distortion=Brown((-0.2, 0.02, 0.001, -0.001)))
+    (first, *_) = predict(model, recording(camera=lens, mask=torch.ones(80, 96, dtype=torch.bool)))
+    assert first.camera.distortion.coefficients == ()
+    surface = cloud(first)
+    back = first.camera.project(surface.points.double())
+    at = back.floor().long()
+    assert torch.equal(first.image[at[:, 1], at[:, 0]], surface.colours)
+
+
+def test_frames_without_a_camera_give_depth_but_no_cloud(model, maps):
+    (first, *_) = predict(model, recording(camera=None))
+    assert torch.equal(first.depth, maps[0].depth)
+    assert first.camera is None
+    with pytest.raises(BadInputError, match="--camera"):
+        cloud(first)
+
+
+# --- scale
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip") / "tube"
+    return folder, tube_clip(folder)
+
+
+def test_every_frame_is_brought_to_its_points(tmp_path, clip):
+    flat = load_model(wall_run(tmp_path, Wall(inverse=0.25), (64, 56)))
+    maps = list(predict(flat, Recording.of_sequence(clip[1]), scaled=True))
+    assert len(maps) == 8 and {depth_map.unit for depth_map in maps} == {"mm"}
+    for number, depth_map in enumerate(maps):
+        depth = depth_map.depth[depth_map.depth > 0]
+        _, sparse = points_of(clip[1], number, (96, 80))
+        ordered = sparse.sort().values
+        low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+        # A flat wall at the median depth of the points; single precision.
+        assert float(low) * (1 - 1e-5) <= float(depth.min()) <= float(depth.max()) <= float(high) * (1 + 1e-5)
+
+
+def test_a_true_map_in_another_unit_comes_back_in_that_of_its_points(clip):
+    folder, sequence = clip
+    truth = torch.stack([depth_maps.read(folder / "depth" / f"{name}.tiff") for name in sequence.frame_names])
+    factors = frame_scales(truth / 7, sequence, range(8), (96, 80))
+    torch.testing.assert_close(factors, torch.full((8,), 7.0), rtol=0.01, atol=0)  # depth_noise of the points is 1 %
+
+
+def test_a_cloud_in_the_world_lies_around_the_points_of_the_sequence(clip):
+    folder, sequence = clip
+    (first, *_) = predict_truth(folder, sequence)
+    surface = in_world(cloud(first), sequence.camera_from_world[0])
+    wall = TUBE.wall()
+    assert float(wall.field(surface.points.double()).abs().quantile(0.9)) < 1e-3  # in mm: float32 TIFF of 30 mm
+
+
+def predict_truth(folder, sequence):
+    """The true depth as if it had been predicted."""
+    from depthscope.prediction import DepthMap
+    from depthscope.video import read_image
+
+    for name, path in zip(sequence.frame_names, sequence.images, strict=True):
+        depth = depth_maps.read(folder / "depth" / f"{name}.tiff")
+        yield DepthMap(name, depth, None, depth > 0, read_image(path), sequence.cameras[0], "mm")
+
+
+def test_a_frame_without_points_is_told_where_scale_is_asked_for(tmp_path, clip):
+    sequence = clip[1].with_observations(clip[1].observations.frame != 3)
+    flat = load_model(wall_run(tmp_path, Wall(), (64, 56)))
+    with pytest.raises(BadInputError, match="frame 0003 has no sparse point"):
+        list(predict(flat, Recording.of_sequence(sequence), scaled=True))
+    with pytest.raises(BadInputError, match="--sequence"):
+        list(predict(flat, recording(), scaled=True))
+
+
+# --- what frames come from
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "frames"
+    place.mkdir()
+    for number, frame in zip((1, 2, 10), frames(), strict=True):
+        cv2.imwrite(str(place / f"frame {number}.png"), frame.numpy()[..., ::-1])
+    return place
+
+
+def test_an_image_folder(folder, tmp_path, model, maps):
+    camera_file.write(CAMERA, tmp_path / "camera.yaml")
+    cv2.imwrite(str(tmp_path / "mask.png"), content().numpy().astype("uint8") * 255)
+    opened = open_recording(folder, tmp_path / "camera.yaml", tmp_path / "mask.png")
+    assert opened.names == ("frame 1", "frame 2", "frame 10")
+    for one, other in zip(predict(model, opened), maps, strict=True):
+        assert torch.equal(one.depth, other.depth) and torch.equal(one.image, other.image)
+
+
+def test_a_video(tmp_path, model):
+    video = write_video(tmp_path / "clip.mp4", frames(5), fps=10)
+    opened = open_recording(video, None, None)
+    assert opened.names == ("000000", "000001", "000002", "000003", "000004")
+    found = list(predict(model, opened, batch=2))
+    assert len(found) == 5 and {tuple(m.depth.shape) for m in found} == {(30, 36)}  # 96 x 80 fitted into 40 x 30
+
+
+def test_frames_of_different_sizes_are_told(folder, model):
+    cv2.imwrite(str(folder / "frame 2.png"), frames()[0, :70].numpy())
+    with pytest.raises(BadInputError, match="frame 2.* 96 x 70 .*96 x 80"):
+        list(predict(model, open_recording(folder, None, None)))
+
+
+def test_two_images_of_one_name_are_told(folder):
+    cv2.imwrite(str(folder / "frame 2.jpg"), frames()[0].numpy())
+    with pytest.raises(BadInputError, match="two images called frame 2"):
+        open_recording(folder, None, None)
+
+
+def test_a_camera_or_mask_of_another_size_is_told(folder, tmp_path):
+    camera_file.write(replace(CAMERA, size_px=(80, 96)), tmp_path / "camera.yaml")
+    with pytest.raises(BadInputError, match="camera.yaml is for"):
+        open_recording(folder, tmp_path / "camera.yaml", None)
+    cv2.imwrite(str(tmp_path / "mask.png"), frames()[0, :70].numpy())
+    with pytest.raises(BadInputError, match="mask.png is 96 x 70"):
+        open_recording(folder, None, tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize("shown", [0, 1])
+def test_a_mask_that_hides_everything_is_told(folder, tmp_path, model, shown):
+    mask = content() & False
+    mask[20, 20 : 20 + shown] = True
+    cv2.imwrite(str(tmp_path / "mask.png"), mask.numpy().astype("uint8") * 255)
+    with pytest.raises(BadInputError, match="mask|content"):
+        list(predict(model, open_recording(folder, None, tmp_path / "mask.png")))
+
+
+def test_a_sequence_of_other_frames_is_told(clip):
+    with pytest.raises(BadInputError, match="--sequence has 8 frames and the input 3"):
+        with_scale_of(recording(), clip[1])
+
+
+# --- checkpoints
+
+
+def test_the_best_checkpoint_is_taken_unless_the_last_is_asked_for(tmp_path):
+    run = wall_run(tmp_path, WALL)
+    assert load_model(run).source == run / BEST
+    (run / BEST).rename(run / LAST)
+    assert load_model(run).source == load_model(run, last=True).source == run / LAST
+    assert load_model(run / LAST).recipe.network == WALL
+    with pytest.raises(BadInputError, match="is missing"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_a_checkpoint_that_does_not_fit_is_told(tmp_path):
+    path = tmp_path / "x.pt"
+    weights = TINY.network.build().state_dict()
+    for content, told in (
+        ({"network": weights, "recipe": to_yaml(FAST)}, "does not fit its recipe"),
+        ({"network": weights}, "names no recipe"),
+        ({"recipe": to_yaml(TINY)}, "holds no weights"),
+        ({"network": weights, "recipe": to_yaml(TINY).replace("levels:", "stages:")}, "unknown key 'network.stages'"),
+    ):
+        save_checkpoint(path, content)
+        with pytest.raises(BadInputError, match=told) as caught:
+            load_model(path)
+        assert "\n" not in str(caught.value)
+    save_checkpoint(path, {"network": weights, "recipe": to_yaml(TINY)})
+    assert load_model(path).divisor == 8
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(BadInputError, match="cannot be read"):
+        load_model(path)
