@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--area-px", type=int, help="pixels of the network's image (default: the recipe's)")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds (of split, weights and draws)")
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--arms", nargs="*", help="only arms whose names contain one of these")
     given = parser.parse_args()
     sequence = read_sequence(given.sequence)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -56,6 +57,8 @@ def main() -> None:
     else:
         arms = {"FAST": (with_steps(sized(FAST, given.area_px), given.steps), no_defect)}
         name = "heart.json"
+    if given.arms:
+        arms = {arm: value for arm, value in arms.items() if any(part in arm for part in given.arms)}
     rows = []
     for seed in range(given.seeds):
         for arm, (recipe, defect) in arms.items():
@@ -237,7 +240,7 @@ def ablation_arms(fast: Recipe) -> dict[str, tuple[Recipe, Callable]]:
         "plain + one scale for a pair": arm(dataclasses.replace(plain, agreement_weight=1.0)),
         "plain + robust losses": arm(
             dataclasses.replace(
-                plain, robust_width=0.03, scale=fast.objective.scale, consistency=fast.objective.consistency
+                plain, robust_width=0.1, scale=fast.objective.scale, consistency=fast.objective.consistency
             )
         ),
         "FAST": arm(fast.objective),

@@ -1,4 +1,4 @@
-"""Runs ``depthscope`` as a child of a test; stands still before draw HOLD_AT, so that a signal comes at a known step."""
+"""Runs ``depthscope`` as a child of a test; stands still before draw HOLD_AT, for a signal at a known step."""
 
 import os
 import signal

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,7 @@ from depthscope.cli import VERBS, main, overview
 from depthscope.formats import depth_maps, read_sequence, write_sequence
 from depthscope.recipes import to_yaml
 from depthscope.training import BEST, LAST, load_checkpoint
-from tiny_runs import Wall, tiny, tube_clip, wall_run
+from tiny_runs import TUBE, Wall, tiny, tube_clip, wall_run
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ def test_evaluate_where_a_frame_has_no_points(river, tmp_path):
     assert result(tmp_path / "out")["skipped"] == ["0003"] and result(tmp_path / "out")["frames"] == 7
 
 
-def test_demo_ends_with_a_picture_and_does_nothing_twice(tmp_path, capsys):
+def test_demo_ends_with_a_picture_and_does_nothing_twice(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("depthscope.commands.demo.demo_recipe", lambda steps: tiny(steps=steps))
+    monkeypatch.setattr("depthscope.simulation.Tube", lambda **options: replace(TUBE, **options))
     out = tmp_path / "demo"
     assert call("demo", "--out", out, "--steps", 2, "--frames", 6) == 0
     assert "done in" in capsys.readouterr().out
@@ -192,7 +194,11 @@ def test_the_version(capsys):
 def test_an_unknown_verb_or_option_has_exit_code_2(capsys):
     assert main(["trian"]) == 2
     assert capsys.readouterr().err.startswith("error: no verb 'trian'; expected one of demo, ")
-    for arguments in (["train", "clip", "--out", "run", "--stpes", "3"], ["predict", "run"], ["evaluate", "--gap", "x"]):
+    for arguments in (
+        ["train", "clip", "--out", "run", "--stpes", "3"],
+        ["predict", "run"],
+        ["evaluate", "--gap", "x"],
+    ):
         assert call(*arguments) == 2
         assert "Traceback" not in capsys.readouterr().err
 
@@ -201,7 +207,8 @@ def test_the_overview_loads_nothing_heavy():
     """Each of these alone takes longer than the 0.3 s that --help may take."""
     code = (
         "import sys; from depthscope.cli import main; main(['--help']);"
-        "print(*(name for name in ('torch', 'numpy', 'tyro', 'cv2', 'yaml', 'rich') if name in sys.modules), file=sys.stderr)"
+        "heavy = {'torch', 'numpy', 'tyro', 'cv2', 'yaml', 'rich'};"
+        "print(*heavy.intersection(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -228,9 +235,16 @@ def short(river, tmp_path):
     """One frame is left: COLMAP text with the first image only."""
     clip = tmp_path / "short"
     write_sequence(read_sequence(river.clip), clip, "colmap-text")
-    images = next(clip.rglob("images.txt"))
+    images, points = next(clip.rglob("images.txt")), next(clip.rglob("points3D.txt"))
     lines = [line for line in images.read_text().splitlines() if not line.startswith("#")]
     images.write_text("\n".join(lines[:2]) + "\n")
+    first, kept = lines[0].split()[0], []
+    for line in points.read_text().splitlines():
+        words = line.split()
+        tracks = [words[n : n + 2] for n in range(8, len(words), 2) if words[n] == first]
+        if tracks and not line.startswith("#"):
+            kept.append(" ".join([*words[:8], *tracks[0]]))
+    points.write_text("\n".join(kept) + "\n")
     return clip
 
 
@@ -285,8 +299,14 @@ BAD_INPUT = {
     "sequence missing": (lambda r, t: train_on(t / "nowhere", r, t), "does not exist"),
     "no sequence": (lambda r, t: train_on(r.clip / "images", r, t), "8 images and no structure from motion"),
     "no sequences": (lambda r, t: ["train", "--out", t / "out", "--config", r.config], "no sequences"),
-    "the same twice": (lambda r, t: train_on(r.clip, r, t, r.clip), "two sequences called clip"),
-    "config missing": (lambda r, t: ["train", r.clip, "--out", t / "out", "--config", t / "no.yaml"], "no.yaml is missing"),
+    "the same twice": (
+        lambda r, t: ["train", r.clip, r.clip, "--out", t / "out", "--config", r.config],
+        "two sequences called clip",
+    ),
+    "config missing": (
+        lambda r, t: ["train", r.clip, "--out", t / "out", "--config", t / "no.yaml"],
+        "no.yaml is missing",
+    ),
     "unknown recipe": (lambda r, t: train_on(r.clip, r, t, "--recipe", "best"), "no recipe 'best'"),
     "one frame": (lambda r, t: train_on(short(r, t), r, t), "1 registered frames"),
     "no common points": (
@@ -302,13 +322,22 @@ BAD_INPUT = {
         "0003.png",
     ),
     "mask hides everything": (lambda r, t: train_on(black_mask_clip(r, t), r, t), "hides everything"),
-    "mask too small": (lambda r, t: train_on(r.clip, r, t, "--supervision.erosion-px", "60"), "after the mask was shrunk"),
+    "mask too small": (
+        lambda r, t: train_on(r.clip, r, t, "--supervision.erosion-px", "60"),
+        "after the mask was shrunk",
+    ),
     "steps": (lambda r, t: train_on(r.clip, r, t, "--steps", "0"), "training.steps 0"),
     "batch": (lambda r, t: train_on(r.clip, r, t, "--training.batch", "-1"), "training.batch -1"),
-    "learning rate": (lambda r, t: train_on(r.clip, r, t, "--training.optimiser.learning-rate", "50"), "learning rate of 50"),
+    "learning rate": (
+        lambda r, t: train_on(r.clip, r, t, "--training.optimiser.learning-rate", "50"),
+        "learning rate of 50",
+    ),
     "size": (lambda r, t: train_on(r.clip, r, t, "--supervision.size-px", "60", "50"), "multiples of 8"),
     "network width": (lambda r, t: train_on(r.clip, r, t, "--network.width", "7"), "network.width 7"),
-    "run exists": (lambda r, t: ["train", r.clip, "--out", copy_of_run(r, t), "--config", r.config], "holds a run already"),
+    "run exists": (
+        lambda r, t: ["train", r.clip, "--out", copy_of_run(r, t), "--config", r.config],
+        "holds a run already",
+    ),
     "nothing to resume": (lambda r, t: train_on(r.clip, r, t, "--resume"), "is missing"),
     "resumed with another recipe": (
         lambda r, t: ["train", r.clip, "--out", copy_of_run(r, t), "--resume", "--recipe", "paper-2018"],
@@ -318,7 +347,10 @@ BAD_INPUT = {
         lambda r, t: ["train", r.clip, "--out", copy_of_run(r, t), "--resume", "--training.seed", "4"],
         "'seed: 0' to 'seed: 4'",
     ),
-    "train below a file": (lambda r, t: ["train", r.clip, "--out", a_file(t) / "run", "--config", r.config], "cannot write"),
+    "train below a file": (
+        lambda r, t: ["train", r.clip, "--out", a_file(t) / "run", "--config", r.config],
+        "cannot write",
+    ),
     "train in a file": (lambda r, t: ["train", r.clip, "--out", a_file(t), "--config", r.config], "cannot write"),
     "run missing": (lambda r, t: ["predict", t / "nowhere", r.clip, "--out", t / "out"], "is missing"),
     "run damaged": (lambda r, t: ["predict", damaged_run(r, t), r.clip, "--out", t / "out"], "cannot be read"),
@@ -343,7 +375,10 @@ BAD_INPUT = {
         lambda r, t: ["evaluate", r.prediction, r.clip, "--out", t / "out", "--run", t / "nowhere"],
         "is missing",
     ),
-    "evaluate below a file": (lambda r, t: ["evaluate", r.prediction, r.clip, "--out", a_file(t) / "out"], "cannot write"),
+    "evaluate below a file": (
+        lambda r, t: ["evaluate", r.prediction, r.clip, "--out", a_file(t) / "out"],
+        "cannot write",
+    ),
     "demo of no steps": (lambda r, t: ["demo", "--out", t / "out", "--steps", "0"], "training.steps 0"),
     "demo of two frames": (lambda r, t: ["demo", "--out", t / "out", "--frames", "2"], "2 frames"),
     "nothing to inspect": (lambda r, t: ["inspect", t / "nowhere"], "does not exist"),
@@ -384,8 +419,6 @@ def full_disk(monkeypatch):
 
 def test_a_disk_full_of_frames(river, tmp_path, capsys, full_disk):
     full_disk(store_module.json, "dumps")  # at the end of writing the store
-    store_module_write = store_module.write_store
-    assert store_module_write
     code = call(*train_on(river.clip, river, tmp_path))
     assert_told_in_one_line(code, capsys.readouterr().err, "No space left on device")
     assert list(tmp_path.iterdir()) == []

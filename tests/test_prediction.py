@@ -98,7 +98,9 @@ def test_depth_between_pixels_is_that_of_the_wall(maps):
     points = torch.rand(50, 2, generator=torch.Generator().manual_seed(1)) * torch.tensor([50.0, 34.0])
     points = points + torch.tensor([BOX[0] + 6.0, BOX[1] + 6.0])
     at_result = points * 60 / 96
-    torch.testing.assert_close(sampled_at(maps[0].depth[None], at_result[None])[0], true_depth(points), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        sampled_at(maps[0].depth[None], at_result[None])[0], true_depth(points), rtol=1e-3, atol=0
+    )
 
 
 def test_a_network_may_return_plain_depth(tmp_path, maps):

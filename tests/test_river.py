@@ -1,4 +1,4 @@
-"""The whole river on a tiny tube: sequence, training, prediction, evaluation, and better than a flat wall at the end."""
+"""The whole river on a tiny tube: sequence, training, prediction, evaluation; better than a flat wall at the end."""
 
 import json
 
@@ -15,7 +15,7 @@ from tiny_runs import tiny, tube_clip
 def test_from_a_sequence_to_depth_that_is_better_than_a_flat_wall(tmp_path):
     clip, run, prediction, evaluation = (tmp_path / name for name in ("clip", "run", "prediction", "evaluation"))
     tube_clip(clip)
-    (tmp_path / "recipe.yaml").write_text(to_yaml(tiny(steps=150)))
+    (tmp_path / "recipe.yaml").write_text(to_yaml(tiny(steps=100)))
 
     assert main(["train", str(clip), "--out", str(run), "--config", str(tmp_path / "recipe.yaml")]) == 0
     assert main(["predict", str(run), str(clip), "--out", str(prediction), "--sequence", str(clip)]) == 0

@@ -22,7 +22,7 @@ from depthscope.cli import main
 from depthscope.errors import BadInputError, InterruptedRunError
 from depthscope.geometry import Pinhole
 from depthscope.networks import as_prediction
-from depthscope.recipes import FAST, to_yaml
+from depthscope.recipes import FAST, RECIPES, to_yaml
 from depthscope.runs import HeldOutPoints, predicted, prepared, relative_errors, scale_of, train_recipe
 from depthscope.supervision import Holdout
 from depthscope.training import (
@@ -180,7 +180,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(number, arguments, uninter
         if line == "holding\n":
             break
     process.send_signal(number)
-    _, told = process.communicate("go on\n", timeout=60)
+    _, told = process.communicate("go on\n", timeout=240)
     assert process.returncode == 130, told
     assert told.startswith("interrupted: stopped after 7 of 12 steps") and told.count("\n") == 1
     assert load_checkpoint(out / LAST)["step"] == 7
@@ -251,7 +251,7 @@ def test_two_processes_equal_one(environment, data, arguments, tmp_path):
     out = tmp_path / "two"
     process = child([*arguments, "--training.devices", "2", "--out", str(out)], launcher, **environment)
     expected = weights(checkpoint(data, tmp_path / "one", recipe))
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=240)
     assert (process.returncode == 0) == (not environment), told
     if environment:
         assert load_checkpoint(out / LAST)["step"] == 7
@@ -291,9 +291,7 @@ def test_a_run_goes_on_only_with_its_recipe(change, told, data, uninterrupted):
 def test_a_run_goes_on_only_with_its_sequences(data, uninterrupted):
     recipe = tiny(steps=12, validate_every=3, save_every=4)
     with pytest.raises(BadInputError, match="other sequences"):
-        train_recipe(
-            recipe, [replace(data[1], name="another")], uninterrupted, store=data[2], quiet=True, resume=True
-        )
+        train_recipe(recipe, [replace(data[1], name="another")], uninterrupted, store=data[2], quiet=True, resume=True)
 
 
 def test_there_must_be_something_to_resume(data, tmp_path):
@@ -517,10 +515,12 @@ def test_waiting_for_data_is_reported(draws, tmp_path):
     quick, slow = (
         train(task_of(), SlowDraws(draws, s), tiny(steps=3).training, tmp_path / str(s), quiet=True) for s in (0, 0.3)
     )
-    assert 0 < quick.data_wait < slow.data_wait < 1
-    assert slow.data_wait > 0.6  # a step of this size takes 0.03 s
+    assert 0 < quick.data_wait < 1
+    for result, waited in ((quick, 0.0), (slow, 0.9)):
+        seconds = 3 * 4 / result.pairs_per_second
+        assert waited <= result.data_wait * seconds < seconds  # however busy the machine is
     with (tmp_path / "0.3" / "log.csv").open() as stream:
-        assert float(list(csv.DictReader(stream))[-1]["data_wait"]) > 0.6
+        assert float(list(csv.DictReader(stream))[-1]["data_wait"]) == pytest.approx(slow.data_wait, rel=0.5)
 
 
 # --- checkpoints
@@ -533,9 +533,7 @@ def test_the_best_checkpoint_is_that_of_the_smallest_score(draws, tmp_path):
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
         return {"score": next(scores)}
 
-    result = train(
-        task_of(), draws, tiny(steps=4, validate_every=1).training, tmp_path, validate=validate, quiet=True
-    )
+    result = train(task_of(), draws, tiny(steps=4, validate_every=1).training, tmp_path, validate=validate, quiet=True)
     best = load_checkpoint(tmp_path / BEST)
     assert best["step"] == 2 and result.best == {"score": 1.0, "step": 2.0}
     assert differences(best["network"], seen[1]) == []
@@ -642,8 +640,6 @@ class NoHostWait(TorchDispatchMode):
 
 @pytest.mark.parametrize("recipe", ["fast", "paper-2018", "tmi-2020"])
 def test_no_step_waits_for_the_device(draws, recipe):
-    from depthscope.recipes import RECIPES
-
     task, batch = task_of(objective=RECIPES[recipe].objective), draws.batch(range(2))
     seen = task.augmentation(batch, 0)  # draws its numbers on the host
     with NoHostWait():

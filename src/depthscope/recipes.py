@@ -99,7 +99,7 @@ FAST = Recipe(
     network=ResUNet(),
     objective=Siamese(
         sparse_weight=10.0,
-        robust_width=0.03,
+        robust_width=0.1,
         consistency_weight=0.5,
         consistency=Relative(),
         flow_weight=1.0,
@@ -108,11 +108,11 @@ FAST = Recipe(
         occlusion_tolerance=0.1,
     ),
     supervision=Supervision(
-        area_px=57_000, pairs=PairRule(min_gap=3, max_gap=30), holdout=Holdout(sequences=0.05, points=0.05)
+        area_px=48_000, pairs=PairRule(min_gap=3, max_gap=30), holdout=Holdout(sequences=0.05, points=0.05)
     ),
     augmentation=Augmentation(noise=0.01, brightness=0.1, contrast=0.1, gamma=0.1),
     training=Training(
-        steps=1000,
+        steps=700,
         batch=4,
         optimiser=Adam(1e-3, weight_decay=1e-4),
         schedule=Cosine(),

@@ -15,7 +15,7 @@ from depthscope.networks import as_prediction
 from depthscope.recipes import Recipe, to_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import Clip, SparsePoints, clip, network_size
-from depthscope.training import PairDraws, SiameseDepth, TrainingResult, train
+from depthscope.training import PairDraws, SiameseDepth, TrainingResult, check_resumable, train
 
 VALIDATION_FRAMES = 64
 """Most frames of one clip that are looked at in a validation."""
@@ -156,6 +156,9 @@ def train_recipe(
     Raises:
         BadInputError: See `prepared` and `depthscope.training.train`.
     """
+    record = {"recipe": to_yaml(recipe), "sequences": [sequence.name for sequence in sequences]}
+    if resume:
+        check_resumable(out, record)
     clips, unseen = prepared(sequences, recipe, store or out / "store")
     torch.manual_seed(recipe.training.seed)
     task = SiameseDepth(
@@ -171,7 +174,7 @@ def train_recipe(
         recipe.training,
         out,
         validate=HeldOutPoints(clips, unseen),
-        record={"recipe": to_yaml(recipe), "sequences": [sequence.name for sequence in sequences]},
+        record=record,
         resume=resume,
         fabric=fabric,
         quiet=quiet,

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def writing_folder(out: Path, *, keep: tuple[str, ...] = (), inputs: tuple[Path,
     if out.exists() and not out.is_dir():
         raise BadInputError(f"{out} is a file", "a folder to write in", "choose another --out")
     draft = out.parent / f".{out.name}.{os.getpid()}.partial"
+    made = [place for place in draft.parents if not place.exists()]
     with telling_write_errors(out):
         draft.mkdir(parents=True)
     try:
@@ -76,6 +77,10 @@ def writing_folder(out: Path, *, keep: tuple[str, ...] = (), inputs: tuple[Path,
             draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        if not out.exists():
+            for place in made:  # innermost first; never one that holds anything
+                with suppress(OSError):
+                    place.rmdir()
 
 
 @contextmanager

@@ -121,6 +121,8 @@ def flat_frames(
     """The same frames with a flat wall in place of the prediction."""
     for frame in frames_at_points(maps, sequence, measured):
         anchors = frame.truth if frame.scale_from is None else frame.scale_from[1]
+        if not len(anchors):
+            continue
         wall = flat_wall(frame.truth, anchors)
         yield FrameDepth(frame.name, wall, frame.truth, (torch.ones(1), torch.ones(1)))
 

@@ -106,6 +106,10 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     from depthscope.video import is_video, list_images, read_gray_mask, read_image, read_video, video_size
 
     if source.is_dir() and recognised(source):
+        if camera_file is not None or mask_file is not None:
+            raise BadInputError(
+                f"--camera or --mask for {source}", "neither: a sequence has its own", "leave them away"
+            )
         return Recording.of_sequence(read_sequence(source))
     if not source.exists():
         raise BadInputError(f"{source} is missing", "a sequence folder, image folder or video", "check the path")

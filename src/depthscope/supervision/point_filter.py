@@ -17,7 +17,7 @@ BLACK = 0.02
 STEP = 0.01
 """Smallest spread of log(z^2 V) that is believed: brightness comes in bytes."""
 
-WINDOW = {"kernel_size": 5, "stride": 1, "padding": 2}
+WINDOW = 5, 1, 2  # size, stride, padding
 
 
 def light_outliers(
@@ -43,8 +43,8 @@ def light_outliers(
         Outliers, and where the test could say anything at all (not where the image is saturated or black).
     """
     value = frames.amax(1, keepdim=True)
-    blurred = functional.avg_pool2d(value, **WINDOW, count_include_pad=False)
-    brightest, darkest = functional.max_pool2d(value, **WINDOW), -functional.max_pool2d(-value, **WINDOW)
+    blurred = functional.avg_pool2d(value, *WINDOW, count_include_pad=False)
+    brightest, darkest = functional.max_pool2d(value, *WINDOW), -functional.max_pool2d(-value, *WINDOW)
     clear = ((brightest < SATURATED) & (darkest > BLACK)).to(value)  # else a highlight or the scope's rim leaks in
     brightness, shown = sample(torch.cat([blurred, clear], 1), pixels).unbind(1)
     judged = (weight > 0) & (shown > 1 - 1e-3)

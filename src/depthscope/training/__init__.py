@@ -3,7 +3,7 @@
 from depthscope.training.augmentation import Augmentation
 from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from depthscope.training.draws import PairDraws
-from depthscope.training.loop import TrainingResult, launched, train
+from depthscope.training.loop import TrainingResult, check_resumable, launched, train
 from depthscope.training.options import Adam, Constant, Cosine, Sgd, Training, Triangular
 from depthscope.training.task import SiameseDepth, Task
 
@@ -21,6 +21,7 @@ __all__ = [
     "Training",
     "TrainingResult",
     "Triangular",
+    "check_resumable",
     "launched",
     "load_checkpoint",
     "save_checkpoint",

@@ -60,9 +60,10 @@ class _Table:
         if step == 0 or not path.is_file():
             path.unlink(missing_ok=True)
             return
-        head, *lines = path.read_text().splitlines(keepends=True)
+        head, *lines = path.read_text().splitlines(keepends=True) or [""]
+        whole = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= step]
         draft = path.with_suffix(".partial")
-        draft.write_text("".join([head, *(line for line in lines if int(line.split(",", 1)[0]) <= step)]))
+        draft.write_text("".join([head, *whole]))
         draft.replace(path)
 
     def append(self, step: int, values: dict[str, float]) -> None:

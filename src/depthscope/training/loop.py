@@ -327,6 +327,15 @@ def _restore(content: dict[str, Any], network: nn.Module, averaged: nn.Module, o
     )
 
 
+def check_resumable(out: Path, record: dict[str, Any]) -> None:
+    """Refuses to go on with the run in `out` under another record, before anything is made for it.
+
+    Raises:
+        BadInputError: There is nothing to resume, or it has another recipe or other sequences.
+    """
+    _same_record(load_checkpoint(out / LAST), record, out)
+
+
 def _same_record(saved: dict[str, Any], given: dict[str, Any] | None, out: Path) -> None:
     """A run goes on only with the recipe and the sequences it began with; the machine may be another."""
     given = given or {}
