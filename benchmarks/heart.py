@@ -240,7 +240,7 @@ def ablation_arms(fast: Recipe) -> dict[str, tuple[Recipe, Callable]]:
         "plain + one scale for a pair": arm(dataclasses.replace(plain, agreement_weight=1.0)),
         "plain + robust losses": arm(
             dataclasses.replace(
-                plain, robust_width=0.1, scale=fast.objective.scale, consistency=fast.objective.consistency
+                plain, robust_width=0.03, scale=fast.objective.scale, consistency=fast.objective.consistency
             )
         ),
         "FAST": arm(fast.objective),

@@ -21,6 +21,7 @@ import depthscope.supervision.store as store_module
 from depthscope.cli import main
 from depthscope.errors import BadInputError, InterruptedRunError
 from depthscope.geometry import Pinhole
+from depthscope.geometry.scale import LogMean
 from depthscope.networks import as_prediction
 from depthscope.recipes import FAST, RECIPES, to_yaml
 from depthscope.runs import HeldOutPoints, predicted, prepared, relative_errors, scale_of, train_recipe
@@ -244,6 +245,8 @@ RUNS_ON_TWO = [
 @pytest.mark.parametrize("environment", RUNS_ON_TWO)
 def test_two_processes_equal_one(environment, data, arguments, tmp_path):
     recipe = tiny(steps=12, validate_every=3, save_every=4, optimiser=Sgd(0.1, momentum=0.9))
+    # Not the trimmed mean: a point at its limit may be in or out by rounding.
+    recipe = replace(recipe, objective=replace(recipe.objective, scale=LogMean()))
     # Not Adam: it divides by the gradient's size, and that of the head's bias is rounding alone (scale is free).
     (tmp_path / "sgd.yaml").write_text(to_yaml(recipe))
     arguments = [*arguments[:-1], str(tmp_path / "sgd.yaml")]

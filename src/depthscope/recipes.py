@@ -99,7 +99,7 @@ FAST = Recipe(
     network=ResUNet(),
     objective=Siamese(
         sparse_weight=10.0,
-        robust_width=0.1,
+        robust_width=0.03,
         consistency_weight=0.5,
         consistency=Relative(),
         flow_weight=1.0,
@@ -110,9 +110,9 @@ FAST = Recipe(
     supervision=Supervision(
         area_px=48_000, pairs=PairRule(min_gap=3, max_gap=30), holdout=Holdout(sequences=0.05, points=0.05)
     ),
-    augmentation=Augmentation(noise=0.01, brightness=0.1, contrast=0.1, gamma=0.1),
+    augmentation=Augmentation(noise=0.01),
     training=Training(
-        steps=700,
+        steps=500,
         batch=4,
         optimiser=Adam(1e-3, weight_decay=1e-4),
         schedule=Cosine(),
