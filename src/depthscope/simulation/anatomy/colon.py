@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from depthscope.simulation.anatomy.field import Positions, Ripples, Values, bell, length, smooth_max, smooth_step
+from depthscope.simulation.anatomy.field import Positions, Ripples, Values, bell, length, smooth_max
 
 STEP_MM = 0.5
 """Between the samples of the centreline."""
@@ -37,7 +37,7 @@ class Colon:
         fold_s: Where each fold of each ring sits, shape (rings, 3).
         fold_angle: Where around the tube its crest is.
         fold_depth: How far it reaches in.
-        fold_span: How much of the tube's round it covers to either side, in radians.
+        fold_span: How much wider than a straight chord it spans the tube's round.
         fold_lean: How far its crest leans along the tube, per mm of depth.
         fold_half: Half its thickness.
         polyp_at: (s, a) of each polyp, shape (polyps, 2).
@@ -88,8 +88,8 @@ class Colon:
         numbers = dict(
             fold_s=rings + draw.normal(0, 1.8, shape),
             fold_angle=angle,
-            fold_depth=draw.uniform(3.2, 0.47 * radius, shape),
-            fold_span=draw.uniform(0.85, 1.6, shape),
+            fold_depth=draw.uniform(0.2, 0.46, shape) * radius,
+            fold_span=draw.uniform(0.85, 1.25, shape),
             fold_lean=draw.normal(0, 0.22, shape),
             fold_half=draw.uniform(1.0, 1.6, shape),
             polyp_at=np.stack([draw.uniform(30.0, reach - 25.0, polyps), draw.uniform(0, 2 * np.pi, polyps)], 1),
@@ -102,7 +102,7 @@ class Colon:
             frame=frame,
             radius=radius,
             sacculation=float(draw.uniform(0.8, 2.2)),
-            pinch=float(draw.uniform(0.04, 0.1)),
+            pinch=float(draw.uniform(0.05, 0.1)),
             pinch_phase=phase,
             relief=Ripples.drawn(draw, (3.0, 6.0, 12.0), (0.04, 0.12, 0.4)),
             swelling_mm=swelling_mm,
@@ -131,7 +131,8 @@ class Colon:
         """Which of `region_names` each surface point belongs to, shape (points,)."""
         with torch.no_grad():
             _, tissue = self._parts(points)
-            return torch.stack(tissue).argmax(0)
+            label, s = torch.stack(tissue[:3]).argmax(0), self._foot(points)
+            return torch.where((s < 1.0) | (s > self.reach - 0.6 * self.radius), 3, label)
 
     def crest(self, ring: int, fold: int) -> tuple[Tensor, Tensor]:
         """A point of the centreline before a fold, and the direction to the fold's crest, each of shape (3,)."""
@@ -165,6 +166,12 @@ class Colon:
         off = self._wall(self.polyp_at[:, 0], angle[:, 0]) - self.polyp_stalk * self.polyp_radius
         return centre + off[:, None] * outward
 
+    @cached_property
+    def _table(self) -> Float[Tensor, "samples 15"]:
+        """Centre, frame (tangent first) and curvature of each sample, as rows to pick from."""
+        curvature = torch.gradient(self.frame[:, 0], spacing=STEP_MM, dim=0)[0]
+        return torch.cat([self.centre, self.frame.flatten(1), curvature], 1)
+
     def _at(self, s: Float[Tensor, "*points"]) -> tuple[Float[Tensor, "*points 3"], Float[Tensor, "*points 3 3"]]:
         """Centre and frame at s, by a cubic through the samples."""
         position = (s + SPARE_MM) / STEP_MM
@@ -176,27 +183,27 @@ class Colon:
             0.5 * t * (t * (4 - 3 * t) + 1),
             0.5 * t * t * (t - 1),
         )
-        centre, frame = self.centre.to(s), self.frame.to(s)
-        return (
-            sum(w * centre[i + k] for k, w in enumerate(weights, -1)),
-            sum(w[..., None] * frame[i + k] for k, w in enumerate(weights, -1)),
-        )
+        table = self._table[:, :12].to(s)
+        rows = sum(w * table[i + k] for k, w in enumerate(weights, -1))
+        return rows[..., :3], rows[..., 3:].unflatten(-1, (3, 3))
 
     def _foot(self, points: Positions) -> Values:
         """s of the nearest point of the centreline; its gradient is exact, though it is found without one."""
-        flat = points.detach().reshape(-1, 3)
+        flat, table = points.detach().reshape(-1, 3), self._table.to(points)
         every = 4
-        samples = self.centre[::every].to(flat)
-        nearest = (flat @ samples.T - 0.5 * samples.square().sum(-1)).argmax(-1)
-        s = (nearest * (STEP_MM * every) - SPARE_MM).to(flat).reshape(points.shape[:-1])
-        s = s.clamp(-SPARE_MM + 2, self.reach + SPARE_MM - 2)
-        for last in (False, False, True):
-            centre, frame = self._at(s)
-            bend = (self._at(s + 0.25)[1][..., 0, :] - self._at(s - 0.25)[1][..., 0, :]) / 0.5
-            off = (points if last else points.detach()) - centre
-            slope = (1 - (off * bend).sum(-1)).clamp_min(0.25).detach()
-            s = s + ((off * frame[..., 0, :]).sum(-1) / slope).clamp(-2, 2)
-        return s
+        samples = table[::every, :3]
+        sample = every * (flat @ samples.T - 0.5 * samples.square().sum(-1)).argmax(-1)
+        s = sample * STEP_MM - SPARE_MM
+        for _ in range(2):  # Newton's method from sample to sample
+            centre, tangent, curvature = table[sample][:, [0, 1, 2, 3, 4, 5, 12, 13, 14]].split(3, -1)
+            off = flat - centre
+            slope = (1 - (off * curvature).sum(-1)).clamp_min(0.25)
+            s = sample * STEP_MM - SPARE_MM + ((off * tangent).sum(-1) / slope).clamp(-2, 2)
+            sample = ((s + SPARE_MM) / STEP_MM).round().clamp(4, len(table) - 5).long()
+        s = s.clamp(2 - SPARE_MM, self.reach + SPARE_MM - 2).to(points).reshape(points.shape[:-1])
+        slope = slope.to(points).reshape(points.shape[:-1])
+        centre, frame = self._at(s)
+        return s + (((points - centre) * frame[..., 0, :]).sum(-1) / slope).clamp(-2, 2)
 
     def _wall(self, s: Values, angle: Values) -> Values:
         """Radius of the wall without folds: a rounded triangle that bulges between the rings."""
@@ -221,15 +228,16 @@ class Colon:
         k = torch.searchsorted(rings, s.detach().contiguous())
         rows = torch.stack([getattr(self, f"fold_{name}") for name in ("s", "angle", "depth", "span", "lean", "half")])
         rows = rows.to(s)
-        for ring in ((k - 1).clamp(0, len(rings) - 1), k.clamp(0, len(rings) - 1)):
+        for ring in (k - 1, k):  # the only two that reach this far
+            there = (ring >= 0) & (ring < len(rings))
             for fold in range(3):
-                at, crest, depth, span, lean, half = rows[:, ring, fold].unbind(0)
+                at, crest, depth, span, lean, half = rows[:, ring.clamp(0, len(rings) - 1), fold].unbind(0)
                 turn = torch.remainder(angle - crest + torch.pi, 2 * torch.pi) - torch.pi
-                crescent = depth * (1 - smooth_step(turn.abs() / span)) - 1.5
-                inward = radius - r
-                along = s - at - lean * inward - 1.2 * bell(turn / span)
-                one = half - length(along, (inward - crescent).clamp_min(0))
-                folds = smooth_max(folds, one, 0.6)
+                # The edge is a chord across the tube, so that three folds leave a triangle open.
+                edge = (radius - depth) / torch.cos((turn / span).clamp(-1.4, 1.4))
+                along = s - at - lean * (radius - r) - 1.2 * bell(turn)
+                one = half - length(along, (edge - r).clamp_min(0))
+                folds = torch.where(there, smooth_max(folds, one, 0.6), folds)
 
         polyps = torch.full_like(wall, -1e3)
         for middle, size in zip(self._polyps.to(s), self.polyp_radius.tolist(), strict=True):
@@ -240,7 +248,7 @@ class Colon:
         field = smooth_max(field, polyps, 1.5) + self.relief(points)
         if self.swelling_mm:
             field = field + self.swelling_mm * (0.5 + 0.5 * torch.tanh(self.swell(points)))
-        return field, [wall, folds + 0.3, polyps + 0.3, ends]
+        return field, [wall, folds + 0.3, polyps + 0.3]
 
     def _far_end(self, s: Values, r: Values) -> Values:
         """A blind, rounded end."""

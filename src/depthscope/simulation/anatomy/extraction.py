@@ -42,7 +42,7 @@ def sampled(field: Field, axes: tuple[Tensor, Tensor, Tensor], band_mm: float | 
     Returns:
         Shape (len(x), len(y), len(z)).
     """
-    spacing = float(axes[0][1] - axes[0][0])
+    spacing = max(float(axis[1] - axis[0]) for axis in axes)
     coarse_axes = tuple(axis[COARSE // 2 :: COARSE] for axis in axes)
     points = torch.stack(torch.meshgrid(*coarse_axes, indexing="ij"), -1).float()
     coarse = in_blocks(field, points.reshape(-1, 3)).reshape(points.shape[:3]).numpy()

@@ -17,6 +17,9 @@ Positions: TypeAlias = Float[Tensor, "*points 3"]
 Values: TypeAlias = Float[Tensor, "*points"]
 Field: TypeAlias = Callable[[Tensor], Tensor]
 
+TOLERANCE_MM = 1e-6
+"""How near to 0 the field is brought."""
+
 POINTS_AT_ONCE = 65536
 """So many keep within the processor's cache."""
 
@@ -152,10 +155,16 @@ def with_gradient(
     return torch.cat(values), torch.cat(gradients)
 
 
-def projected(field: Field, points: Float[Tensor, "points 3"], steps: int = 4) -> Float[Tensor, "points 3"]:
+def projected(field: Field, points: Float[Tensor, "points 3"], steps: int = 12) -> Float[Tensor, "points 3"]:
     """The points moved along the gradient to the field's zero, by Newton's method with steps of at most half a mm."""
-    for _ in range(steps):
-        value, gradient = with_gradient(field, points)
-        step = -(value / gradient.square().sum(-1).clamp_min(1e-3))[:, None] * gradient
-        points = points + step * (0.5 / step.norm(dim=-1, keepdim=True).clamp_min(0.5))
+    points, rows = points.clone(), torch.arange(len(points))
+    for step_number in range(steps):
+        value, gradient = with_gradient(field, points[rows])
+        open_ones = value.abs() > TOLERANCE_MM
+        rows, value, gradient = rows[open_ones], value[open_ones], gradient[open_ones]
+        if not len(rows):
+            break
+        step = -(value / gradient.square().sum(-1).clamp_min(1e-2))[:, None] * gradient
+        step = step * (0.5 / step.norm(dim=-1, keepdim=True).clamp_min(0.5))
+        points[rows] += step if step_number < 4 else 0.6 * step  # shorter ones end a to and fro across a crease
     return points

@@ -61,4 +61,4 @@ def _touched(
 ) -> Landmarks:
     """Where each ray first touches the tissue of the CT, moved onto the swollen tissue."""
     points = first_touch(replace(shape, swelling_mm=0.0), starts, directions, reach=40.0)
-    return dict(zip(names, projected(shape, points, steps=6), strict=True))
+    return dict(zip(names, projected(shape, points), strict=True))

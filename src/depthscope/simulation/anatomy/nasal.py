@@ -221,7 +221,7 @@ class NasalCavity:
             uncinate=((width - 1.6, bulla_y - 6.5, bulla_z + 3.5), (width - 1.4, bulla_y - 2.0, bulla_z - 5.0), 0.9),
             ostium=((width + 1.5, ostium_y, ostium_z), float(draw.uniform(1.6, 2.5))),
             opening=((about(8.0, 0.06), about(13.5, 0.06)), (about(6.2, 0.08), about(11.0, 0.08))),
-            relief=Ripples.drawn(draw, (3.0, 6.0, 12.0), (0.05, 0.13, 0.32)),
+            relief=Ripples.drawn(draw, (3.0, 6.0, 12.0), (0.04, 0.10, 0.24)),
             swelling_mm=swelling_mm,
             swell=Ripples.drawn(draw, (18.0,), (1.0,)),
         )
