@@ -4,6 +4,7 @@ Voxels are aligned with the patient's axes, LPS in mm, as DICOM and ITK have the
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +95,11 @@ class CT:
 def scanned(anatomy: Anatomy, scanner: Scanner = Scanner()) -> CT:
     """The CT of an anatomy: partial volume by 3^3 samples in each voxel, bone or fat behind the mucosa, blur, noise."""
     low, high = anatomy.shape.bounds
-    axes = tuple(
+    x, y, z = (
         a + size * torch.arange(int((b - a) / size) + 1, dtype=torch.float64)
         for a, b, size in zip(low, high, scanner.voxel_mm, strict=True)
     )
+    axes = (x, y, z)
     field = sampled(anatomy.field, axes, band_mm=WALL_MM)
     tissue = _behind_the_surface(anatomy, field, axes)
     air = _air_share(anatomy, field, axes, scanner.voxel_mm)
@@ -134,12 +136,14 @@ def _air_share(
 ) -> Tensor:
     """How much of each voxel is air: the share of 27 samples within those that the surface may cross."""
     share = (field < 0).float()
-    half_diagonal = 0.5 * sum(size**2 for size in voxel_mm) ** 0.5
+    half_diagonal = 0.5 * math.hypot(*voxel_mm)
     rows = (field.abs() < STEEPEST * half_diagonal).nonzero()
     centres = torch.stack([axis[row] for axis, row in zip(axes, rows.unbind(-1), strict=True)], -1).float()
     thirds = torch.tensor([-1.0, 0.0, 1.0]) / 3
     shifts = torch.cartesian_prod(thirds, thirds, thirds) * torch.tensor(voxel_mm)
-    inside = sum((in_blocks(anatomy.field, centres + shift) < 0).float() for shift in shifts)
+    inside = torch.zeros(len(centres))
+    for shift in shifts:
+        inside += in_blocks(anatomy.field, centres + shift) < 0
     share[rows[:, 0], rows[:, 1], rows[:, 2]] = inside / len(shifts)
     return share
 
@@ -152,7 +156,8 @@ def extracted_surface(ct: CT, air_below: float = AIR_BELOW) -> Surface:
     Raises:
         BadInputError: There is no air, or nothing else.
     """
-    label, count = ndimage.label(ct.hounsfield < air_below)
+    label = np.empty(ct.hounsfield.shape, np.int32)
+    count = ndimage.label(ct.hounsfield < air_below, output=label)
     if not count or (ct.hounsfield < air_below).all():
         raise BadInputError(
             f"{ct.name}: {'only' if count else 'no'} voxels below {air_below:g} HU",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,14 +31,11 @@ CLIP = 32
 HALF_VIEW = 0.7
 """Half the width on the plane z = 1 over which depth is looked at: tangent of 35 degrees."""
 
-SHARES: dict[Manner, tuple[float, float]] = {
-    "insertion": (0.9, 0.25),
-    "retraction": (-0.9, 0.25),
-    "sweep": (0.25, 0.85),
-    "pivot": (0.0, 1.0),
-    "dwell": (0.05, 0.15),
-}
-"""Share of the way that leads along the lumen, and across it."""
+OFTEN: tuple[Manner, ...] = ("insertion", "insertion", "retraction", "sweep", "pivot")
+"""What a clip is drawn from."""
+
+ACROSS: dict[Manner, float] = {"insertion": 0.25, "retraction": 0.25, "sweep": 0.8, "pivot": 1.0, "dwell": 0.1}
+"""Share of the way that leads across the lumen, where there is room; the rest leads along it."""
 
 Places = Float[Tensor, "frames 3"]
 Times = Float[Tensor, " frames"]
@@ -110,33 +107,38 @@ def camera_from_world(
         raise BadInputError(f"clip seed {clip_seed}", "0 or more")
     way = Way.through(anatomy, trajectory.clearance_mm)
     draw = np.random.default_rng((anatomy.seed, clip_seed, 31))
-    manner = trajectory.manner or str(draw.choice(["insertion", "insertion", "retraction", "sweep", "pivot"]))
-    along, across = SHARES[manner]
+    drawn = OFTEN[int(draw.integers(len(OFTEN)))]
+    manner = trajectory.manner or drawn
     begin = _begin(way, trajectory, draw)
     bias = torch.from_numpy(draw.normal(0, 1, 2)) * math.radians(9.0 if anatomy.kind == "nasal" else 6.0)
     depth = _median_depth(anatomy, _posed(way, begin, torch.zeros(1, 2), bias[None], torch.zeros(1)))
     length = trajectory.baseline * depth
+    across = min(ACROSS[manner] * length, 1.2 * float(way.at(way.room, begin)))
+    along = 0.0 if manner == "dwell" else math.sqrt(length**2 - across**2)
+    along = -along if manner == "retraction" else along
 
     time = torch.arange(frames, dtype=torch.float64)
     clip, second = time / CLIP, time / trajectory.frames_per_second
-    pace = clip + 0.06 * _wander(draw, clip, (0.7, 1.6))
-    s = way.reflected(begin + along * length * pace)
+    pace = clip + 0.05 * _wander(draw, clip, (0.5, 1.2))
+    s = way.reflected(begin + along * pace)
     # Across the lumen: from one side to the other, along a drawn direction, with some wandering beside it.
     direction = draw.uniform(0, 2 * np.pi)
-    swing = torch.sin(torch.pi * (clip * 0.6 + draw.uniform(-0.6, 0.2)))
-    offset = across * length * torch.stack([0.6 * swing, 0.12 * _wander(draw, clip, (0.4, 1.2))], -1)
+    swing = torch.sin(torch.pi * (0.6 * clip + draw.uniform(-0.45, -0.15)))
+    offset = across * torch.stack([0.6 * swing, 0.12 * _wander(draw, clip, (0.4, 1.2))], -1)
     turn = torch.tensor([[math.cos(direction), math.sin(direction)], [-math.sin(direction), math.cos(direction)]])
     offset = offset @ turn.to(offset) + trajectory.tremor_mm * _tremor(draw, second, 2)
 
     sway = math.radians(trajectory.rotation_deg)
-    looks = [0.55 * sway * _wander(draw, clip, (0.25, 0.7)) for _ in range(3)]
+    looks = [0.42 * sway * _wander(draw, clip, (0.25, 0.7)) for _ in range(3)]
     shake = math.radians(trajectory.tremor_deg) * _tremor(draw, second, 3)
     gaze = bias + torch.stack(looks[:2], -1) + shake[:, :2]
     motion = _posed(way, s, offset, gaze, 0.7 * looks[2] + shake[:, 2])
     closest = float(way.clearance(motion.origin).min())
     if closest < trajectory.clearance_mm:
         raise BadInputError(
-            f"the camera comes within {closest:.2f} mm of tissue", f"{trajectory.clearance_mm:g} mm", "lower the clearance"
+            f"the camera comes within {closest:.2f} mm of tissue",
+            f"{trajectory.clearance_mm:g} mm",
+            "lower the clearance",
         )
     return motion
 
@@ -161,7 +163,7 @@ class Way:
     down: Float[Tensor, "samples 3"]
     room: Float[Tensor, " samples"]
     pivot: Float[Tensor, "3"] | None
-    tree: cKDTree
+    tree: KDTree
 
     @classmethod
     def through(cls, anatomy: Anatomy, clearance_mm: float) -> "Way":
@@ -170,7 +172,7 @@ class Way:
         Raises:
             BadInputError: There is none of 5 mm.
         """
-        tree = cKDTree(anatomy.surface.points.numpy())
+        tree = KDTree(anatomy.surface.points.numpy())
         lumen, step = anatomy.lumen, float((anatomy.lumen[1] - anatomy.lumen[0]).norm())
         room = torch.from_numpy(tree.query(lumen.numpy())[0]) - clearance_mm - 0.1
         room = torch.where(in_blocks(anatomy.field, lumen) < 0, room, -1.0)
@@ -215,7 +217,9 @@ class Way:
         return torch.from_numpy(self.tree.query(places.numpy())[0])
 
 
-def _posed(way: Way, s: Times, offset: Float[Tensor, "frames 2"], gaze: Float[Tensor, "frames 2"], roll: Times) -> RigidMotion:
+def _posed(
+    way: Way, s: Times, offset: Float[Tensor, "frames 2"], gaze: Float[Tensor, "frames 2"], roll: Times
+) -> RigidMotion:
     """Cameras at lengths along the way, off its middle, looking ahead but for the gaze's angles and the roll."""
     middle, ahead = way.at(way.middle, s), functional.normalize(way.at(way.ahead, s), dim=-1)
     right = functional.normalize(torch.linalg.cross(way.at(way.down, s), ahead), dim=-1)
@@ -258,8 +262,6 @@ def _median_depth(anatomy: Anatomy, camera: RigidMotion) -> float:
 def _wander(draw: np.random.Generator, clip: Times, cycles: tuple[float, float]) -> Times:
     """A slow smooth function of time with standard deviation about 1, of so many cycles per clip."""
     return _waves(draw, clip, cycles, 3)
-
-
 
 
 def _tremor(draw: np.random.Generator, second: Times, count: int) -> Float[Tensor, "frames count"]:

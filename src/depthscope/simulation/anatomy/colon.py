@@ -5,7 +5,6 @@ Tube coordinates: s along the centreline in mm from the camera's end, r away fro
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 import torch
@@ -71,7 +70,7 @@ class Colon:
     region_names = ("wall", "fold", "polyp", "end")
 
     @classmethod
-    def drawn(cls, seed: int, swelling_mm: float) -> Self:
+    def drawn(cls, seed: int, swelling_mm: float) -> "Colon":
         """The colon of a seed; the swelling changes nothing else."""
         draw = np.random.default_rng((seed, 22))
         radius, reach = float(draw.uniform(13.0, 18.0)), float(draw.uniform(150.0, 185.0))
@@ -85,17 +84,17 @@ class Colon:
         # Between the three bands of muscle; the twist is that of the bands along the gut.
         angle = phase + 2 * np.pi / 3 * np.arange(3) + draw.normal(0, 0.18, shape)
         polyps = int(draw.integers(1, 5))
-        numbers = dict(
-            fold_s=rings + draw.normal(0, 1.8, shape),
-            fold_angle=angle,
-            fold_depth=draw.uniform(0.2, 0.46, shape) * radius,
-            fold_span=draw.uniform(0.85, 1.25, shape),
-            fold_lean=draw.normal(0, 0.22, shape),
-            fold_half=draw.uniform(1.0, 1.6, shape),
-            polyp_at=np.stack([draw.uniform(30.0, reach - 25.0, polyps), draw.uniform(0, 2 * np.pi, polyps)], 1),
-            polyp_radius=np.exp(draw.uniform(np.log(1.6), np.log(6.0), polyps)),
-            polyp_stalk=draw.uniform(-0.2, 0.7, polyps),
-        )
+        numbers = {
+            "fold_s": rings + draw.normal(0, 1.0, shape),
+            "fold_angle": angle,
+            "fold_depth": draw.uniform(0.2, 0.46, shape) * radius,
+            "fold_span": draw.uniform(0.85, 1.25, shape),
+            "fold_lean": draw.normal(0, 0.22, shape),
+            "fold_half": draw.uniform(1.0, 1.6, shape),
+            "polyp_at": np.stack([draw.uniform(30.0, reach - 25.0, polyps), draw.uniform(0, 2 * np.pi, polyps)], 1),
+            "polyp_radius": np.exp(draw.uniform(np.log(1.6), np.log(6.0), polyps)),
+            "polyp_stalk": draw.uniform(-0.2, 0.7, polyps),
+        }
         return cls(
             reach=reach,
             centre=centre,
@@ -184,16 +183,17 @@ class Colon:
             0.5 * t * t * (t - 1),
         )
         table = self._table[:, :12].to(s)
-        rows = sum(w * table[i + k] for k, w in enumerate(weights, -1))
+        rows = torch.stack([w * table[i + k] for k, w in enumerate(weights, -1)]).sum(0)
         return rows[..., :3], rows[..., 3:].unflatten(-1, (3, 3))
 
     def _foot(self, points: Positions) -> Values:
-        """s of the nearest point of the centreline; its gradient is exact, though it is found without one."""
+        """Where along the centreline the nearest point is; the gradient is exact, though it is found without one."""
         flat, table = points.detach().reshape(-1, 3), self._table.to(points)
         every = 4
         samples = table[::every, :3]
         sample = every * (flat @ samples.T - 0.5 * samples.square().sum(-1)).argmax(-1)
         s = sample * STEP_MM - SPARE_MM
+        slope = torch.ones_like(flat[:, 0])
         for _ in range(2):  # Newton's method from sample to sample
             centre, tangent, curvature = table[sample][:, [0, 1, 2, 3, 4, 5, 12, 13, 14]].split(3, -1)
             off = flat - centre
@@ -237,7 +237,7 @@ class Colon:
                 edge = (radius - depth) / torch.cos((turn / span).clamp(-1.4, 1.4))
                 along = s - at - lean * (radius - r) - 1.2 * bell(turn)
                 one = half - length(along, (edge - r).clamp_min(0))
-                folds = torch.where(there, smooth_max(folds, one, 0.6), folds)
+                folds = torch.where(there, smooth_max(folds, one, 1.6), folds)
 
         polyps = torch.full_like(wall, -1e3)
         for middle, size in zip(self._polyps.to(s), self.polyp_radius.tolist(), strict=True):

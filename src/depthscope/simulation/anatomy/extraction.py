@@ -99,11 +99,9 @@ def route(
     values = sampled(field, axes, band_mm=4.0).numpy()
     clearance = ndimage.distance_transform_edt(values < 0) * 0.8
     cost = np.where(values < 0, 1 + (4.0 / np.maximum(clearance, 0.2)) ** 3, 1e6)
-    ends = [
-        [int(round((x - low) / 0.8)) for x, low in zip(point, bounds[0], strict=True)] for point in (start, goal)
-    ]
+    ends = [[int(round((x - low) / 0.8)) for x, low in zip(point, bounds[0], strict=True)] for point in (start, goal)]
     cells, _ = graph.route_through_array(cost, *ends, fully_connected=True, geometric=True)
-    way = np.array(cells) * 0.8 + np.array(bounds[0])
+    way = np.array(cells, np.float64) * 0.8 + np.array(bounds[0])
     return evenly_spaced(ndimage.gaussian_filter1d(way, 5.0, axis=0, mode="nearest"), 0.5)
 
 
@@ -115,7 +113,10 @@ def evenly_spaced(way: np.ndarray, step_mm: float) -> Float[Tensor, "points 3"]:
 
 
 def first_touch(
-    field: Callable[[Tensor], Tensor], starts: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], reach: float
+    field: Callable[[Tensor], Tensor],
+    starts: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    reach: float,
 ) -> Float[Tensor, "rays 3"]:
     """Where rays from the air first meet tissue, to a tenth of a mm before projection; their far ends if nowhere."""
     steps = torch.arange(0.0, reach, 0.1, dtype=starts.dtype)

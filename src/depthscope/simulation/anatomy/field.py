@@ -6,7 +6,7 @@ ones round the seam by a parabola: further apart than the blend, they are the pl
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def bell(x: Values) -> Values:
 
 def length(*parts: Values) -> Values:
     """Euclidean length of a vector given by its coordinates, with a finite gradient at 0."""
-    return (sum(part * part for part in parts) + 1e-12).sqrt()
+    return (torch.stack([part * part for part in parts]).sum(0) + 1e-12).sqrt()
 
 
 def ellipsoid(points: Positions, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Values:
@@ -116,7 +116,7 @@ class Ripples:
     @classmethod
     def drawn(
         cls, draw: np.random.Generator, wavelengths: tuple[float, ...], spreads: tuple[float, ...], count: int = 9
-    ) -> Self:
+    ) -> "Ripples":
         """Ripples of these wavelengths and standard deviations, both in mm, of `count` waves each."""
         waves, heights = [], []
         for wavelength, spread in zip(wavelengths, spreads, strict=True):

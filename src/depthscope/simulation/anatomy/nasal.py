@@ -7,7 +7,6 @@ Dimensions are those of an adult, drawn within some 15 %.
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -78,6 +77,9 @@ class Turbinate:
         cosine, sine = math.cos(self.lean_rad), math.sin(self.lean_rad)
         across, up = cosine * du - sine * dz, sine * du + cosine * dz
         sheet = scroll(across, up, self.radius * size, self.turn_rad, self.stem)
+        # The head is solid; the scroll opens some way behind it.
+        core = length(across, up) - self.radius * size + 0.35 * half * (along + 0.75).clamp_min(0)
+        sheet = smooth_min(sheet, core.clamp_min(0), 0.8)
         beyond = (y - middle).abs() - half
         thick = self.half_thickness * (0.7 + 0.3 * size) * (1 + 0.25 * bell((along + 0.8) / 0.3))
         return thick - length(sheet, beyond.clamp_min(0))
@@ -142,7 +144,7 @@ class NasalCavity:
     )
 
     @classmethod
-    def drawn(cls, seed: int, swelling_mm: float) -> Self:
+    def drawn(cls, seed: int, swelling_mm: float) -> "NasalCavity":
         """The cavity of a seed; the swelling changes nothing else."""
         draw = np.random.default_rng((seed, 21))
 
@@ -221,7 +223,7 @@ class NasalCavity:
             uncinate=((width - 1.6, bulla_y - 6.5, bulla_z + 3.5), (width - 1.4, bulla_y - 2.0, bulla_z - 5.0), 0.9),
             ostium=((width + 1.5, ostium_y, ostium_z), float(draw.uniform(1.6, 2.5))),
             opening=((about(8.0, 0.06), about(13.5, 0.06)), (about(6.2, 0.08), about(11.0, 0.08))),
-            relief=Ripples.drawn(draw, (3.0, 6.0, 12.0), (0.04, 0.10, 0.24)),
+            relief=Ripples.drawn(draw, (3.0, 6.0, 12.0), (0.03, 0.08, 0.20)),
             swelling_mm=swelling_mm,
             swell=Ripples.drawn(draw, (18.0,), (1.0,)),
         )
@@ -261,14 +263,14 @@ class NasalCavity:
             return torch.where(air[2] > -0.6, 8, label)
 
     def septum(self, y: Values, z: Values) -> Values:
-        """u of the septum's surface."""
+        """Coordinate u of the septum's surface."""
         bend = self.deviation * bell((y - self.deviation_at[0]) / 16.0) * bell((z - self.deviation_at[1]) / 14.0)
         ridge_z = self.spur_at[1] + 0.12 * (y - self.spur_at[0])
         ridge = self.spur * bell((z - ridge_z) / 1.9) * bell((y - self.spur_at[0]) / 9.0)
         return self.septum_half + bend + ridge
 
     def side_wall(self, y: Values, z: Values) -> Values:
-        """u of the side wall: narrow in the vestibule, wide at the meatus, narrow again towards the roof."""
+        """Coordinate u of the side wall: narrow in the vestibule, wide at the meatus, narrow again towards the roof."""
         high = smooth_step((z - 25.0) / (self.height - 25.0))
         wide = self.width - (self.width - 5.0) * high
         vestibule = 1 - smooth_step((y - 4.0) / 13.0)
@@ -276,7 +278,7 @@ class NasalCavity:
         return wide * (1 - 0.34 * vestibule) - 1.2 * limen
 
     def roof(self, y: Values) -> Values:
-        """z of the roof: low at the nostril, rising under the bridge of the nose, falling to the choana."""
+        """Coordinate z of the roof: low at the nostril, rising under the bridge of the nose, falling to the choana."""
         rise, fall = smooth_step((y + 3.0) / 36.0), smooth_step((y - self.choana + 20.0) / 24.0)
         return 15.0 + (self.height - 15.0) * rise - (self.height - 28.0) * fall
 
