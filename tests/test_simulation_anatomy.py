@@ -94,7 +94,7 @@ def test_swelling_moves_landmarks_into_air_and_not_far():
     "options", [(-1, "nasal"), (0, "ear"), (0, "nasal", 2.0), (0, "colon", -0.1), (0, "nasal", 0.0, 3.0)]
 )
 def test_impossible_options_are_refused(options):
-    with pytest.raises(BadInputError):
+    with pytest.raises((BadInputError, TypeError)):  # the checked types of the tests refuse an unknown name first
         patient(*options)
 
 

@@ -29,7 +29,7 @@ def sphere(radius: float = 8.0) -> CT:
     voxel, origin = (0.5, 0.6, 0.7), (-2.0, -33.0, 17.0)
     x, y, z = (o + v * np.arange(n) for o, v, n in zip(origin, voxel, (48, 44, 38), strict=True))
     distance = np.sqrt((x - 10) ** 2 + (y[:, None] + 20) ** 2 + (z[:, None, None] - 30) ** 2) - radius
-    return CT(np.clip(-480 + 900 * distance, -1000, 40).astype(np.int16), origin, voxel)
+    return CT(np.clip(-480 + 300 * distance, -1000, 40).astype(np.int16), origin, voxel)
 
 
 def test_surface_of_a_ball_is_in_its_place_and_faces_inward():

@@ -168,7 +168,8 @@ def extracted_surface(ct: CT, air_below: float = AIR_BELOW) -> Surface:
     # Other air becomes tissue; a frame of tissue closes the surface where the air leaves the volume.
     volume = np.where((label > 0) & (label != largest), np.int16(MUCOSA), ct.hounsfield).astype(np.float32)
     volume = np.pad(volume, 1, constant_values=MUCOSA)
-    z_y_x, faces, _, _ = measure.marching_cubes(volume, air_below)
+    # Between two whole numbers: a level that voxels take exactly would leave triangles without area.
+    z_y_x, faces, _, _ = measure.marching_cubes(volume, math.ceil(air_below) - 0.5)
     columns = torch.from_numpy(z_y_x[:, ::-1].astype(np.float64)) - 1
     points = columns * torch.tensor(ct.voxel_mm, dtype=torch.float64) + torch.tensor(ct.origin_mm, dtype=torch.float64)
     points, faces = largest_piece(points, torch.from_numpy(faces.astype(np.int64)))

@@ -38,18 +38,18 @@ class Anatomy:
         shape: The parameters it was drawn with, and the field itself.
         surface: The closed surface between air and tissue: vertices where the field is 0, normals into air, faces
             counter-clockwise seen from the air.
-        regions: Which of `region_names` each vertex belongs to, shape (points,).
+        regions: Which of `region_names` each vertex belongs to, shape (vertices,).
         landmarks: Named points of the surface, each of shape (3,).
-        lumen: Middle of the air from the entry inwards, a point every half mm, shape (points, 3).
+        lumen: Middle of the air from the entry inwards, a point every half mm, shape (samples, 3).
     """
 
     seed: int
     kind: Kind
     shape: NasalCavity | Colon
     surface: Surface
-    regions: Int[Tensor, " points"]
+    regions: Int[Tensor, " vertices"]
     landmarks: dict[str, Float[Tensor, "3"]]
-    lumen: Float[Tensor, "points 3"]
+    lumen: Float[Tensor, "samples 3"]
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import ndimage, sparse
 from skimage import graph, measure
 from torch import Tensor
@@ -79,8 +79,8 @@ def zero_surface(field: Field, bounds: Bounds, spacing_mm: float) -> Surface:
 
 
 def largest_piece(
-    points: Float[Tensor, "points 3"], faces: Float[Tensor, "faces 3"] | Tensor
-) -> tuple[Float[Tensor, "kept 3"], Tensor]:
+    points: Float[Tensor, "points 3"], faces: Int[Tensor, "faces 3"]
+) -> tuple[Float[Tensor, "kept 3"], Int[Tensor, "fewer 3"]]:
     """The connected piece of a mesh with the most vertices."""
     edges = faces[:, [0, 1]].T.numpy(), faces[:, [1, 2]].T.numpy()
     rows, columns = np.concatenate(edges, 1)

@@ -231,7 +231,7 @@ class NasalCavity:
     @property
     def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Corners of a box in LPS mm that holds all of the air, with 2 mm and more to spare."""
-        low, high = -19.0, self.width + 28.0
+        low, high = -19.0, self.width + 30.5
         x = (low, high) if self.side > 0 else (-high, -low)
         return (x[0], -4.0, -7.0), (x[1], self.choana + 32.0, self.height + 5.0)
 
