@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
+import numpy as np
 import torch
 import yaml
 
@@ -421,9 +422,7 @@ def _told(value: Any) -> Any:
     """Drawn parameters in terms of YAML."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _told(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if hasattr(value, "tolist"):
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, dict):
         return {str(key): _told(item) for key, item in value.items()}

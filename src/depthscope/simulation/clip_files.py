@@ -6,6 +6,7 @@ what they show, not at how they came out, so that any frame can be made alone, b
 
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import RigidMotion, Surface
+from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.motion import rotate
 from depthscope.sequence import Observations, Sequence
 from depthscope.simulation.anatomy import Anatomy
@@ -35,7 +36,7 @@ from depthscope.simulation.render import (
     render,
     wanted_gains,
 )
-from depthscope.simulation.sensor import picture
+from depthscope.simulation.sensor import Disc, picture
 from depthscope.simulation.texture import Chessboard, Look, Mucosa, smoothed_over, tones
 from depthscope.simulation.tube import SHORTEST_TRACK
 from depthscope.video import read_image, write_video
@@ -74,10 +75,16 @@ class Take:
     @property
     def view(self) -> View:
         """The pixels within the round picture."""
-        return View(self.scope.camera, self.scope.disc.inside() > 0)
+        return view_of(self.scope.camera, self.scope.disc)
 
     def __len__(self) -> int:
         return len(self.motions.translation) - 1
+
+
+@lru_cache(maxsize=4)
+def view_of(camera: Camera, disc: Disc) -> View:
+    """The pixels within a round picture; kept, since undistorting their rays takes longer than casting them."""
+    return View(camera, disc.inside() > 0)
 
 
 def scene_of(anatomy: Anatomy, look: Look) -> Scene:
@@ -167,14 +174,14 @@ def write_array(path: Path, values: NDArray) -> None:
 
 
 def packed_normals(normals: Float[Tensor, "height width 3"]) -> NDArray[np.uint16]:
-    """Normals as 16-bit colours for OpenCV's writer: (n + 1) / 2 of full scale as red, green, blue; black is unknown."""
+    """Normals as 16-bit colours for OpenCV: (n + 1) / 2 of full scale as red, green, blue; black is unknown."""
     known = (normals != 0).any(-1, keepdim=True)
     steps = torch.where(known, ((normals + 1) / 2 * 65535).round().clamp(1, 65535), 0.0)
     return np.ascontiguousarray(steps.flip(-1).numpy().astype(np.uint16))
 
 
 def packed_flow(flow: Float[Tensor, "height width 2"], seen: Bool[Tensor, "height width"]) -> NDArray[np.uint16]:
-    """Flow as KITTI stores it, for OpenCV's writer: red x, green y, blue 1 where the point is seen in the next frame."""
+    """Flow as KITTI stores it, for OpenCV: red x, green y, blue 1 where the point is seen in the next frame."""
     steps = (flow * FLOW_STEP + FLOW_ZERO).round().clamp(0, 65535)
     channels = torch.cat([seen[..., None].to(steps), steps.flip(-1)], -1)
     return np.ascontiguousarray(channels.numpy().astype(np.uint16))
@@ -255,7 +262,7 @@ def board_frame(
     scope: Scope, camera_from_board: RigidMotion, seed: tuple[int, ...], board: Chessboard = BOARD
 ) -> tuple[Tensor, float]:
     """A picture of the board, uint8 of shape (height, width, 3), and the gain that it was taken with."""
-    scene, view = board_scene(board), View(scope.camera, scope.disc.inside() > 0)
+    scene, view = board_scene(board), view_of(scope.camera, scope.disc)
     automatic = replace(scope.gain, quantile=0.8, lag_frames=0.0)
     alone = RigidMotion(camera_from_board.rotation[None], camera_from_board.translation[None])
     gain = wanted_gains(scene, view, alone, scope.lighting, automatic)[0]
@@ -337,6 +344,12 @@ def _seen(
 
 
 def read_grey_mask(path: Path) -> NDArray[np.bool_]:
-    """A mask grown by two pixels."""
+    """A mask grown by two pixels.
+
+    Raises:
+        BadInputError: It cannot be read.
+    """
     values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if values is None:
+        raise BadInputError(f"{path} cannot be read", "a mask", "simulate the clip again")
     return cv2.dilate(values, np.ones((5, 5), np.uint8)) > 0

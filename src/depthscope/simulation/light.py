@@ -5,7 +5,8 @@ by itself, and differentiated. Linear light of one lamp at a matte point (Batlle
 
     I = [ g sigma exp(-mu (1 - D.L)) / d^2  albedo / pi  max(0, -n.L) ]^(1 / gamma)
 
-with d and L the distance and direction from lamp to point, D the lamp's axis and g the gain. Lamps add before the power.
+with d and L the distance and direction from lamp to point, D the lamp's axis and g the gain. Lamps add before the
+power.
 """
 
 import math

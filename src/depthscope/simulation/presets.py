@@ -175,7 +175,7 @@ def tissue(dice: Dice, kind: Kind) -> Look:
 def clean_scope(dice: Dice, seed: int, size_px: tuple[int, int]) -> Scope:
     """A pinhole with its light in the lens."""
     disc = round_picture(size_px, 0.48)
-    half = math.radians(dice.within(74, 86)) / 2
+    half = math.radians(dice.within(74.0, 86.0)) / 2
     focal = disc.radius_px / math.tan(half)
     camera = Camera(size_px, (focal, focal), disc.centre_px, source="simulated")
     shading = Shading(shadows=False, film=0.0, translucency_mm=0.0)
@@ -244,9 +244,9 @@ def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tupl
     side = min(size_px)
     centre = (disc.centre_px[0] + dice.within(-0.01, 0.01) * side, disc.centre_px[1] + dice.within(-0.01, 0.01) * side)
     if kind == "nasal":
-        half, distortion = math.radians(dice.within(72, 86)) / 2, Brown((dice.within(-0.24, -0.10), 0.02, 0.0, 0.0))
+        half, distortion = math.radians(dice.within(72.0, 86.0)) / 2, Brown((dice.within(-0.24, -0.10), 0.02, 0.0, 0.0))
     else:
-        half = math.radians(dice.within(100, 124)) / 2
+        half = math.radians(dice.within(100.0, 124.0)) / 2
         distortion = KannalaBrandt((dice.within(-0.03, 0.01), dice.within(-0.004, 0.002), 0.0, 0.0))
     edge = torch.tensor([[math.tan(half), 0.0]], dtype=torch.float64)
     focal = disc.radius_px / float(distortion.distort(edge)[0, 0])
@@ -256,9 +256,7 @@ def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tupl
 
 def lamps(dice: Dice, kind: Kind) -> Lighting:
     """Lamps within 30 % of those of a known scope."""
-    if kind == "nasal":
-        light = rigid_4mm()
-    else:
-        light = (colonoscope_leds, colonoscope_effective)[int(dice.draw.integers(2))]()
+    known = (rigid_4mm,) if kind == "nasal" else (colonoscope_leds, colonoscope_effective)
+    light = known[int(dice.draw.integers(len(known)))]()
     light = light.varied(dice.about(1.0, 1.3), dice.about(1.0, 1.3))
     return replace(light, gamma=dice.within(2.1, 2.3), ambient=dice.about(0.06, 1.5))

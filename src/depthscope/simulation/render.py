@@ -1,4 +1,4 @@
-"""Rays through the true lens onto a mesh: exact depth and normals at the pixels' centres, and the light that comes back.
+"""Rays through the true lens onto a mesh: exact depth and normals at the pixels' centres, and the light they bring.
 
 Truth is cast through the centre of every pixel, once. The picture is the mean of several rays through each pixel,
 spread over its area and over the time that the shutter is open. Embree finds the triangle; where on it the ray meets
@@ -128,7 +128,7 @@ class Scene:
         assert self.surface.normals is not None
         return torch.cat([self.surface.normals, self.tones], 1).float().numpy()
 
-    def cast(self, starts: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Hits:
+    def cast(self, starts: Float[Tensor, "#rays 3"], directions: Float[Tensor, "rays 3"]) -> Hits:
         """The first triangle that each ray meets, in the surface's frame."""
         starts, directions = starts.expand_as(directions), directions
         found = self._tree.run(_packed(starts), _packed(directions), output=1)
@@ -332,9 +332,8 @@ def sampled(
     turn = camera_from_world.rotation.float()
     albedo = scene.texture.albedo(places, outward, tones, cell)
     normals = rotate(turn, outward)
-    if shading.film:
-        film, roughness = scene.texture.film(places, outward)
-        film = rotate(turn, film)
+    film, roughness = scene.texture.film(places, outward) if shading.film else (outward, torch.ones_like(cell))
+    film = rotate(turn, film)
     wrap = 0.15 if shading.translucency_mm else 0.0
 
     arrives, offered, shine, around = (torch.zeros(len(rays)) for _ in range(4))
@@ -424,7 +423,9 @@ def wanted_gains(
     rays = view.rays()[coarse[view.shown]]
     gains = []
     for motion in (motions[i] for i in range(len(motions.translation))):
-        found = sampled(scene, view, rays, motion, lighting, Shading(1, shadows=False, film=0, translucency_mm=0), 0)
+        found = sampled(
+            scene, view, rays, motion, lighting, Shading(1, shadows=False, film=0.0, translucency_mm=0.0), 0
+        )
         gains.append(automatic.wanted(found.diffuse @ found.diffuse.new_tensor(LUMA), lighting.gamma))
     return gains
 

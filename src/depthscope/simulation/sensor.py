@@ -5,6 +5,7 @@ Pictures are NumPy float32 arrays of shape (height, width, 3) here, since most s
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import Camera
 from depthscope.geometry.depth import pixel_grid
 
-Picture = NDArray[np.float32]
+Picture = NDArray[np.floating]
 
 BAYER = ((0, 1), (1, 2))
 """Colour of each pixel of the sensor, repeating: red and green, green and blue."""
@@ -112,7 +113,8 @@ class Disc:
         if sensor.notch_rad is not None:
             a, r = sensor.notch_rad, self.radius_px
             tip = np.array(self.centre_px) + r * np.array([math.cos(a), math.sin(a)])
-            grid = pixel_grid(*share.shape, torch.zeros((), dtype=torch.float64)).numpy()
+            width, height = self.size_px
+            grid = pixel_grid(height, width, torch.zeros((), dtype=torch.float64)).numpy()
             share = share * np.clip(np.linalg.norm(grid - tip, axis=-1) - 0.045 * r, 0, 1)
         return share.astype(np.float32)
 
@@ -152,7 +154,7 @@ def picture(
         x = demosaiced(mosaic(x * opening, sensor, draw, scope_seed))
     else:
         x = x * opening
-    x = toned(x * np.float32(sensor.balance), sensor.knee) ** np.float32(1 / gamma)
+    x = toned(x * np.array(sensor.balance, np.float32), sensor.knee) ** np.float32(1 / gamma)
     if sensor.sharpening:
         x = x + sensor.sharpening * (x - cv2.GaussianBlur(x, (0, 0), sensor.sharpening_px))
     # The processor blanks what lies outside the picture, but not to the last level.
@@ -177,7 +179,7 @@ def defocused(x: Picture, depth: NDArray[np.float32], sensor: Sensor) -> Picture
     if not sensor.defocus_px and not sensor.soft_px:
         return x
     if not sensor.defocus_px:
-        return cv2.GaussianBlur(x, (0, 0), sensor.soft_px)
+        return np.asarray(cv2.GaussianBlur(x, (0, 0), sensor.soft_px), np.float32)
     known = depth > 0
     away = np.abs(1 - sensor.focus_mm / np.where(known, depth, sensor.focus_mm))
     away = cv2.GaussianBlur(np.minimum(away, 1.5), (0, 0), 1.5)  # the blur itself must not have hard edges
@@ -202,12 +204,13 @@ def coloured_rim(x: Picture, sensor: Sensor, disc: Disc) -> Picture:
     for channel, sign in ((0, 1), (2, -1)):
         k = np.float32(1 + sign * 0.5 * sensor.chromatic_px / disc.radius_px)
         x_from, y_from = cx + (columns - cx) * k, cy + (rows - cy) * k
-        channels[channel] = cv2.remap(
-            np.ascontiguousarray(channels[channel]), x_from, y_from, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        plane = np.ascontiguousarray(channels[channel])
+        moved = cv2.remap(plane, x_from, y_from, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        channels[channel] = np.asarray(moved, np.float32)
     return np.stack(channels, -1)
 
 
+@lru_cache(maxsize=4)
 def vignette(camera: Camera, k: float, disc: Disc) -> Picture:
     """cos^k of the angle between ray and axis, shape (height, width); 1 where the lens sends no ray."""
     width, height = camera.size_px
@@ -218,10 +221,8 @@ def vignette(camera: Camera, k: float, disc: Disc) -> Picture:
     return (cosine**k).float().numpy()
 
 
-def mosaic(
-    x: Picture, sensor: Sensor, draw: np.random.Generator, scope_seed: int = 0
-) -> Float[NDArray[np.float32], "height width"]:
-    """What the sensor reads in DN: one colour for each pixel, with noise of variance a I + b^2, cut off at saturation."""
+def mosaic(x: Picture, sensor: Sensor, draw: np.random.Generator, scope_seed: int = 0) -> NDArray[np.floating]:
+    """What the sensor reads in DN: one colour for each pixel, with noise of variance a I + b^2."""
     raw = np.empty(x.shape[:2], np.float32)
     for row in (0, 1):
         for column in (0, 1):
@@ -234,7 +235,7 @@ def mosaic(
     return raw + spread * draw.standard_normal(raw.shape, dtype=np.float32)
 
 
-def demosaiced(raw: Float[NDArray[np.float32], "height width"]) -> Picture:
+def demosaiced(raw: NDArray[np.floating]) -> Picture:
     """Colours of all pixels, from the sensor's: 14 bits above a pedestal, so that noise around black keeps its mean."""
     pedestal, steps = 16.0, 48.0
     counts = np.rint((raw + pedestal).clip(0, 65535 / steps) * steps).astype(np.uint16)

@@ -2,13 +2,13 @@
 
 The colour is pale tissue seen through blood: exp(-(blood absorption)), channel by channel, so that more blood is also
 redder. Blotches, grain and film come from smooth 3-D noise, which has no seams. Vessels are branching trees, drawn once
-on a tile that repeats without a seam and projected onto the wall along the three axes (triplanar), with coarser copies of the
-tile for walls that are further away.
+on a tile that repeats without a seam and projected onto the wall along the three axes (triplanar), with coarser copies
+for walls that are further away.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -77,6 +77,7 @@ class Look:
             raise BadInputError(f"a vessel tile of {self.tile_mm:g} mm", "2 to 200 mm")
 
 
+@runtime_checkable
 class Texture(Protocol):
     """What a surface looks like at its points."""
 
@@ -178,7 +179,7 @@ class Vessels:
 
 
 def looked_up(image: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bilinear samples of an image at (x, y), where (0, 0) is the middle of the first cell, shape (points, channels)."""
+    """Bilinear samples of an image at (x, y), where (0, 0) is the first cell's middle, shape (points, channels)."""
     count, width = len(x), 512
     if not count:
         return np.zeros((0, image.shape[2]), np.float32)
@@ -187,7 +188,7 @@ def looked_up(image: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.
     grid[0, :count], grid[1, :count] = x, y
     x, y = grid.reshape(2, rows, width)
     samples = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return samples.reshape(-1, image.shape[2])[:count]
+    return samples.reshape(-1, image.shape[2])[:count].astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,7 +361,9 @@ def smoothed_over(surface: Surface, values: Float[Tensor, "points n"], rounds: i
     faces, count = surface.faces.numpy(), len(surface.points)
     a, b = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
     ones = np.ones(len(a), np.float32)
-    links = sparse.csr_matrix((ones, (a, b)), shape=(count, count)) + sparse.identity(count, np.float32, "csr")
+    links = sparse.csr_array((ones, (a, b)), shape=(count, count)) + sparse.eye_array(count, format="csr").astype(
+        np.float32
+    )
     links = sparse.diags_array(1 / np.asarray(links.sum(1)).ravel()).astype(np.float32) @ links
     result = values.float().numpy()
     for _ in range(rounds):
