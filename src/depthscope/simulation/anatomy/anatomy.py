@@ -1,6 +1,6 @@
 """A phantom patient's anatomy: the field that is its truth, its surface, its landmarks, and the way in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -106,7 +106,9 @@ def patient(seed: int, kind: Kind = "nasal", swelling_mm: float = 0.0, spacing_m
     if kind == "nasal":
         shape = NasalCavity.drawn(seed, swelling_mm)
         lumen = route(shape, shape.bounds, shape.entry, shape.goal)
-        landmarks = nasal_landmarks(shape, lumen)
+        before = replace(shape, swelling_mm=0.0)
+        unswollen = route(before, shape.bounds, shape.entry, shape.goal) if swelling_mm else lumen
+        landmarks = nasal_landmarks(shape, unswollen)  # the same sights, so that landmarks move with the swelling
     else:
         shape = Colon.drawn(seed, swelling_mm)
         lumen, landmarks = shape.middle, colon_landmarks(shape)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from depthscope.simulation.anatomy.field import Positions, Ripples, Values, bell, length, smooth_max
+from depthscope.simulation.anatomy.field import Positions, Ripples, Values, length, smooth_max
 
 STEP_MM = 0.5
 """Between the samples of the centreline."""
@@ -85,11 +85,11 @@ class Colon:
         angle = phase + 2 * np.pi / 3 * np.arange(3) + draw.normal(0, 0.18, shape)
         polyps = int(draw.integers(1, 5))
         numbers = {
-            "fold_s": rings + draw.normal(0, 1.0, shape),
+            "fold_s": rings + draw.normal(0, 0.4, shape),
             "fold_angle": angle,
             "fold_depth": draw.uniform(0.2, 0.46, shape) * radius,
             "fold_span": draw.uniform(0.85, 1.25, shape),
-            "fold_lean": draw.normal(0, 0.22, shape),
+            "fold_lean": draw.normal(0, 0.22, (len(rings), 1)) + draw.normal(0, 0.04, shape),
             "fold_half": draw.uniform(1.0, 1.6, shape),
             "polyp_at": np.stack([draw.uniform(30.0, reach - 25.0, polyps), draw.uniform(0, 2 * np.pi, polyps)], 1),
             "polyp_radius": np.exp(draw.uniform(np.log(1.6), np.log(6.0), polyps)),
@@ -235,7 +235,7 @@ class Colon:
                 turn = torch.remainder(angle - crest + torch.pi, 2 * torch.pi) - torch.pi
                 # The edge is a chord across the tube, so that three folds leave a triangle open.
                 edge = (radius - depth) / torch.cos((turn / span).clamp(-1.4, 1.4))
-                along = s - at - lean * (radius - r) - 1.2 * bell(turn)
+                along = s - at - lean * (radius - r)
                 one = half - length(along, (edge - r).clamp_min(0))
                 folds = torch.where(there, smooth_max(folds, one, 1.6), folds)
 
@@ -247,7 +247,7 @@ class Colon:
         field = smooth_max(smooth_max(wall, folds, 3.0), ends, 6.0)
         field = smooth_max(field, polyps, 1.5) + self.relief(points)
         if self.swelling_mm:
-            field = field + self.swelling_mm * (0.5 + 0.5 * torch.tanh(self.swell(points)))
+            field = field + self.swelling_mm * (0.65 + 0.35 * torch.tanh(self.swell(points)))
         return field, [wall, folds + 0.3, polyps + 0.3]
 
     def _far_end(self, s: Values, r: Values) -> Values:

@@ -97,7 +97,7 @@ def route(
     """The widest short way through the air from start to goal, smooth, a point every half mm."""
     axes = lattice(bounds, 0.8)
     values = sampled(field, axes, band_mm=4.0).numpy()
-    clearance = ndimage.distance_transform_edt(values < 0) * 0.8
+    clearance = 0.8 * np.asarray(ndimage.distance_transform_edt(values < 0), np.float64)
     cost = np.where(values < 0, 1 + (4.0 / np.maximum(clearance, 0.2)) ** 3, 1e6)
     ends = [[int(round((x - low) / 0.8)) for x, low in zip(point, bounds[0], strict=True)] for point in (start, goal)]
     cells, _ = graph.route_through_array(cost, *ends, fully_connected=True, geometric=True)

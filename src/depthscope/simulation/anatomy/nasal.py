@@ -325,6 +325,6 @@ class NasalCavity:
         field = field + relief
         if self.swelling_mm:
             erectile = 0.25 + 0.75 * smooth_step(torch.maximum(inferior, middle) / 3.0 + 1.0)
-            field = field + self.swelling_mm * erectile * (0.5 + 0.5 * torch.tanh(self.swell(points)))
+            field = field + self.swelling_mm * erectile * (0.65 + 0.35 * torch.tanh(self.swell(points)))
         walls = torch.maximum(torch.maximum(side, floor), z - self.roof(y))
         return field, [walls, septum, inferior, middle, superior, bulla, uncinate], [-within, -behind, -sinus]
