@@ -50,7 +50,7 @@ class PhotometricCalibration:
 def photometric_calibration(
     points: list[np.ndarray], normals: list[np.ndarray], values: list[np.ndarray]
 ) -> PhotometricCalibration:
-    """Least squares of lamp, gamma and one gain for each picture on the brightness of white paper.
+    """Least squares of lamp and gamma on the brightness of white paper, up to a gain for each picture.
 
     Args:
         points: Of each picture, points of the paper in camera axes in mm, each of shape (n, 3).
@@ -64,21 +64,15 @@ def photometric_calibration(
         way = p - x[:3]
         distance = np.linalg.norm(way, axis=1)
         cosine = -(n * way).sum(1) / distance
-        log_light = x[5 + number] - x[3] * (1 - way[:, 2] / distance) - 2 * np.log(distance)
-        light = np.exp(np.clip(log_light, -40, 10)) * np.clip(cosine, 1e-6, None)
-        return light ** (1 / x[4]) - v
+        light = -x[3] * (1 - way[:, 2] / distance) - 2 * np.log(distance) + np.log(np.clip(cosine, 1e-3, None))
+        error = np.log(v) - light / x[4]
+        # The gain of each picture is what is left over in the mean; a share of v is what v is off by.
+        error -= (np.bincount(number, v * v * error) / np.bincount(number, v * v))[number]
+        return v * error
 
-    gains = [np.log(np.median(v) ** 2.2 * np.median(q[:, 2]) ** 2) for q, v in zip(points, values, strict=True)]
-    # Place along the axis and spread are told apart by little; starts on both sides, and the best end, are safe.
-    ends = []
-    for z, spread in ((0.0, 1.0), (-4.0, 3.0), (2.0, 0.5)):
-        start = np.concatenate([[0.0, 0.0, z, spread, 2.0], gains])
-        low = np.concatenate([[-15.0, -15.0, -15.0, 0.0, 1.0], np.full(len(gains), -np.inf)])
-        high = np.concatenate([[15.0, 15.0, 5.0, 20.0, 4.0], np.full(len(gains), np.inf)])
-        bounds = (low, high)
-        ends.append(
-            least_squares(residuals, start, bounds=bounds, loss="huber", f_scale=0.01, x_scale="jac", max_nfev=400)
-        )
+    # Place along the axis and spread are told apart by little: several starts, and the best end.
+    starts = [np.array([0.0, 0.0, z, spread, 2.0]) for z, spread in ((0.0, 1.0), (-4.0, 3.0), (2.0, 0.5))]
+    ends = [least_squares(residuals, start, loss="huber", f_scale=0.01, max_nfev=300) for start in starts]
     found = min(ends, key=lambda end: end.cost)
     x = found.x
     rms = float(np.sqrt(np.mean(residuals(x) ** 2)))
