@@ -101,7 +101,7 @@ def tracked(wall: Wall, motions: RigidMotion, images: tuple[Path, ...], pictures
     """
     options, camera, frames = wall.options, wall.options.camera, len(images)
     draw = np.random.default_rng((options.seed, 14))
-    home, pixels = _features(pictures, options, draw)
+    home, pixels = features(pictures, options.content, options.points, draw)
     colours = pictures[home, pixels[:, 1].long(), pixels[:, 0].long()]
     rays = camera.unproject(pixels)
     surface = motions[home].inverse().apply(ray_depth(wall, motions[home], rays)[:, None] * rays)
@@ -114,7 +114,7 @@ def tracked(wall: Wall, motions: RigidMotion, images: tuple[Path, ...], pictures
 
     each_frame, every = motions.unsqueeze(1), (frames, -1, -1)
     seen = _sees(wall, each_frame, surface.expand(every)) & _inside(options, each_frame, measured.expand(every))
-    seen = _runs(seen, home, draw)
+    seen = track_runs(seen, home, draw)
     point, frame = seen.T.nonzero(as_tuple=True)
     exact = camera.project(motions[frame].apply(measured[point]))
     noise = torch.as_tensor(draw.standard_normal(exact.shape)) * options.pixel_noise_px
@@ -139,11 +139,20 @@ def tracked(wall: Wall, motions: RigidMotion, images: tuple[Path, ...], pictures
     return sequence.with_points(count >= SHORTEST_TRACK)
 
 
-def _features(pictures: Tensor, options: Tube, draw: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A home frame and a pixel for each point; features are found where the picture has contrast."""
-    well_inside = cv2.erode((options.content > 0.99).byte().numpy(), np.ones((9, 9), np.uint8))
-    home = np.sort(draw.integers(0, len(pictures), options.points))
-    pixels = np.empty((options.points, 2))
+def features(
+    pictures: Tensor, content: Float[Tensor, "height width"], count: int, draw: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """A home frame and a pixel for each point; features are found where the picture has contrast.
+
+    Args:
+        pictures: The frames, uint8, shape (frames, height, width, 3).
+        content: Above 0.99 where the frames show tissue.
+        count: Number of points.
+        draw: Where chance comes from.
+    """
+    well_inside = cv2.erode((content > 0.99).byte().numpy(), np.ones((9, 9), np.uint8))
+    home = np.sort(draw.integers(0, len(pictures), count))
+    pixels = np.empty((count, 2))
     for i, picture in enumerate(pictures.numpy()):
         grey = cv2.GaussianBlur(picture[..., 1].astype(np.float32), (0, 0), 1.0)
         contrast = np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1)) * well_inside + 1e-3 * well_inside
@@ -174,13 +183,13 @@ def _sees(wall: Wall, camera_from_world: RigidMotion, points: Tensor) -> Bool[Te
     return front & ((ray_depth(wall, camera_from_world, rays) - depth).abs() < 1e-3 * depth)
 
 
-def _runs(
-    seen: Bool[Tensor, "frames points"], home: Tensor, draw: np.random.Generator
+def track_runs(
+    seen: Bool[Tensor, "frames points"], home: Tensor, draw: np.random.Generator, median: float = 8.0
 ) -> Bool[Tensor, "frames points"]:
     """One run of frames for each point, around its home frame; matchers lose most points after some eight frames."""
     frames = len(seen)
     runs = torch.zeros_like(seen)
-    lengths = np.exp(draw.normal(np.log(8), 0.8, len(home))).round().astype(int).clip(SHORTEST_TRACK, frames)
+    lengths = np.exp(draw.normal(np.log(median), 0.8, len(home))).round().astype(int).clip(SHORTEST_TRACK, frames)
     before = draw.random(len(home))
     for point, (start, length, share) in enumerate(zip(home.tolist(), lengths.tolist(), before.tolist(), strict=True)):
         visible = seen[:, point].tolist()

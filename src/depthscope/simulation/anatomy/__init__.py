@@ -1,0 +1,5 @@
+"""Anatomy by seed: nasal cavities and colons as fields, surfaces and landmarks."""
+
+from depthscope.simulation.anatomy.anatomy import SPLITS, Anatomy, Kind, Split, patient, split_of
+
+__all__ = ["SPLITS", "Anatomy", "Kind", "Split", "patient", "split_of"]

@@ -1,0 +1,262 @@
+"""What is drawn for a patient and for a clip: tissue, scope, path; three levels of difficulty, and a dial for variety.
+
+`clean` has a pinhole, a light in the lens and a perfect sensor, for exact tests. `typical` has a calibrated light, a
+distorting lens and the mild faults of a good scope. `hard` has plain wet tissue, swelling, and the faults of a bad one.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from depthscope.errors import BadInputError
+from depthscope.geometry import Brown, Camera, KannalaBrandt
+from depthscope.simulation.anatomy import Kind
+from depthscope.simulation.light import AutoGain, Lighting, coaxial, colonoscope_effective, colonoscope_leds, rigid_4mm
+from depthscope.simulation.path import Trajectory
+from depthscope.simulation.render import Shading
+from depthscope.simulation.sensor import Disc, Sensor
+from depthscope.simulation.texture import Look
+
+Preset = Literal["clean", "typical", "hard"]
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """How good the sparse points are that a clip comes with.
+
+    Attributes:
+        points: How many are looked for; those seen too briefly are left out.
+        length: Median number of frames that a point is followed over.
+        pixel_noise_px: Standard deviation of where a point is measured.
+        depth_noise: Standard deviation of its depth, as a share of it.
+        outliers: Share of points at a wrong depth in all their frames.
+    """
+
+    points: int = 600
+    length: float = 8.0
+    pixel_noise_px: float = 0.3
+    depth_noise: float = 0.01
+    outliers: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.points < 1 or self.length < 1 or not 0 <= self.outliers < 1:
+            raise BadInputError(f"tracks of {self.points} points, outliers {self.outliers:g}", "positive, 0 to 1")
+        if self.pixel_noise_px < 0 or self.depth_noise < 0:
+            raise BadInputError("tracks with negative noise", "0 or more")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The instrument that a patient is recorded with.
+
+    Attributes:
+        camera: Its lens.
+        disc: Its round picture.
+        lighting: Its lamps.
+        sensor: Its camera head and processor.
+        shading: What its picture shows of the tissue's surface.
+        gain: Its automatic gain.
+        shutter: Share of the time between frames that its shutter is open.
+        seed: Of its sensor's pattern.
+    """
+
+    camera: Camera
+    disc: Disc
+    lighting: Lighting
+    sensor: Sensor
+    shading: Shading
+    gain: AutoGain
+    shutter: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shutter <= 1:
+            raise BadInputError(f"a shutter open for {self.shutter:g} of the time", "0 to 1")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that is drawn for one patient besides the anatomy.
+
+    Attributes:
+        look: Of the tissue.
+        scope: That the patient is recorded with.
+        swelling_mm: Between CT and video.
+        tracks: Of the sparse points.
+        trajectory: How the camera is led; what it leaves open is drawn for each clip.
+    """
+
+    look: Look
+    scope: Scope
+    swelling_mm: float = 0.0
+    tracks: Tracks = field(default_factory=Tracks)
+    trajectory: Trajectory = field(default_factory=Trajectory)
+
+
+@dataclass(frozen=True, eq=False)
+class Dice:
+    """Chance with a dial.
+
+    Attributes:
+        draw: Where it comes from.
+        variety: 0 always gives the middle, 1 the whole range.
+    """
+
+    draw: np.random.Generator
+    variety: float
+
+    def about(self, value: float, factor: float) -> float:
+        """Log-uniform within `factor` of the value, to either side."""
+        return float(value * factor ** (self.variety * self.draw.uniform(-1, 1)))
+
+    def within(self, low: float, high: float) -> float:
+        """Uniform between two values."""
+        return float((low + high) / 2 + self.variety * self.draw.uniform(-0.5, 0.5) * (high - low))
+
+
+def subject(
+    seed: int, kind: Kind, preset: Preset = "typical", variety: float = 1.0, size_px: tuple[int, int] = (320, 256)
+) -> Subject:
+    """What is drawn for a patient.
+
+    Args:
+        seed: Of the patient.
+        kind: Of the anatomy.
+        preset: How difficult.
+        variety: Dial of the domain randomisation, 0 (the middle of every range) to 1.
+        size_px: (width, height) of the frames.
+
+    Raises:
+        BadInputError: An option out of its range.
+    """
+    if preset not in get_args(Preset):
+        raise BadInputError(f"preset {preset!r}", " or ".join(get_args(Preset)))
+    if not 0 <= variety <= 1:
+        raise BadInputError(f"a variety of {variety:g}", "0 to 1")
+    if min(size_px) < 32 or max(size_px) > 8192:
+        raise BadInputError(f"frames of {size_px[0]} x {size_px[1]} pixels", "32 to 8192 along each side")
+    dice = Dice(np.random.default_rng((seed, 51)), variety)
+    look = tissue(dice, kind)
+    match preset:
+        case "clean":
+            return Subject(look, clean_scope(dice, seed, size_px), tracks=Tracks(pixel_noise_px=0.0, depth_noise=0.0))
+        case "typical":
+            return Subject(look, typical_scope(dice, seed, kind, size_px))
+        case "hard":
+            plain = replace(look, contrast=0.45 * look.contrast, wetness=min(1.2 * look.wetness, 1.0))
+            return Subject(
+                plain,
+                hard_scope(dice, seed, kind, size_px),
+                swelling_mm=dice.within(0.3, 0.9),
+                tracks=Tracks(300, 5.0, 0.7, 0.03, 0.05),
+                trajectory=Trajectory(baseline=dice.about(0.3, 1.5), tremor_mm=0.2, tremor_deg=0.5),
+            )
+
+
+def tissue(dice: Dice, kind: Kind) -> Look:
+    """The look of a patient's tissue; the colon is paler, and its vessels are wider apart."""
+    nasal = kind == "nasal"
+    return Look(
+        contrast=dice.about(1.0, 1.3),
+        blood=dice.about(0.85 if nasal else 0.70, 1.35),
+        blotches=dice.about(0.26 if nasal else 0.20, 1.4),
+        vessels=dice.about(0.9, 1.5),
+        grain=dice.about(0.05, 1.5),
+        tile_mm=dice.about(26.0 if nasal else 52.0, 1.35),
+        wetness=dice.within(0.45, 0.8),
+        bumps=dice.about(0.075, 1.35),
+        hue=dice.within(-0.10, 0.06) if nasal else dice.within(-0.02, 0.12),
+    )
+
+
+def clean_scope(dice: Dice, seed: int, size_px: tuple[int, int]) -> Scope:
+    """A pinhole with its light in the lens."""
+    disc = round_picture(size_px, 0.48)
+    half = math.radians(dice.within(74.0, 86.0)) / 2
+    focal = disc.radius_px / math.tan(half)
+    camera = Camera(size_px, (focal, focal), disc.centre_px, source="simulated")
+    shading = Shading(shadows=False, film=0.0, translucency_mm=0.0)
+    return Scope(camera, disc, coaxial(), Sensor(), shading, AutoGain(lag_frames=0), 0.0, seed)
+
+
+def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -> Scope:
+    """A good scope: rigid with a crescent of fibres for the nose, flexible with lamps around the lens for the colon."""
+    k = size_px[0] / 320  # what the optics do grows with the pixels, what the sensor and processor do does not
+    disc, camera = lens(dice, kind, size_px, 0.48)
+    sensor = Sensor(
+        focus_mm=dice.about(13.0 if kind == "nasal" else 20.0, 1.3),
+        defocus_px=k * dice.about(1.6, 1.4),
+        soft_px=dice.about(0.5, 1.2),
+        chromatic_px=k * dice.about(0.5, 1.5),
+        vignetting=dice.within(0.5, 2.0),
+        bloom=dice.about(0.22, 1.5),
+        bloom_px=k * dice.about(3.0, 1.4),
+        veil=dice.about(0.008, 1.6),
+        shot=dice.about(0.025, 1.5),
+        read=dice.about(0.22, 1.4),
+        pattern=0.003,
+        balance=(dice.about(1.0, 1.04), 1.0, dice.about(1.0, 1.06)),
+        knee=dice.about(1.5, 1.2),
+        sharpening=dice.about(0.7, 1.4),
+        rim_px=k * dice.about(2.5, 1.4),
+        notch_rad=float(dice.draw.uniform(-math.pi, math.pi)) if kind == "nasal" else None,
+        black=dice.within(0.0, 3.0),
+    )
+    gain = AutoGain(level=dice.within(0.50, 0.60), lag_frames=dice.about(5.0, 1.4))
+    shading = Shading(film=dice.about(1.4, 1.5), translucency_mm=dice.about(0.5, 1.4))
+    return Scope(camera, disc, lamps(dice, kind), sensor, shading, gain, dice.about(0.35, 1.4), seed)
+
+
+def hard_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -> Scope:
+    """A worn scope in a wet cavity."""
+    scope, k = typical_scope(dice, seed, kind, size_px), size_px[0] / 320
+    sensor = replace(
+        scope.sensor,
+        defocus_px=2.2 * scope.sensor.defocus_px,
+        soft_px=1.5 * scope.sensor.soft_px,
+        chromatic_px=k * dice.within(0.7, 1.2),
+        bloom=2.0 * scope.sensor.bloom,
+        bloom_px=1.7 * scope.sensor.bloom_px,
+        veil=dice.about(0.04, 1.5),
+        shot=4.0 * scope.sensor.shot,
+        read=3.0 * scope.sensor.read,
+        pattern=0.012,
+        sharpening=1.6 * scope.sensor.sharpening,
+    )
+    gain = replace(scope.gain, level=dice.within(0.42, 0.68))
+    shading = replace(scope.shading, film=2.2 * scope.shading.film, samples=3)
+    return replace(scope, sensor=sensor, gain=gain, shading=shading, shutter=dice.within(0.6, 0.9))
+
+
+def round_picture(size_px: tuple[int, int], share: float, shift: tuple[float, float] = (0.0, 0.0)) -> Disc:
+    """A disc of this share of the shorter side as radius, moved off the middle by shares of it."""
+    width, height = size_px
+    side = min(size_px)
+    return Disc(size_px, (width / 2 + shift[0] * side, height / 2 + shift[1] * side), share * side)
+
+
+def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tuple[Disc, Camera]:
+    """A round picture and the lens that fills it: Brown's model for a rigid scope, a fisheye for a flexible one."""
+    disc = round_picture(size_px, share, (dice.within(-0.012, 0.012), dice.within(-0.012, 0.012)))
+    side = min(size_px)
+    centre = (disc.centre_px[0] + dice.within(-0.01, 0.01) * side, disc.centre_px[1] + dice.within(-0.01, 0.01) * side)
+    if kind == "nasal":
+        half, distortion = math.radians(dice.within(72.0, 86.0)) / 2, Brown((dice.within(-0.24, -0.10), 0.02, 0.0, 0.0))
+    else:
+        half = math.radians(dice.within(100.0, 124.0)) / 2
+        distortion = KannalaBrandt((dice.within(-0.03, 0.01), dice.within(-0.004, 0.002), 0.0, 0.0))
+    edge = torch.tensor([[math.tan(half), 0.0]], dtype=torch.float64)
+    focal = disc.radius_px / float(distortion.distort(edge)[0, 0])
+    focal_px = (focal, focal * dice.about(1.0, 1.004))
+    return disc, Camera(size_px, focal_px, centre, distortion, source="simulated")
+
+
+def lamps(dice: Dice, kind: Kind) -> Lighting:
+    """Lamps within 30 % of those of a known scope."""
+    known = (rigid_4mm,) if kind == "nasal" else (colonoscope_leds, colonoscope_effective)
+    light = known[int(dice.draw.integers(len(known)))]()
+    light = light.varied(dice.about(1.0, 1.3), dice.about(1.0, 1.3))
+    return replace(light, gamma=dice.within(2.1, 2.3), ambient=dice.about(0.06, 1.5))

@@ -1,0 +1,149 @@
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from depthscope.cli import main
+from depthscope.commands import simulate as verb
+from depthscope.errors import BadInputError
+from depthscope.formats import camera_file, depth_maps, read_sequence
+from depthscope.simulation import anatomy as anatomies
+from depthscope.simulation.anatomy import patient
+from depthscope.video import video_size
+
+COARSE_MM = 0.8
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Anatomy on a coarse mesh: these tests are about files."""
+    monkeypatch.setattr(anatomies, "patient", lambda *args: patient(*args, spacing_mm=COARSE_MM))
+
+
+def simulated(out: Path, *more: str) -> int:
+    options = ["--frames", "4", "--size", "64x48", "--board-frames", "2", "--seed", "2", "--workers", "1"]
+    return main(["simulate", "--out", str(out), *options, *more])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("simulated") / "sim"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(anatomies, "patient", lambda *args: patient(*args, spacing_mm=COARSE_MM))
+        assert simulated(out) == 0
+    return out
+
+
+def test_everything_that_the_contract_names_is_there_and_loads(folder):
+    person, clip = folder / "patient_00002", folder / "patient_00002" / "clip_00"
+    assert (person / "ct.nii.gz").is_file() and (person / "anatomy.ply").is_file()
+    landmarks = json.loads((person / "landmarks.json").read_text())
+    assert landmarks["frame"] == "LPS" and len(landmarks["landmarks"]) >= 5
+    told = yaml.safe_load((person / "patient.yaml").read_text())
+    assert told["split"] == "train" and told["subject"]["look"]["contrast"] > 0
+    assert video_size(clip / "video.mp4") == (4, (64, 48)) and video_size(clip / "board.mp4")[0] == 2
+    depth = [depth_maps.read(p) for p in depth_maps.listed(clip).values()]
+    assert len(depth) == 4 and all(float((d > 0).float().mean()) > 0.3 for d in depth)
+    for name, count in (("images", 4), ("normals", 4), ("flow", 3), ("masks/highlight", 4), ("masks/shadow", 4)):
+        assert len(list((clip / name).glob("*.png"))) == count
+    result = json.loads((folder / "result.json").read_text())
+    assert result["clips"] == ["patient_00002/clip_00"] and result["frames"] == 4
+
+
+def test_the_sequence_is_ready_and_true(folder):
+    clip = folder / "patient_00002" / "clip_00"
+    sequence = read_sequence(clip)
+    assert len(sequence) == 4 and sequence.cameras[0].model == camera_file.read(clip / "camera.yaml").model == "brown"
+    maps = torch.stack([depth_maps.read(p) for p in depth_maps.listed(clip).values()])
+    seen, pixels = sequence.observations, sequence.observations.pixels
+    assert pixels is not None
+    column, row = pixels.long().unbind(-1)
+    inside = (column >= 0) & (column < 64) & (row >= 0) & (row < 48)
+    truth = maps[seen.frame[inside], row[inside], column[inside]].double()
+    error = (sequence.observed_depths[inside] / truth - 1).abs()
+    assert float(error[truth > 0].median()) < 0.03
+
+
+def test_normals_are_those_of_the_depth(folder):
+    clip = folder / "patient_00002" / "clip_00"
+    normals = cv2.imread(str(clip / "normals" / "0001.png"), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    known = (normals > 0).any(-1)
+    length = np.linalg.norm(normals[known] / 65535 * 2 - 1, axis=-1)
+    assert abs(length - 1).max() < 1e-3
+
+
+def test_what_is_there_is_not_done_again_and_more_may_be_asked_for(folder, capsys):
+    clip = folder / "patient_00002" / "clip_00"
+    before = (clip / "video.mp4").stat().st_mtime_ns
+    assert simulated(folder) == 0
+    assert (clip / "video.mp4").stat().st_mtime_ns == before
+    assert json.loads((folder / "result.json").read_text())["frames_made"] == 0
+    assert simulated(folder, "--preset", "hard") == 2
+    assert "was made with preset typical" in capsys.readouterr().err
+
+
+def test_same_bytes_for_any_number_of_workers_and_after_a_lost_clip(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(verb, "FRAMES_AT_ONCE", 1)  # other jobs, other order: the same frames
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    shutil.rmtree(again / "patient_00002" / "clip_00")
+    assert simulated(again) == 0
+    files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and p.name != "result.json"]
+    assert len(files) > 25
+    for name in files:
+        assert (folder / name).read_bytes() == (again / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bytes_of_one(tmp_path):
+    for workers in (1, 2):
+        arguments = ["--frames", "8", "--size", "64x48", "--board-frames", "2", "--workers", str(workers)]
+        assert main(["simulate", "--out", str(tmp_path / str(workers)), *arguments]) == 0
+    files = [p.relative_to(tmp_path / "1") for p in (tmp_path / "1").rglob("*") if p.is_file()]
+    for name in files:
+        if name.name != "result.json":
+            assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--patients", "0"), "--patients 0"),
+        (("--frames", "1"), "at least 3"),
+        (("--size", "big"), "WIDTHxHEIGHT"),
+        (("--size", "8x8"), "32 to 8192"),
+        (("--variety", "2"), "0 to 1"),
+        (("--seed", "9999", "--patients", "2"), "0 to 9999"),
+        (("--split", "test", "--seed", "1000"), "0 to 999"),
+    ],
+)
+def test_bad_options_are_told_in_one_line(tmp_path, capsys, options, told):
+    assert main(["simulate", "--out", str(tmp_path / "sim"), *options]) == 2
+    message = capsys.readouterr().err
+    assert told in message and message.count("\n") == 1 and not (tmp_path / "sim").exists()
+
+
+def test_a_full_disk_and_a_strange_folder_are_told(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("keep")
+    with pytest.raises(BadInputError, match="is no simulation"):
+        verb.simulate(tmp_path / "mine")
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(BadInputError, match="GB free"):
+        verb.simulate(tmp_path / "full", frames=4)
+
+
+def test_a_patient_that_cannot_be_built_leaves_nothing_half_done(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise BadInputError("a lumen that is closed", "air")
+
+    monkeypatch.setattr(anatomies, "patient", refuses)
+    with pytest.raises(BadInputError, match="closed"):
+        verb.simulate(tmp_path / "sim", frames=3, workers=1)
+    assert not list((tmp_path / "sim").glob("**/.*.partial")) and not (tmp_path / "sim" / ".work").exists()
