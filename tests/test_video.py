@@ -13,7 +13,7 @@ from depthscope.video import (
     image_size,
     list_images,
     order_of_name,
-    read_gray_mask,
+    read_grey,
     read_image,
     write_image,
     write_video,
@@ -45,7 +45,7 @@ def test_red_is_first(tmp_path):
 
 def test_grey_stays_grey(tmp_path, picture):
     mask = picture[..., 0]
-    assert torch.equal(read_gray_mask(write_image(tmp_path / "m.png", mask)), mask)
+    assert torch.equal(read_grey(write_image(tmp_path / "m.png", mask)), mask)
     assert torch.equal(read_image(tmp_path / "m.png")[..., 2], mask)
 
 
@@ -65,12 +65,12 @@ def test_cut_short(tmp_path, picture, ending, share, capfd):
     path = write_image(tmp_path / f"a{ending}", picture)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    for function in (read_image, read_gray_mask, image_size):
+    for function in (read_image, read_grey, image_size):
         with pytest.raises(BadInputError, match="is cut short"):
             function(path)
     if ending != ".bmp":  # zeros of a download that was never finished; in a BMP they are black pixels
         path.write_bytes(data[: int(len(data) * share)] + bytes(500))
-        for function in (read_image, read_gray_mask, image_size):
+        for function in (read_image, read_grey, image_size):
             with pytest.raises(BadInputError):
                 function(path)
     assert capfd.readouterr().err == ""

@@ -40,15 +40,6 @@ def read_image(path: Path) -> Image:
     return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
-def read_gray_mask(path: Path) -> Grey:
-    """The grey levels of a mask; which of them mean tissue is for the format to say.
-
-    Raises:
-        BadInputError: As `read_image`.
-    """
-    return read_grey(path)
-
-
 def read_grey(path: Path) -> Grey:
     """The brightness of an image file, weighted as OpenCV does (0.299 R + 0.587 G + 0.114 B).
 

@@ -103,7 +103,7 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
         BadInputError: It is none of these.
     """
     from depthscope.formats import camera_file as cameras, read_sequence, recognised
-    from depthscope.video import is_video, list_images, read_gray_mask, read_image, read_video, video_size
+    from depthscope.video import is_video, list_images, read_grey, read_image, read_video, video_size
 
     if source.is_dir() and recognised(source):
         if camera_file is not None or mask_file is not None:
@@ -114,7 +114,7 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     if not source.exists():
         raise BadInputError(f"{source} is missing", "a sequence folder, image folder or video", "check the path")
     camera = None if camera_file is None else cameras.read(camera_file)
-    mask = None if mask_file is None else read_gray_mask(mask_file) >= 128
+    mask = None if mask_file is None else read_grey(mask_file) >= 128
     if source.is_dir():
         paths = list_images(source)
         first = read_image(paths[0])

@@ -1,5 +1,7 @@
 """Which further frames see a point that was not triangulated from them, with a test for occlusion."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from scipy.spatial import KDTree
@@ -34,8 +36,6 @@ def widened(sequence: Sequence, frames: int) -> Sequence:
         new = ~sequence.seen[frame, numbers] & ~hidden(pixels, depth, radius)
         added_points.append(numbers[new])
         added_frames.append(torch.full_like(numbers[new], frame))
-    from dataclasses import replace
-
     return replace(sequence, observations=Observations(torch.cat(added_frames), torch.cat(added_points)))
 
 

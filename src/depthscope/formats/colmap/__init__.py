@@ -18,7 +18,7 @@ from depthscope.formats.colmap import binary, text as text_files
 from depthscope.formats.colmap.model import NO_POINT, Model
 from depthscope.formats.motions import motions_of
 from depthscope.sequence import Observations, Sequence
-from depthscope.video import IMAGE_ENDINGS, check_sizes, order_of_name, read_gray_mask, write_image
+from depthscope.video import IMAGE_ENDINGS, check_sizes, order_of_name, read_grey, write_image
 
 PARTS = ("cameras", "images", "points3D")
 MASK = "mask.png"
@@ -196,7 +196,7 @@ def _read_mask(folder: Path, place: Path) -> torch.Tensor | None:
     path = next((f / MASK for f in (folder, place, *list(place.parents)[:2]) if (f / MASK).is_file()), None)
     if path is None:
         return None
-    return read_gray_mask(path) >= TISSUE_FROM
+    return read_grey(path) >= TISSUE_FROM
 
 
 # From and to arrays

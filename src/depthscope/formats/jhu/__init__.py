@@ -35,7 +35,7 @@ from depthscope.formats.jhu.files import (
 )
 from depthscope.formats.motions import motions_of
 from depthscope.sequence import Sequence
-from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size, order_of_name, read_gray_mask, write_image
+from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size, order_of_name, read_grey, write_image
 
 FILES = (POSES, POINTS, TRACKS, GIVEN, REGISTERED, INTRINSICS)
 
@@ -99,7 +99,7 @@ def read(folder: Path, pose_direction: PoseDirection = "auto") -> Sequence:
     size = image_size(images[0])
     check_sizes(images[1:], size, f"{images[0].name}, the first frame")
     cameras = read_cameras(model / INTRINSICS, size, [registered, given], frames)
-    mask = read_gray_mask(model / MASK) == TISSUE
+    mask = read_grey(model / MASK) == TISSUE
     contents = ply.read_contents(model / POINTS)
     points = torch.from_numpy(ply.coordinates(contents, model / POINTS))
     observations, notes = read_tracks(model / TRACKS, frames, len(points))
