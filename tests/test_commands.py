@@ -5,8 +5,10 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +19,12 @@ import torch
 import yaml
 
 import depthscope.supervision.store as store_module
+from depthscope import cli
 from depthscope.cli import VERBS, main, overview
 from depthscope.formats import depth_maps, read_sequence, write_sequence
 from depthscope.recipes import to_yaml
 from depthscope.training import BEST, LAST, load_checkpoint
+from depthscope.workspace import writing_folder
 from tiny_runs import TUBE, Wall, tiny, tube_clip, wall_run
 
 
@@ -453,3 +457,18 @@ def test_a_disk_full_at_the_end(verb, river, tmp_path, capsys, full_disk):
     code = call(verb, first, second, "--out", tmp_path / "out")
     assert_told_in_one_line(code, capsys.readouterr().err, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_termination_leaves_no_half_written_folder(tmp_path, monkeypatch, capsys):
+    def work(verb, arguments):
+        with writing_folder(tmp_path / "out") as folder:
+            (folder / "half").write_text("of it")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "run", work)
+    assert cli.main(["predict"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -2,8 +2,11 @@
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from depthscope.errors import DepthscopeError, InterruptedRunError
 
@@ -38,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: no verb '{verb}'; expected one of {', '.join(VERBS)}; see depthscope --help", file=sys.stderr)
         return 2
     try:
-        return run(verb, rest)
+        with terminated_like_interrupted():
+            return run(verb, rest)
     except DepthscopeError as error:
         if verbose:
             raise
@@ -50,6 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print("interrupted", file=sys.stderr)
         return InterruptedRunError.exit_code
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does, so that half-written folders are removed; a second one acts as usual."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run(verb: str, arguments: list[str]) -> int:

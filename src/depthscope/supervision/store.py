@@ -44,7 +44,7 @@ class FrameStore:
 def frame_store(sequence: Sequence, view: View, erosion_px: int, folder: Path) -> FrameStore:
     """Opens the store of a sequence in `folder`, making it first where it is missing or out of date.
 
-    The name of a store is a hash of what is in it (the image files, cameras, mask, window), and of nothing else: a
+    The name of a store is a hash of what is in it (the image files, cameras, window), and of nothing else: a
     folder may be moved or shared, and a changed image makes another store.
 
     Raises:
