@@ -80,7 +80,7 @@ class NearestPoint:
             wanted *= 4
 
     def _among(self, points: Tensor, wanted: int) -> tuple[Nearest, Float[Tensor, " points"]]:
-        """The nearest point on the triangles with the `wanted` nearest centres; how far the last of these centres is."""
+        """The nearest point on the `wanted` triangles with the nearest centres; how far the last of these is."""
         parts = []
         for some in points.split(max(1, 400_000 // wanted)):
             far, rows = self._tree.query(some.numpy(), k=wanted)
