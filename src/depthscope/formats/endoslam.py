@@ -75,12 +75,16 @@ def pose_table(path: Path) -> np.ndarray:
     lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
     header = [re.sub(r"\W", "", word).lower() for word in re.split(r"[,;\t]", lines[0])] if lines else []
     if any(name not in header for name in COLUMNS):
-        raise BadInputError(f"{path} starts with {lines[0][:60] if lines else 'nothing'!r}", "tX,tY,tZ,rX,rY,rZ,rW,time")
+        raise BadInputError(
+            f"{path} starts with {lines[0][:60] if lines else 'nothing'!r}", "tX,tY,tZ,rX,rY,rZ,rW,time"
+        )
     places, rows = [header.index(name) for name in COLUMNS], []
     for number, line in enumerate(lines[1:], 2):
         words = re.split(r"[,;\t]", line)
         try:
             rows.append([float(words[place]) for place in places])
         except (ValueError, IndexError):
-            raise BadInputError(f"{path}, line {number}: {line[:60]!r}", "numbers as in the header", "correct it") from None
+            raise BadInputError(
+                f"{path}, line {number}: {line[:60]!r}", "numbers as in the header", "correct it"
+            ) from None
     return np.array(rows).reshape(-1, 7)

@@ -140,7 +140,9 @@ def _calibrated(path: Path, size: tuple[int, int]) -> Camera | None:
         raise BadInputError(f"{path} does not start with %YAML", "an OpenCV calibration file", "download it again")
     try:
         storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-        k, d = (next(m for n in names if (m := storage.getNode(n).mat()) is not None) for names in (("M1", "K1"), ("D1",)))
+        k, d = (
+            next(m for n in names if (m := storage.getNode(n).mat()) is not None) for names in (("M1", "K1"), ("D1",))
+        )
     except (cv2.error, SystemError, StopIteration) as error:
         raise BadInputError(f"{path} is damaged", "nodes M1 and D1", "download it again") from error
     return _camera(k, d.ravel(), size, path)

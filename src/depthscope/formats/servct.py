@@ -60,6 +60,8 @@ def _camera(path: Path, size: tuple[int, int]) -> Camera:
         entry = json.loads(path.read_text())["P1"]
         p = np.array(entry["data"] if isinstance(entry, dict) else entry, float).reshape(3, 4)
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInputError(f"{path} has no P1 of 3 x 4 numbers", "the rectified projection of the left view") from error
+        raise BadInputError(
+            f"{path} has no P1 of 3 x 4 numbers", "the rectified projection of the left view"
+        ) from error
     focal, centre = (float(p[0, 0]), float(p[1, 1])), (float(p[0, 2]) + 0.5, float(p[1, 2]) + 0.5)
     return Camera(size, focal, centre, source="SERV-CT P1")
