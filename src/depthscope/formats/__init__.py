@@ -212,6 +212,24 @@ def write_sequence(sequence: Sequence, folder: Path, to: str = "colmap") -> tupl
     return WRITERS[to](sequence, Path(folder))
 
 
+TRACES = (
+    ("*_color.png", "C3VD without pose.txt and *_depth.tiff"),
+    ("*_depth.tif*", "C3VD without *_color.png and pose.txt"),
+    ("FrameBuffer_*.png", "SimCol3D without Depth_*.png and SavedPosition_*.txt"),
+    ("Frames_*", "SimCol3D: give one of its Frames_* folders, with Depth_*.png in it"),
+    ("Left_Image.png", "SCARED without left_depth_map.tiff and endoscope_calibration.yaml"),
+    ("left_depth_map.tiff", "SCARED without Left_Image.png"),
+    ("Ground_truth_*", "SERV-CT without Left_rectified"),
+    ("Experiment_*", "SERV-CT: give one of its Experiment_* folders, with Left_rectified in it"),
+    ("image01", "Hamlyn without depth01 and intrinsics.txt"),
+    ("depth01", "Hamlyn without image01"),
+    ("Poses", "EndoSLAM without Frames"),
+    ("Pixelwise Depths", "EndoSLAM without Frames and Poses"),
+    ("keyframe_*", "SCARED: give one of its keyframe_* folders, unpacked"),
+)
+"""What a folder that no reader takes may still be, by one kind of file in it."""
+
+
 def _not_a_folder(path: Path) -> tuple[str, str, str]:
     if not path.exists():
         return f"{path} does not exist", "a sequence folder", "check the path"
@@ -225,6 +243,10 @@ def _seems(folder: Path) -> str:
     if inner:
         names = ", ".join(p.name for p in inner[:3]) + (", ..." if len(inner) > 3 else "")
         return f"is no sequence itself but holds {len(inner)} of them ({names})"
+    for pattern, guess in TRACES:
+        traces = sum(1 for _ in folder.glob(pattern))
+        if traces:
+            return f"looks like {guess}: it holds {traces} {pattern}, and nothing else of it"
     images = sum(p.suffix.lower() in IMAGE_ENDINGS for place in (folder, folder / "images") for p in _files(place))
     if images:
         return f"holds {images} images and no structure from motion"

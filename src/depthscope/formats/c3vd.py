@@ -47,9 +47,8 @@ V1_NUMBERS = {
 
 def recognises(folder: Path) -> bool:
     """Whether a folder is laid out like a C3VD clip, complete or not."""
-    v1, v2 = _frames_v1(folder), _frames_v2(folder)
-    own = (folder / POSES).is_file()
-    return bool(v1) or bool(v2 and (own or _is_v2(folder)))
+    further = (folder / POSES).is_file() or _has_depth(folder) or _has_depth(folder / "depth")
+    return bool(further and (_frames_v1(folder) or _frames_v2(folder)))
 
 
 def read(folder: Path) -> TruthClip:
@@ -100,8 +99,8 @@ def _frames_v2(folder: Path) -> dict[int, Path]:
     return numbered(folder / "rgb", r"(\d+)(?:_color)?\.png")
 
 
-def _is_v2(folder: Path) -> bool:
-    return bool(numbered(folder / "depth", r"(\d+)_depth\.tiff?"))
+def _has_depth(folder: Path) -> bool:
+    return bool(numbered(folder, r"(\d+)_depth\.tiff?"))
 
 
 def _unflattened(rows: np.ndarray, path: Path) -> tuple[np.ndarray, str]:

@@ -35,7 +35,8 @@ MM_PER_CM = 10.0
 
 def recognises(folder: Path) -> bool:
     """Whether a folder is a ``Frames_*`` folder of SimCol3D, complete or not."""
-    return bool(_frames(folder))
+    poses = any(folder.parent.glob("SavedPosition*.txt"))
+    return bool(_frames(folder) and (poses or numbered(folder, r"Depth_(\d+)\.png")))
 
 
 def read(folder: Path) -> TruthClip:
