@@ -33,6 +33,8 @@ ENCODING = DepthEncoding("uint16", 100 / 65535, largest=100.0)
 
 V1_SIZE = (1350, 1080)
 V1_NUMBERS = {
+    "width": 1350.0,
+    "height": 1080.0,
     "cx": 678.544839,
     "cy": 542.975888,
     "a0": 769.243600,
@@ -65,7 +67,7 @@ def read(folder: Path) -> TruthClip:
         f" and {POSES}" if (folder / POSES).is_file() else ""
     )
     maps = numbered(folder / "depth" if second else folder, r"(\d+)_depth\.tiff?")
-    depth = depth_beside(frames, maps, ENCODING, f"{seems} ({'depth/' if second else ''}*_depth.tiff)")
+    depth = depth_beside(frames, maps, ENCODING, seems, f"{'depth/' if second else ''}*_depth.tiff")
     if not (folder / POSES).is_file():
         raise BadInputError(f"{seems}, but no {POSES}", f"{POSES} with 16 numbers for each frame", "download it too")
     paths = tuple(frames.values())
@@ -129,7 +131,7 @@ def _camera(folder: Path, size: tuple[int, int]) -> tuple[Camera, str]:
             f"{V1_SIZE[0]} x {V1_SIZE[1]} as published, or a camera.yaml",
             "put the camera.yaml of the cropped frames beside them",
         )
-    camera = _omnidirectional({"width": V1_SIZE[0], "height": V1_SIZE[1], **V1_NUMBERS}, V1_SIZE, "published numbers")
+    camera = _omnidirectional(V1_NUMBERS, V1_SIZE, "published numbers")
     return camera.resized(size), "the published omnidirectional numbers of C3VD v1"
 
 
@@ -143,7 +145,7 @@ def _numbers(path: Path) -> dict[str, float]:
                 found[fits.group(1)] = float(fits.group(2))
             except ValueError:
                 continue
-    missing = [name for name in ("width", "height", *V1_NUMBERS) if name not in found]
+    missing = [name for name in V1_NUMBERS if name not in found]
     if missing:
         raise BadInputError(f"{path} lacks {', '.join(missing)}", "lines like 'a0 = 767.73'", "download it again")
     return found

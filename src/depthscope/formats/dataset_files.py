@@ -35,15 +35,22 @@ def numbered(folder: Path, pattern: str) -> dict[int, Path]:
 
 
 def depth_beside(
-    frames: dict[int, Path], maps: dict[int, Path], encoding: DepthEncoding, what: str
+    frames: dict[int, Path], maps: dict[int, Path], encoding: DepthEncoding, seems: str, pattern: str
 ) -> tuple[DepthFile, ...]:
     """The depth file of every frame.
+
+    Args:
+        frames: The frames by number.
+        maps: The depth files by number.
+        encoding: How they are to be read.
+        seems: What the folder looks like, in words.
+        pattern: How the depth files are called.
 
     Raises:
         BadInputError: There is none at all, or one frame has none.
     """
     if not maps:
-        raise BadInputError(f"{what}, but no depth", f"{_pattern_of(what)}", "download the depth of this clip too")
+        raise BadInputError(f"{seems}, but no depth", pattern, "download the depth of this clip too")
     missing = [frames[n].name for n in frames if n not in maps]
     if missing:
         raise BadInputError(
@@ -53,10 +60,6 @@ def depth_beside(
             "download the clip again, or move these frames away",
         )
     return tuple(DepthFile(maps[n], encoding) for n in frames)
-
-
-def _pattern_of(what: str) -> str:
-    return "one depth map for each frame" if "(" not in what else what[what.index("(") + 1 : what.rindex(")")]
 
 
 def rows_of_numbers(path: Path, columns: Series[int], separators: str = r"[,\s]+") -> np.ndarray:

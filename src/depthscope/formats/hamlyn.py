@@ -39,7 +39,7 @@ def read(folder: Path) -> TruthClip:
         raise BadInputError(f"{folder} looks like Hamlyn, but {image} holds no numbered images", "0000000000.jpg, ...")
     maps = numbered(folder / depth, r"(\d+)\.png")
     files = depth_beside(
-        frames, maps, ENCODING, f"{folder} looks like Hamlyn: {len(frames)} frames in {image} ({depth}/*.png)"
+        frames, maps, ENCODING, f"{folder} looks like Hamlyn: {len(frames)} frames in {image}", f"{depth}/*.png"
     )
     paths = tuple(frames.values())
     size = size_of(paths)

@@ -66,8 +66,8 @@ def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
     shift = min(frames) - min(_points(folder) or frames)
     maps = {number + shift: path for number, path in _points(folder).items()}
     data = {number + shift: path for number, path in _frame_data(folder).items()}
-    seems = f"{folder} looks like SCARED: {len(frames)} frames (scene_points*.tiff unpacked in data/scene_points)"
-    depth = depth_beside(frames, maps, CLIP_ENCODING, seems)
+    seems = f"{folder} looks like SCARED: {len(frames)} frames"
+    depth = depth_beside(frames, maps, CLIP_ENCODING, seems, "scene_points*.tiff unpacked in data/scene_points")
     paths = tuple(frames.values())
     size = size_of(paths)
     given = camera_beside((folder,), size)

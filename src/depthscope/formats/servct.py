@@ -37,7 +37,7 @@ def read(folder: Path) -> TruthClip:
         raise BadInputError(f"{folder} looks like SERV-CT, but {IMAGES} holds no numbered PNG", "001.png, ...")
     maps = next((m for place in DEPTH_PLACES if (m := numbered(folder / place, r"(\d+)\.png"))), {})
     depth = depth_beside(
-        frames, maps, ENCODING, f"{folder} looks like SERV-CT: {len(frames)} frames ({DEPTH_PLACES[0]}/*.png)"
+        frames, maps, ENCODING, f"{folder} looks like SERV-CT: {len(frames)} frames", f"{DEPTH_PLACES[0]}/*.png"
     )
     paths = tuple(frames.values())
     size = size_of(paths)

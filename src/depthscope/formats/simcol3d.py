@@ -49,7 +49,7 @@ def read(folder: Path) -> TruthClip:
     frames = _frames(folder)
     maps = numbered(folder, r"Depth_(\d+)\.png")
     depth = depth_beside(
-        frames, maps, ENCODING, f"{folder} looks like SimCol3D: {len(frames)} FrameBuffer_*.png (Depth_*.png)"
+        frames, maps, ENCODING, f"{folder} looks like SimCol3D: {len(frames)} FrameBuffer_*.png", "Depth_*.png"
     )
     paths = tuple(frames.values())
     size = size_of(paths)
