@@ -58,7 +58,14 @@ WRITERS = {
     "servct": lambda p: (p, write_servct(p)),
     "nerfstudio": lambda p: (p, write_nerfstudio(p)),
 }
-STEP_MM = {"c3vd": 100 / 65535, "simcol3d": 0.002, "scared": 1e-5, "hamlyn": 0.51, "servct": 0.002, "nerfstudio": 0.51}
+STEP_MM = {
+    "c3vd": 100 / 65535,
+    "simcol3d": 0.002,
+    "scared": 1e-5,
+    "hamlyn": 0.51,
+    "servct": 0.002,
+    "nerfstudio": 0.0051,
+}
 POSED = [name for name in WRITERS if name not in ("hamlyn", "servct")]
 
 
@@ -110,7 +117,7 @@ def test_depth_poses_and_camera_belong_together(posed):
     """The scene warped into another frame lands on that frame's depth; not so with poses the other way round."""
     clip = read_truth(posed)
     agreement = depth_agreement(clip)
-    assert agreement is not None and agreement < (0.03 if clip.layout == "nerfstudio" else 0.01)  # 1 mm steps
+    assert agreement is not None and agreement < 0.01
     from dataclasses import replace
 
     inverted = depth_agreement(replace(clip, camera_from_world=clip.camera_from_world.inverse()))

@@ -265,7 +265,7 @@ def depth_agreement(truth: TruthClip, pairs: int = 4, stride: int = 7) -> float 
     for i in starts:
         source, target = usable[i], usable[i + gap]
         depth = truth.depth_of(source)
-        pixels = pixel_grid(*depth.shape, depth.double())[::stride, ::stride].reshape(-1, 2)
+        pixels = pixel_grid(depth.shape[0], depth.shape[1], depth.double())[::stride, ::stride].reshape(-1, 2)
         z = depth[::stride, ::stride].reshape(-1).double()
         pixels, z = pixels[z > 0], z[z > 0]
         local = truth.cameras[source].unproject(pixels) * z[:, None]

@@ -151,11 +151,11 @@ def write_endoslam(folder: Path) -> Truth:
 
 
 def write_nerfstudio(folder: Path) -> Truth:
-    """As others write it: 16-bit millimetres, poses in metres, OpenGL axes."""
+    """16-bit hundredths of a millimetre, as the file says; poses in metres, OpenGL axes."""
     truth, frames = truth_of(), []
     for n, (image, depth, m) in enumerate(zip(truth.images, truth.depth, truth.world_from_camera, strict=True)):
         _png(folder / f"images/{n:04d}.png", image)
-        _png(folder / f"depth/{n:04d}.png", np.round(depth).astype(np.uint16))
+        _png(folder / f"depth/{n:04d}.png", np.round(depth * 100).astype(np.uint16))
         pose = m @ np.diag([1.0, -1, -1, 1])
         pose[:3, 3] /= 1000
         frames.append(
@@ -166,6 +166,15 @@ def write_nerfstudio(folder: Path) -> Truth:
             }
         )
     (w, h), (fx, fy), (cx, cy) = SIZE, FOCAL, CENTRE
-    head = {"camera_model": "OPENCV", "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": w, "h": h}
+    head = {
+        "depth_unit_scale_factor": 1e-5,
+        "camera_model": "OPENCV",
+        "fl_x": fx,
+        "fl_y": fy,
+        "cx": cx,
+        "cy": cy,
+        "w": w,
+        "h": h,
+    }
     (folder / "transforms.json").write_text(json.dumps({**head, "frames": frames}))
     return truth

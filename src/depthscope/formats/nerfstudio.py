@@ -159,6 +159,7 @@ def _camera(entry: dict[str, Any], image: Path, path: Path) -> Camera:
 
 
 def _entries(camera: Camera, clip: str) -> dict[str, Any]:
+    lens: dict[str, float]
     match camera.distortion:
         case NoDistortion():
             model, lens = "OPENCV", {}
