@@ -16,8 +16,10 @@ from tyro.conf import Positional, arg
 from depthscope.errors import BadInputError
 from depthscope.evaluation import DepthEvaluation, FrameDepth, cross_view_difference, evaluated, flat_wall
 from depthscope.formats import depth_maps
-from depthscope.prediction import points_of, sampled_at
+from depthscope.geometry.depth import sampled_at
+from depthscope.prediction import points_of
 from depthscope.sequence import Sequence
+from depthscope.truth import TruthClip
 
 POINTS, DENSE = "sfm-points-1", "dense-1"
 
@@ -35,7 +37,8 @@ def evaluate(
 
     Args:
         prediction: Folder written by depthscope predict.
-        truth: Sequence folder, or a folder of true depth maps (float TIFF) with the same names.
+        truth: Sequence folder, dataset folder with dense depth, or a folder of true depth maps (float TIFF) with the
+            same names.
         out: Folder for result.json and frames.csv.
         run: Training run: measure only at the points that it kept from training, and scale by the others.
         gap: Frames between the two views whose depths are compared.
@@ -43,7 +46,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from depthscope.formats import read_sequence, recognised
+    from depthscope.formats import is_truth, read_sequence, read_truth, recognised
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
     if gap < 1:
@@ -51,7 +54,7 @@ def evaluate(
     start = time.perf_counter()
     maps = depth_maps.listed(prediction)
     figures: dict = {}
-    if protocol == POINTS or (protocol == "auto" and recognised(truth)):
+    if protocol == POINTS or (protocol == "auto" and recognised(truth) and not is_truth(truth)):
         sequence = read_sequence(truth)
         measured = held_out_points(sequence, run) if run is not None else None
         result = evaluated(frames_at_points(maps, sequence, measured), POINTS)
@@ -59,6 +62,10 @@ def evaluate(
         floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
         figures["flat_wall_abs_rel"] = floor.per_frame_median.abs_rel
         figures["cross_view"] = {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap)}
+    elif is_truth(truth):
+        dense = read_truth(truth)
+        result = evaluated(frames_of_truth(maps, dense), DENSE)
+        figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
     else:
         result = evaluated(frames_of_maps(maps, depth_maps.listed(truth)), DENSE)
     with writing_folder(out) as folder:
@@ -164,6 +171,24 @@ def frame_number(name: str) -> int | None:
     """The number at the end of a name, or None."""
     found = re.search(r"(\d+)$", name)
     return int(found[1]) if found else None
+
+
+def frames_of_truth(maps: dict[str, Path], truth: TruthClip) -> Iterator[FrameDepth]:
+    """Predicted depth and a dataset's, on the undistorted frames, one map in memory at a time."""
+    numbers = [n for n, name in enumerate(truth.frame_names) if name in maps and truth.depth[n] is not None]
+    if not numbers:
+        raise BadInputError(
+            f"{truth.name} ({truth.layout}): {truth.with_depth} of {len(truth)} frames have depth, and none of them "
+            f"({truth.frame_names[0]}, ...) has a prediction ({next(iter(maps))}, ...)",
+            "the same frame names",
+            "predict on the frames of TRUTH",
+        )
+    for n in numbers:
+        depth, known = depth_maps.read(maps[truth.frame_names[n]]), truth.depth_of(n, undistorted=True)
+        if depth.shape != known.shape:
+            depth = resized_to(depth, known.shape)
+        both = (depth > 0) & (known > 0)
+        yield FrameDepth(truth.frame_names[n], depth[both], known[both])
 
 
 def resized_to(depth: Tensor, shape: torch.Size) -> Tensor:
