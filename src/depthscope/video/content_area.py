@@ -229,7 +229,7 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def edge_support(inside: np.ndarray, points: RimPoints, size_px: tuple[int, int]) -> float:
-    """Share of the rim points, by clearness, that lie on the border of a mask, times the root of how clear these are."""
+    """Share of the rim points, by clearness, on the border of a mask, times the root of how clear these are."""
     if not len(points):
         return 0.0
     padded = np.pad(inside, 1, mode="edge").astype(np.uint8)  # the sides of the frame are no border

@@ -174,7 +174,7 @@ Outline = Disc | Ellipse | Polygon | FreeForm | WholeFrame
 
 
 def _pixel_centres(size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """x as a row and y as a column."""
+    """The x as a row and the y as a column."""
     x = torch.arange(size_px[0], dtype=torch.float64) + 0.5
     y = torch.arange(size_px[1], dtype=torch.float64) + 0.5
     return x[None], y[:, None]

@@ -227,13 +227,15 @@ def _plausible(centres: np.ndarray, radii: np.ndarray, size_px: tuple[int, int])
     """Whether a scope could show that: centre in the middle half of the frame, radius from a fifth of its height on."""
     width, height = size_px
     with np.errstate(invalid="ignore"):
-        inside = (np.abs(centres[:, 0] - width / 2) < 0.35 * width) & (np.abs(centres[:, 1] - height / 2) < 0.3 * height)
+        inside = (np.abs(centres[:, 0] - width / 2) < 0.35 * width) & (
+            np.abs(centres[:, 1] - height / 2) < 0.3 * height
+        )
         fitting = (radii > 0.2 * min(size_px)) & (radii < 0.75 * np.hypot(width, height))
     return inside & fitting & np.isfinite(radii)
 
 
 def least_squares_circle(places: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """The circle with the smallest algebraic distance (Kasa 1976), then five Gauss-Newton steps on the geometric one."""
+    """The circle of smallest algebraic distance (Kasa 1976), then five Gauss-Newton steps on the geometric one."""
     root = np.sqrt(weights)[:, None]
     shift = places.mean(0)
     local = places - shift
