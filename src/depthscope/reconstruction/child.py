@@ -34,7 +34,7 @@ def tell(stage: str, done: int, total: int) -> None:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Goes up the ladder until enough frames are registered; leaves ``report.json`` and ``model/``, and returns the report."""
+    """Goes up the ladder until enough frames are registered; leaves the model and the report."""
     began = time.monotonic()
     folder = Path(job.folder)
     images, masks = folder / "images", folder / "masks"

@@ -151,5 +151,3 @@ def support(job: Job, database: Path) -> Support:
         displacement_px=float(np.median(moved)) * to_original if moved else 0.0,
         flat_share=flat / len(inliers) if inliers else 0.0,
     )
-
-

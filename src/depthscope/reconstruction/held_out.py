@@ -126,7 +126,9 @@ def _hidden_keypoints(
     ids = sorted(places)
     starts = dict(zip(ids, np.cumsum([0, *(len(places[i]) for i in ids)])[:-1].tolist(), strict=True))
     total = sum(len(p) for p in places.values())
-    ends = [(rows[:, 0].astype(np.int64) + starts[a], rows[:, 1].astype(np.int64) + starts[b]) for (a, b), rows in found]
+    ends = [
+        (rows[:, 0].astype(np.int64) + starts[a], rows[:, 1].astype(np.int64) + starts[b]) for (a, b), rows in found
+    ]
     one = np.concatenate([e[0] for e in ends]) if ends else np.empty(0, np.int64)
     other = np.concatenate([e[1] for e in ends]) if ends else np.empty(0, np.int64)
     graph = coo_matrix((np.ones(len(one), np.int8), (one, other)), shape=(total, total))
