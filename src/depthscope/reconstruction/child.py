@@ -62,7 +62,8 @@ def run(job: Job) -> dict[str, Any]:
                 best, report["best"] = Size(*better["size"]), better
         report["tried"] = number + 1
         write_whole(folder / REPORT, json.dumps(report, indent=1))
-    report["seconds"] = {key: report["seconds"].get(key, 0.0) + value for key, value in watch.laps.items()}
+    for key, laps in (("seconds", watch.laps), ("cpu_seconds", watch.cpu_laps)):
+        report[key] = {stage: report[key].get(stage, 0.0) + value for stage, value in laps.items()}
     report["finished"] = True
     write_whole(folder / REPORT, json.dumps(report, indent=1))
     tell("done", 1, 1)
@@ -73,7 +74,15 @@ def earlier(folder: Path) -> dict[str, Any]:
     """The report of a run of the same job that was killed, or a new one."""
     if (folder / REPORT).is_file():
         return json.loads((folder / REPORT).read_text())
-    return {"tried": 0, "attempts": [], "best": None, "support": asdict(Support()), "seconds": {}, "finished": False}
+    return {
+        "tried": 0,
+        "attempts": [],
+        "best": None,
+        "support": asdict(Support()),
+        "seconds": {},
+        "cpu_seconds": {},
+        "finished": False,
+    }
 
 
 def matched(job: Job, attempt: Attempt, images: Path, masks: Path, watch: "Watch") -> tuple[Path, Support]:
@@ -146,17 +155,19 @@ def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) ->
 
 
 class Watch:
-    """Seconds of clock by stage."""
+    """Seconds of clock and processor by stage."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
-        self.last = time.monotonic()
+        self.cpu_laps: dict[str, float] = {}
+        self.last, self.last_cpu = time.monotonic(), time.process_time()
 
     def lap(self, stage: str) -> None:
         """Counts the time since the last lap to a stage."""
-        now = time.monotonic()
+        now, now_cpu = time.monotonic(), time.process_time()
         self.laps[stage] = self.laps.get(stage, 0.0) + now - self.last
-        self.last = now
+        self.cpu_laps[stage] = self.cpu_laps.get(stage, 0.0) + now_cpu - self.last_cpu
+        self.last, self.last_cpu = now, now_cpu
 
 
 if __name__ == "__main__":

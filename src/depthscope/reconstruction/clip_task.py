@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.geometry import Camera
-from depthscope.reconstruction.job import Frame, Job, Lens, write_whole
+from depthscope.reconstruction.front_end import window_of
+from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, write_whole
 from depthscope.reconstruction.outcome import figures, judge, move_into
 from depthscope.reconstruction.process import LOG, PROGRESS, Limits, run_child
-from depthscope.video import list_images
+from depthscope.video import list_images, read_grey
 from depthscope.workspace import write_provenance, write_result
 
 HELD_OUT = "held_out_matches.npz"
@@ -73,13 +74,16 @@ class ClipTask:
             Frame(image.name, str(image), str(mask) if mask.is_file() else "")
             for image, mask in zip(images, masks, strict=True)
         )
-        area = self.frames / "mask.png"
+        area, front_end = self.frames / "mask.png", FrontEnd()
+        size = front_end.working_size(self.size_px)
         return Job(
             str(self.child),
             rows,
             self.size_px,
             self.lenses,
-            str(area) if area.is_file() else "",
+            str(area),
+            window_of(read_grey(area).numpy(), size),
+            front_end,
             seconds=self.limits.seconds / 2,
             threads=self.threads,
             seed=self.seed,

@@ -64,7 +64,7 @@ class Options:
         """What a clip of so many frames may take."""
         seconds = 60 * self.minutes or BASE_SECONDS + SECONDS_PER_FRAME * frames
         memory = int(self.memory_gb * 1e9) or memory_limit(workers)
-        return Limits(seconds, silent_seconds=max(seconds / 3, 120.0), memory_bytes=memory)
+        return Limits(seconds, silent_seconds=max(seconds / 2, 600.0), memory_bytes=memory)
 
 
 @dataclass(frozen=True)

@@ -70,11 +70,14 @@ def detect(job: Job, images: Path, masks: Path, database: Path, peak_threshold: 
 
 
 def camera_of(job: Job, lens: Lens) -> pycolmap.Camera:
-    """The camera at working size."""
+    """The camera of the working images."""
     width, height = job.size_px
     camera = pycolmap.Camera.create_from_model_name(1, lens.model, 1.0, width, height)
     camera.params = list(lens.numbers)
     camera.rescale(*job.front_end.working_size(job.size_px))
+    left, top, camera.width, camera.height = job.working_window
+    camera.principal_point_x -= left
+    camera.principal_point_y -= top
     return camera
 
 
@@ -92,7 +95,8 @@ def match(job: Job, database: Path, pairs: Neighbours | EveryPair, tell: Tell) -
     """Matches and verifies pairs of frames; those in the database already are not done again."""
     wanted = list(pairs_of(len(job.frames), pairs))
     opened = pycolmap.Database.open(database)
-    ids = [opened.read_image_with_name(working_name(n)).image_id for n in range(len(job.frames))]
+    number_of = {image.name: image.image_id for image in opened.read_all_images()}
+    ids = [number_of[working_name(n)] for n in range(len(job.frames))]
     left = [
         (a, b)
         for a, b in wanted

@@ -97,7 +97,7 @@ def write_held_out(path: Path, held_out: HeldOut, model: pycolmap.Reconstruction
         path,
         names=np.array(names),
         frames=frames,
-        pixels=held_out.pixels * factor,
+        pixels=(held_out.pixels + job.working_window[:2]) * factor,
         sampson_px=sampson_px(held_out, model) * factor.mean(),
     )
 

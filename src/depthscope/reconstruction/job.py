@@ -77,6 +77,7 @@ class Job:
         size_px: (width, height) of all of them.
         lenses: Cameras to try: one where it is known, else several first guesses.
         area: File of the mask of the content area (0 is ignored), or "".
+    window: (left, top, width, height) of what is worked on, at working size; None for all of it.
         front_end: How frames are made ready.
         least_share: Attempts end when this share of the frames is registered.
         held_out: Share of the tracks that is hidden from mapping, as a witness.
@@ -90,12 +91,18 @@ class Job:
     size_px: tuple[int, int]
     lenses: tuple[Lens, ...]
     area: str = ""
+    window: tuple[int, int, int, int] | None = None
     front_end: FrontEnd = field(default_factory=FrontEnd)
     least_share: float = 0.8
     held_out: float = 0.2
     seconds: float = 1800.0
     threads: int = 1
     seed: int = 0
+
+    @property
+    def working_window(self) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of what is worked on, at working size."""
+        return self.window or (0, 0, *self.front_end.working_size(self.size_px))
 
 
 def write_job(job: Job, path: Path) -> Path:

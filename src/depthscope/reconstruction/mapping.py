@@ -11,7 +11,7 @@ import pycolmap
 
 from depthscope.reconstruction.attempts import AtOnce, Attempt, Halves, Incremental, Size
 from depthscope.reconstruction.features import Tell, use_lens
-from depthscope.reconstruction.front_end import working_name
+from depthscope.reconstruction.front_end import UnreadableFrameError, working_name
 from depthscope.reconstruction.job import Job, Lens
 
 STARTS = 6
@@ -145,8 +145,13 @@ def with_hidden_tracks(job: Job, mapped: Mapped, full: Path, images: Path, scrat
 
 def finished(job: Job, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
     """The model for the frames as they were given: their size, names and colours."""
-    across, down = np.array(job.size_px) / job.front_end.working_size(job.size_px)
+    working = job.front_end.working_size(job.size_px)
+    across, down = np.array(job.size_px) / working
+    left, top, *_ = job.working_window
     for camera in model.cameras.values():
+        camera.principal_point_x += left
+        camera.principal_point_y += top
+        camera.width, camera.height = working
         camera.rescale(*job.size_px)
     sums = {number: np.zeros(4) for number in model.point3D_ids()}
     for image_id, image in model.images.items():
@@ -155,12 +160,14 @@ def finished(job: Job, model: pycolmap.Reconstruction) -> pycolmap.Reconstructio
         if not image.has_pose:
             continue
         picture = cv2.imread(frame.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if picture is None:
+            raise UnreadableFrameError(f"{frame.image} cannot be read")
         for keypoint in image.points2D:
-            x, y = keypoint.xy
-            keypoint.xy = np.array([x * across, y * down])
+            x, y = (keypoint.xy + (left, top)) * (across, down)
+            keypoint.xy = np.array([x, y])
             if keypoint.has_point3D():
-                row = min(max(int(y * down), 0), job.size_px[1] - 1)
-                column = min(max(int(x * across), 0), job.size_px[0] - 1)
+                row = min(max(int(y), 0), job.size_px[1] - 1)
+                column = min(max(int(x), 0), job.size_px[0] - 1)
                 sums[keypoint.point3D_id] += (*picture[row, column, ::-1], 1)
     for number, total in sums.items():
         model.points3D[number].color = np.round(total[:3] / max(total[3], 1)).astype(np.uint8)

@@ -132,6 +132,7 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "attempts": outcome.report.get("attempts", []),
         "support": outcome.report.get("support", {}),
         "stage_seconds": outcome.report.get("seconds", {}),
+        "stage_cpu_seconds": outcome.report.get("cpu_seconds", {}),
     }
 
 

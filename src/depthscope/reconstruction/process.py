@@ -88,6 +88,7 @@ def run_child(
         listener = _Listener(child, folder / PROGRESS)
         try:
             problem, peak = _watch(child, listener, limits, stop)
+            tail = _tail(folder / LOG)  # before the child is asked to end, which it would tell about at length
         finally:
             _end(child)
             listener.join(PATIENCE_S)
@@ -98,7 +99,7 @@ def run_child(
         problem = f"structure from motion ended with an error (exit code {child.returncode})"
     elif not problem and (report is None or not report.get("finished")):
         problem = "structure from motion ended without a report that can be read"
-    return Ended(problem, report, _tail(folder / LOG), peak)
+    return Ended(problem, report, tail, peak)
 
 
 def memory_limit(workers: int) -> int:
@@ -202,7 +203,9 @@ def _report(path: Path) -> dict[str, Any] | None:
 
 
 def _tail(path: Path) -> str:
+    """The last lines of a log, without the frames of a stack."""
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    lines = [line for line in lines if line.strip() and not line.lstrip().startswith(("@ ", "***"))]
     return "\n".join(lines[-TAIL_LINES:])
 
 
