@@ -185,7 +185,7 @@ def test_hidden_tracks_are_hidden_whole_and_agree_with_true_poses(synthetic, tmp
             kept += 1
             assert (a, int(k)) not in away and (b, int(other)) not in away
     assert 0.2 < len(hidden) / (len(hidden) + kept) < 0.4
-    assert float(np.max(sampson_px(hidden, truth))) < 1e-6
+    assert float(np.max(sampson_px(hidden, truth))) < 1e-4  # keypoints are stored in single precision
     again = spared(database, tmp_path / "again.db", 0.3, 5)
     assert np.array_equal(again.keypoints, hidden.keypoints)
 
@@ -248,7 +248,7 @@ def test_the_log_of_a_failed_child_is_told(tmp_path):
 
 
 def test_a_silent_child_is_given_up(tmp_path):
-    code = "import time; print('{\"stage\": \"a\", \"done\": 1, \"total\": 2}', flush=True); time.sleep(60)"
+    code = 'import time; print(\'{"stage": "a", "done": 1, "total": 2}\', flush=True); time.sleep(60)'
     ended = run_child(job_of(tmp_path), Limits(60.0, 1.0), command=(sys.executable, "-c", code))
     assert "no progress for 1 s" in ended.problem
     assert clips.last_step(tmp_path / process.PROGRESS) == {"stage": "a", "done": 1, "total": 2}
@@ -347,3 +347,160 @@ def call(*arguments) -> int:
 
 def result_of(folder: Path) -> dict:
     return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["black", "still", "one"])
+def test_frames_that_show_nothing_end_in_a_sentence(tmp_path, capsys, kind):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    picture = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    picture = cv2.GaussianBlur(picture, (0, 0), 2) if kind != "black" else picture * 0
+    for number in range(1 if kind == "one" else 8):
+        write_image(frames / f"{number:03d}.png", torch.from_numpy(picture))
+    code = call("reconstruct", frames, "--out", tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    if kind == "still":
+        assert code == 3 and "nothing moves" in said
+        found = result_of(tmp_path / "out")
+        assert found["accepted"] is False and "nothing moves" in found["reasons"][0] and found["registered"] == 0
+    else:
+        assert code == 2 and ("black" if kind == "black" else "1 frame") in said
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_camera_of_another_shape_is_refused_before_anything_is_written(tmp_path, capsys, wall):
+    frames, _ = wall
+    camera_file.write(Camera((200, 200), (150.0, 150.0), (100.0, 100.0)), tmp_path / "camera.yaml")
+    code = call("reconstruct", frames, "--camera", tmp_path / "camera.yaml", "--out", tmp_path / "out")
+    assert code == 2 and "200 x 200" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path, capsys, wall):
+    frames, camera = wall
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    assert call("reconstruct", frames, "--camera", camera, "--out", tmp_path / "out") == 2
+    assert "not a result of depthscope" in capsys.readouterr().err
+    assert call("reconstruct", frames, "--camera", camera, "--out", frames.parent) == 2
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine" and len(list(frames.iterdir())) == 8
+
+
+def asked_of(wall, out: Path, copies: int = 1) -> clips.Asked:
+    """The frames as one clip, or as several."""
+    frames, camera = wall
+    found = survey(frames)
+    plan = found.clips[0]
+    plans = (plan,) if copies == 1 else tuple(replace(plan, name=f"clip_{n:03d}") for n in range(copies))
+    options = clips.Options(threads=1, workers=1)
+    given = camera_file.read(camera)
+    return clips.Asked(frames, out, given, "camera.yaml", replace(found, clips=plans), options, {str(frames): "x"})
+
+
+def test_a_clip_that_fails_does_not_take_the_others_down(tmp_path, wall):
+    def pool(task, stop):
+        if task.name == "clip_001":
+            raise RuntimeError("the disk fell out")
+        (task.target).mkdir(parents=True)
+        found = {"name": task.name, "accepted": True, "reasons": [], "frames": 8, "registered": 8, "points": 5}
+        (task.target / "result.json").write_text(json.dumps(found))
+        return found
+
+    results = clips.reconstruct_clips(asked_of(wall, tmp_path / "out", 3), pool)
+    assert [result["accepted"] for result in results] == [True, False, True]
+    assert "the disk fell out" in results[1]["reasons"][0]
+    assert result_of(tmp_path / "out" / "clip_001")["registered"] == 0
+    assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_a_killed_run_goes_on_and_a_finished_clip_is_not_done_again(tmp_path, wall):
+    asked = asked_of(wall, tmp_path / "out")
+    seen = {}
+
+    def killed_after_features(task, stop):
+        task.child.mkdir(parents=True)
+        job = task.job()
+        (task.work / "asked.json").write_text(json.dumps(clips_asdict(job), indent=1))
+        for _ in prepare(job, task.child / "images", task.child / "masks"):
+            pass
+        child.detect(job, task.child / "images", task.child / "masks", database(task), 0.002, quiet)
+        seen["made"] = database(task).stat().st_ctime_ns, database(task).stat().st_ino
+        raise KeyboardInterrupt
+
+    def database(task):
+        return task.child / "features_0.002.db"
+
+    with pytest.raises(KeyboardInterrupt):
+        clips.reconstruct_clips(asked, killed_after_features)
+    assert not (tmp_path / "out" / "result.json").exists() and (tmp_path / "out" / ".work").is_dir()
+
+    def going_on(task, stop):
+        seen["found"] = database(task).stat().st_ctime_ns, database(task).stat().st_ino
+        return reconstruct_clip(task, stop)
+
+    first = clips.reconstruct_clips(asked, going_on)
+    assert seen["found"] == seen["made"]
+    stamp = (tmp_path / "out" / "result.json").stat().st_mtime_ns
+    assert clips.reconstruct_clips(asked) == first
+    assert (tmp_path / "out" / "result.json").stat().st_mtime_ns == stamp
+    other = replace(asked, options=clips.Options(seed=1, threads=1, workers=1))
+    clips.prepare_folder(other)  # asked for something else: the old result goes
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def clips_asdict(job: Job) -> dict:
+    from dataclasses import asdict
+
+    return asdict(job)
+
+
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["here", "ray"])
+def test_a_clip_becomes_a_sequence_that_other_verbs_read(tmp_path, wall, ray):
+    frames, camera = wall
+    out = tmp_path / "out"
+    code = call("reconstruct", frames, "--camera", camera, "--out", out, *(["--ray", "local"] if ray else []))
+    found = result_of(out)
+    assert code == (0 if found["accepted"] else 3)
+    names = {
+        "frames",
+        "registered",
+        "points",
+        "mean_track_length",
+        "mean_reprojection_px",
+        "accepted",
+        "reasons",
+        "checks",
+    }
+    assert names <= set(found) and found["frames"] == 8 and found["camera_source"] == "given"
+    assert found["registered"] == 8 and found["points"] >= 30
+    sequence = read_sequence(out)
+    assert len(sequence) == 8 and sequence.cameras[0].focal_px == FOCAL
+    assert sorted(p.name for p in (out / "images").iterdir()) == [f"{n:03d}.png" for n in range(8)]
+    assert all((out / "images" / p.name).read_bytes() == p.read_bytes() for p in frames.iterdir())
+    model = pycolmap.Reconstruction(out / "colmap")
+    assert {image.name for image in model.images.values()} == {f"{n:03d}.png" for n in range(8)}
+    truth = scene(frames=8)
+    centres = torch.from_numpy(-np.einsum("fij,fi->fj", truth.rotation, truth.translation))
+    aligned = Similarity.estimate(sequence.camera_centres, centres)
+    error = (aligned.apply(sequence.camera_centres) - centres).norm(dim=-1)
+    assert float(error.max()) < 0.05 * float((centres[-1] - centres[0]).norm())
+    assert call("inspect", out, "--out", tmp_path / "verdict") in (0, 3)
+    assert result_of(tmp_path / "verdict")["registered"] == 8
+
+
+def test_without_a_camera_the_result_says_so(tmp_path, wall):
+    frames, _ = wall
+    call("reconstruct", frames, "--out", tmp_path / "out")
+    found = result_of(tmp_path / "out")
+    if found["registered"]:
+        assert found["camera_source"] == "self-calibrated" and "self-calibrated" in " ".join(found["notes"])
+        assert camera_file.read(tmp_path / "out" / "camera.yaml").source == SELF_CALIBRATED
+    else:
+        assert found["camera_source"] == "none" and found["reasons"]
+
+
+def test_ray_that_is_not_there_is_told(tmp_path, capsys, wall, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    frames, camera = wall
+    assert call("reconstruct", frames, "--camera", camera, "--out", tmp_path / "out", "--ray", "local") == 2
+    assert "pip install 'depthscope[ray]'" in capsys.readouterr().err

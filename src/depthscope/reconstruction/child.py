@@ -54,6 +54,7 @@ def run(job: Job) -> dict[str, Any]:
             lenses = (Lens(**report["best"]["lens"]),)
         database, seen = matched(job, attempt, images, masks, watch)
         report["support"] = asdict(seen)
+        write_whole(folder / REPORT, json.dumps(report, indent=1))
         for lens in lenses if seen.matched_pairs else ():
             left = job.seconds - (time.monotonic() - began)
             row, better = attempted(job, attempt, lens, database, seen, best, max(left, 30.0), watch)

@@ -11,10 +11,10 @@ from depthscope.reconstruction.attempts import EveryPair, Neighbours
 from depthscope.reconstruction.front_end import working_name
 from depthscope.reconstruction.job import Job, Lens
 
-FEATURES_AT_ONCE = 16
+FEATURES_AT_ONCE = 8
 """Frames between two reports of progress."""
 
-PAIRS_AT_ONCE = 200
+PAIRS_AT_ONCE = 40
 """Pairs of frames between two reports of progress."""
 
 Tell = Callable[[str, int, int], None]
