@@ -39,9 +39,9 @@ class Deinterlacer:
     """FFmpeg's bwdif as a filter from interlaced frames to as many whole ones, with the times of the first fields."""
 
     def __init__(self, first: Any) -> None:
-        import av
+        from av.filter import Graph
 
-        self.graph = av.filter.Graph()
+        self.graph = Graph()
         source = self.graph.add_buffer(
             width=first.width,
             height=first.height,
@@ -69,10 +69,10 @@ class Deinterlacer:
         yield from self._ready()
 
     def _ready(self) -> Iterator[Any]:
-        import av
+        from av.error import BlockingIOError as NotYet, EOFError as NoMore
 
         while True:
             try:
                 yield self.graph.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
+            except (NotYet, NoMore):
                 return

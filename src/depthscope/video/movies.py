@@ -184,14 +184,14 @@ def upright_frames(frames: Iterator[Any], losses: Losses) -> Iterator[Any]:
 
 def _whole_frames(container: Any, stream: Any, losses: Losses) -> Iterator[Any]:
     """All frames that can be decoded and came out whole."""
-    import av
+    from av.error import FFmpegError
 
     in_a_row = 0
     packets = container.demux(stream)
     while in_a_row < MOST_ERRORS:
         try:
             packet = next(packets, None)
-        except av.error.FFmpegError:  # the file ends in the middle of a packet
+        except FFmpegError:  # the file ends in the middle of a packet
             losses.packets += 1
             in_a_row += 1
             continue
@@ -209,13 +209,13 @@ def _whole_frames(container: Any, stream: Any, losses: Losses) -> Iterator[Any]:
 
 def _decoded(packet: Any) -> list[Any] | None:
     """The frames that a packet completes, or None if it is damaged."""
-    import av
+    from av.error import EOFError as NoMore, FFmpegError
 
     try:
         return packet.decode()
-    except av.error.EOFError:
+    except NoMore:
         return []
-    except (av.error.FFmpegError, ValueError):
+    except (FFmpegError, ValueError):
         return None
 
 

@@ -88,10 +88,10 @@ def _side(a: np.ndarray, b: np.ndarray, points: RimPoints, size_px: tuple[int, i
     chosen = points.places[on_side]
     if len(chosen) < 2 or np.ptp(chosen @ along) < 0.2 * span:
         return a, along
+    middle, direction = a, along
     for _ in range(3):
-        middle = np.median(chosen, 0)
-        direction = np.linalg.svd(chosen - chosen.mean(0))[2][0]
         middle = chosen.mean(0)
+        direction = np.linalg.svd(chosen - middle)[2][0]
         off = np.abs((chosen - middle) @ np.array([-direction[1], direction[0]]))
         kept = off <= max(1.0, float(np.quantile(off, 0.8)))
         if kept.all() or kept.sum() < 2:

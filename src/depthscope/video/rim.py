@@ -192,7 +192,7 @@ def rim_confidence(
     """
     off = np.abs(np.linalg.norm(points.places - centre, axis=1) - radius)
     inliers = off < tolerance_px(size_px) + slack_px
-    expected = _crossings(centre, radius, size_px) + _crossings(centre[::-1], radius, size_px[::-1])
+    expected = _crossings(centre, radius, size_px) + _crossings(centre[::-1], radius, (size_px[1], size_px[0]))
     if not inliers.any() or not expected:
         return 0.0
     shown = (np.bincount(points.strip[inliers], minlength=4 * STRIPS) >= max(1, SHOWN_SHARE * frames)).sum()

@@ -63,8 +63,11 @@ class Tracker:
         if not before:
             self.last = even
             return Step(float("nan"), float("nan"), float("nan"), float("nan"))
-        there, found, _ = cv2.calcOpticalFlowPyrLK(self.last, even, self.now, None, winSize=(21, 21), maxLevel=4)
-        back, returned, _ = cv2.calcOpticalFlowPyrLK(even, self.last, there, None, winSize=(21, 21), maxLevel=4)
+        empty = np.zeros_like(self.now)
+        there, found, _ = cv2.calcOpticalFlowPyrLK(
+            self.last, even, self.now, empty.copy(), winSize=(21, 21), maxLevel=4
+        )
+        back, returned, _ = cv2.calcOpticalFlowPyrLK(even, self.last, there, empty, winSize=(21, 21), maxLevel=4)
         kept = (found[:, 0] > 0) & (returned[:, 0] > 0) & (np.linalg.norm(back - self.now, axis=1) < BACK_PX)
         columns, rows = np.floor(there).astype(int).T
         height, width = self.inside.shape
