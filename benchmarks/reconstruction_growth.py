@@ -2,7 +2,7 @@
 
     python benchmarks/reconstruction_growth.py --out DIR [--counts 50,100,200,400,1000]
 
-One simulated nasal clip walks on and on; each count takes its first frames in one piece through the child process.
+A simulated tube is walked on and on; each count goes in one piece through the child process, one attempt only.
 Counts that are done already are not done again. Writes ``reconstruction_growth.json`` and prints the table; the growth
 of a stage is the slope of log seconds on log frames, where 1 is linear and 2 quadratic.
 """
@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from depthscope.formats import camera_file
 from depthscope.reconstruction.job import Frame, Job
 from depthscope.reconstruction.lens import known_lens
 from depthscope.reconstruction.process import Limits, run_child
-from depthscope.simulation import Tube, simulate
-from depthscope.video import list_images
+from depthscope.simulation.clip import rendered
+from depthscope.simulation.tube import Tube
+from depthscope.video import list_images, write_image
 
 STAGES = ("frames", "features", "matching", "mapping")
 
@@ -64,10 +66,13 @@ def measured(out: Path, count: int, threads: int) -> dict[str, Any]:
     clip = out / f"tube_{count:05d}"
     if not (clip / "whole").is_file():
         shutil.rmtree(clip, ignore_errors=True)
-        # A longer clip is a longer way, not a slower one.
-        tube = Tube(frames=count, seed=3, advance_mm=Tube().advance_mm * count / Tube().frames)
-        sequence = simulate(tube, clip)
-        camera_file.write(sequence.cameras[0], clip / "camera.yaml")
+        travel = Tube().travel * count / Tube().frames  # a longer clip is a longer way, not a slower one
+        tube = Tube(frames=count, seed=3, travel=travel, length=4 + travel)
+        (clip / "images").mkdir(parents=True)
+        for number, (picture, _) in enumerate(rendered(tube.wall(), tube.camera_from_world())):
+            write_image(clip / "images" / f"{number:04d}.png", picture)
+        write_image(clip / "mask.png", (tube.content > 0.5).to(torch.uint8) * 255)
+        camera_file.write(tube.camera, clip / "camera.yaml")
         (clip / "whole").touch()
     work = out / f"work_{count:05d}"
     shutil.rmtree(work, ignore_errors=True)

@@ -90,14 +90,20 @@ class ClipTask:
         )
 
 
+def is_done(target: Path) -> bool:
+    """Whether a clip has a result that another run would not change; a crash or a limit may not come again."""
+    result = target / "result.json"
+    return result.is_file() and not json.loads(result.read_text()).get("problem")
+
+
 def reconstruct_clip(task: ClipTask, stop: threading.Event | None = None) -> dict[str, Any]:
-    """Does one clip; a finished one is not done again, and a killed one goes on.
+    """Does one clip; a finished one is not done again unless it ran into a limit, and a killed one goes on.
 
     Returns:
         The figures of its ``result.json``.
     """
     result = task.target / "result.json"
-    if result.is_file():
+    if is_done(task.target):
         return json.loads(result.read_text())
     began = time.monotonic()
     job = task.job()

@@ -17,7 +17,7 @@ from typing import Any
 
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.geometry import Camera
-from depthscope.reconstruction.clip_task import ClipTask, reconstruct_clip
+from depthscope.reconstruction.clip_task import ClipTask, is_done, reconstruct_clip
 from depthscope.reconstruction.job import write_whole
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
@@ -125,7 +125,7 @@ def reconstruct_clips(asked: Asked, pool: Pool | None = None, tell: "Display | N
     prepare_folder(asked)
     tasks = [_task(asked, plan, camera, notes) for plan in asked.survey.clips]
     for task, plan in zip(tasks, asked.survey.clips, strict=True):
-        if not (task.target / "result.json").is_file():
+        if not is_done(task.target):
             write_frames(asked, plan, task, tell)
     results = _all(tasks, asked.options.workers_for(len(tasks)), pool or reconstruct_clip, tell)
     shutil.rmtree(asked.out / WORK, ignore_errors=True)
@@ -239,7 +239,7 @@ def _result(future: Future, task: ClipTask) -> dict[str, Any]:
         raise
     except Exception as error:
         problem = f"the clip failed unexpectedly ({type(error).__name__}: {error})"
-    found = {"name": task.name, "accepted": False, "reasons": [problem], "checks": {}, "frames": 0}
+    found = {"name": task.name, "accepted": False, "reasons": [problem], "checks": {}, "frames": 0, "problem": problem}
     found |= {"registered": 0, "points": 0, "mean_track_length": None, "mean_reprojection_px": None}
     task.target.mkdir(parents=True, exist_ok=True)
     write_result(task.target, found)

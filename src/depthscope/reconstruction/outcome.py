@@ -36,6 +36,7 @@ class Outcome:
         reasons: Why it was refused, in words; none if it was accepted.
         notes: What a user should know, in words.
         report: Of the child; attempts, support, figures.
+        problem: What the child ended with, if it did not end by itself.
     """
 
     sequence: Sequence | None
@@ -44,6 +45,7 @@ class Outcome:
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
     report: dict[str, Any]
+    problem: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -65,7 +67,7 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
     notes: list[str] = []
     if not report["best"] or not (folder / "colmap").is_dir():
         reasons = [_ending(ended)] if ended.problem else [unregistered_because(report["support"], frames)]
-        return Outcome(None, camera, None, tuple(reasons), (), report)
+        return Outcome(None, camera, None, tuple(reasons), (), report, ended.problem)
     if ended.problem:
         notes.append(f"{ended.problem}; the best of {len(report['attempts'])} attempts before that was kept")
     found = camera_from_report(report["best"]["camera"], size_px, camera)
@@ -78,7 +80,7 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
         return Outcome(None, found, None, (f"what was registered makes no sequence: {error}",), tuple(notes), report)
     sequence = replace(sequence, notes=(*sequence.notes, *notes))
     verdict = inspect(sequence)
-    return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report)
+    return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report, ended.problem)
 
 
 def unregistered_because(support: dict[str, Any], frames: int) -> str:
@@ -129,6 +131,7 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "camera_source": _camera_source(outcome.camera),
         "camera": None if outcome.camera is None else _camera_figures(outcome.camera),
         "notes": list(outcome.notes),
+        "problem": outcome.problem,
         "attempts": outcome.report.get("attempts", []),
         "support": outcome.report.get("support", {}),
         "stage_seconds": outcome.report.get("seconds", {}),
