@@ -22,12 +22,13 @@ from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incre
 from depthscope.reconstruction.clip_task import reconstruct_clip
 from depthscope.reconstruction.features import camera_of, pairs_of
 from depthscope.reconstruction.front_end import eroded, prepare, window_of, working_image, working_name
-from depthscope.reconstruction.held_out import sampson_px, spared
+from depthscope.reconstruction.held_out import sampson_px, spared, write_held_out
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, read_job, write_job
 from depthscope.reconstruction.lens import SELF_CALIBRATED, fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.mapping import finished, mapped
 from depthscope.reconstruction.outcome import unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
+from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import survey, write_image
 from miniatures.scene import CENTRE, FOCAL, SIZE, scene, write_images
 
@@ -186,6 +187,10 @@ def test_hidden_tracks_are_hidden_whole_and_agree_with_true_poses(synthetic, tmp
             assert (a, int(k)) not in away and (b, int(other)) not in away
     assert 0.2 < len(hidden) / (len(hidden) + kept) < 0.4
     assert float(np.max(sampson_px(hidden, truth))) < 1e-4  # keypoints are stored in single precision
+    write_held_out(tmp_path / HELD_OUT, hidden, truth, job)
+    with np.load(tmp_path / HELD_OUT) as stored:
+        assert np.array_equal(stored["frames"], hidden.images - 1) and len(stored["names"]) == 12
+        np.testing.assert_allclose(stored["pixels"], hidden.pixels)  # working images are as large as the frames here
     again = spared(database, tmp_path / "again.db", 0.3, 5)
     assert np.array_equal(again.keypoints, hidden.keypoints)
 

@@ -46,7 +46,8 @@ def run(job: Job) -> dict[str, Any]:
     lenses = job.lenses
     for number, attempt in enumerate(ladder(len(job.frames))):
         best = Size(*report["best"]["size"]) if report["best"] else Size()
-        if best.registered >= job.least_share * len(job.frames) or time.monotonic() - began > job.seconds:
+        late = number > 0 and time.monotonic() - began > job.seconds
+        if best.registered >= job.least_share * len(job.frames) or late:
             break
         if number < report["tried"]:
             continue

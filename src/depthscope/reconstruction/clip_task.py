@@ -13,10 +13,9 @@ from depthscope.reconstruction.front_end import window_of
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, write_whole
 from depthscope.reconstruction.outcome import figures, judge, move_into
 from depthscope.reconstruction.process import LOG, PROGRESS, Limits, run_child
+from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import list_images, read_grey
 from depthscope.workspace import write_provenance, write_result
-
-HELD_OUT = "held_out_matches.npz"
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ def sampson_px(held_out: HeldOut, model: pycolmap.Reconstruction) -> np.ndarray:
 def write_held_out(path: Path, held_out: HeldOut, model: pycolmap.Reconstruction, job: Job) -> None:
     """``held_out_matches.npz``: names of the frames, and of each hidden match the frames, pixels and Sampson error.
 
-    Pixels are those of the original frames. The errors are against the poses that never saw these matches.
+    Pixels are those of the original frames; errors are those of the working images, against poses that never saw the
+    matches.
     """
     factor = np.array(job.size_px) / job.front_end.working_size(job.size_px)
     names = [frame.name for frame in job.frames]
@@ -98,7 +99,7 @@ def write_held_out(path: Path, held_out: HeldOut, model: pycolmap.Reconstruction
         names=np.array(names),
         frames=frames,
         pixels=(held_out.pixels + job.working_window[:2]) * factor,
-        sampson_px=sampson_px(held_out, model) * factor.mean(),
+        sampson_px=sampson_px(held_out, model),
     )
 
 

@@ -81,7 +81,7 @@ class Job:
         front_end: How frames are made ready.
         least_share: Attempts end when this share of the frames is registered.
         held_out: Share of the tracks that is hidden from mapping, as a witness.
-        seconds: No further attempt is begun after so many.
+        seconds: No second attempt is begun after so many.
         threads: For COLMAP.
         seed: Of everything random.
     """

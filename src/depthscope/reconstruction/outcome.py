@@ -11,6 +11,7 @@ from depthscope.geometry import Camera
 from depthscope.inspection import Verdict, inspect
 from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report
 from depthscope.reconstruction.process import Ended
+from depthscope.reconstruction.witnesses import HiddenMatches, hidden_matches
 from depthscope.sequence import Sequence
 
 FEW_FEATURES = 100
@@ -37,6 +38,7 @@ class Outcome:
         notes: What a user should know, in words.
         report: Of the child; attempts, support, figures.
         problem: What the child ended with, if it did not end by itself.
+        hidden: Matches that mapping never saw, if some were hidden.
     """
 
     sequence: Sequence | None
@@ -46,6 +48,7 @@ class Outcome:
     notes: tuple[str, ...]
     report: dict[str, Any]
     problem: str = ""
+    hidden: HiddenMatches | None = None
 
     @property
     def accepted(self) -> bool:
@@ -77,10 +80,12 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
     try:
         sequence = read_sequence(folder)
     except BadInputError as error:
-        return Outcome(None, found, None, (f"what was registered makes no sequence: {error}",), tuple(notes), report)
+        reasons = (f"what was registered makes no sequence: {error}",)
+        return Outcome(None, found, None, reasons, tuple(notes), report, ended.problem)
     sequence = replace(sequence, notes=(*sequence.notes, *notes))
     verdict = inspect(sequence)
-    return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report, ended.problem)
+    hidden = hidden_matches(folder, sequence)
+    return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report, ended.problem, hidden)
 
 
 def unregistered_because(support: dict[str, Any], frames: int) -> str:
@@ -132,6 +137,7 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "camera": None if outcome.camera is None else _camera_figures(outcome.camera),
         "notes": list(outcome.notes),
         "problem": outcome.problem,
+        "held_out": None if outcome.hidden is None else outcome.hidden.figures(),
         "attempts": outcome.report.get("attempts", []),
         "support": outcome.report.get("support", {}),
         "stage_seconds": outcome.report.get("seconds", {}),
