@@ -1,7 +1,7 @@
 """One way to walk through frames, whether they come from a video file or from a folder of images."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depthscope.errors import BadInputError
@@ -66,7 +66,7 @@ class MovieFrames:
         found = 0
         if times and times[0] > 2.0:
             for frame in self._near(times):
-                yield frame._replace(index=chosen[found])
+                yield replace(frame, index=chosen[found])
                 found += 1
         missing = set(chosen[found:])
         if missing:
