@@ -17,6 +17,9 @@ SHORT_S = 30.0
 MOST_DECODED = 40
 """Frames decoded at most in each of these places to come near the wanted time."""
 
+USUAL_RATE = 25.0
+"""Frames per second where a header does not say how many there are."""
+
 SAME_TIME_S = 1e-4
 
 Tell = Callable[[str], None]
@@ -93,8 +96,8 @@ class MovieFrames:
     def spread(self, count: int) -> Iterator[Frame]:
         """About so many frames, spread over the video; their numbers are only known in a short one."""
         if self.duration_s <= SHORT_S:
-            step = max(1, (self.count or 10 * count) // count)
-            yield from _first(count, movie_frames(self.path, wanted=lambda index, _: index % step == step // 2))
+            step = max(1, (self.count or round(USUAL_RATE * self.duration_s)) // count)
+            yield from _first(count + 1, movie_frames(self.path, wanted=lambda index, _: index % step == 0))
             return
         for number in range(count):
             target_s = self.duration_s * (number + 0.5) / count
