@@ -27,8 +27,8 @@ def write_clip(
 ) -> tuple[Path, ...]:
     """Writes the keyframes of a clip with masks.
 
-    In `folder`: ``images/`` with the keyframes (of a folder: the very files), ``masks/<image name>.png`` as COLMAP wants
-    them (0 = no features here), ``mask.png`` with the pixels that show tissue in all keyframes, and ``frames.json``
+    In `folder`: ``images/`` with the keyframes (of a folder: the very files), ``masks/<image name>.png`` as COLMAP
+    wants them (0 = no features here), ``mask.png`` with the pixels that show tissue in all keyframes, and ``frames.json``
     with index, time, and the share of the content area that each mask takes.
 
     Args:

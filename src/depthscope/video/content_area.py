@@ -41,6 +41,9 @@ OUTSIDE_SHARE = 0.005
 LEAST_AGREEMENT = 0.985
 """Intersection over union with the lit pixels from which a form explains them."""
 
+OTHER_CONFIDENCE, OTHER_RADIUS = 0.7, 0.05
+"""Circles so certain, whose radii differ by more than this share, are content areas of different times."""
+
 NOTCH_DEPTH = (0.012, 0.03)
 """How deep into the disc a notch reaches at least and is looked for, as shares of the radius."""
 
@@ -157,6 +160,9 @@ def content_area(frames: Sequence[Grey]) -> ContentArea:
     if 1 - lit.mean() < DARK_SHARE or not lit.any():
         return whole_frame(size)
     points = [rim_points(grey) for grey in greys]
+    first = like_the_first([fit_circle(found, small_size) for found in points])
+    if 3 <= len(first) < len(frames):
+        return content_area([frames[place] for place in first])
     area = _round_area(points, lit, small_size) or _other_area(pool(points), lit, small_size)
     if area.confidence < LEAST_CONFIDENCE:
         return whole_frame(size, 1 - area.confidence)
@@ -170,7 +176,7 @@ def lit_pixels(greys: Sequence[np.ndarray]) -> np.ndarray:
     Args:
         greys: Brightness of the frames, bytes, shape (height, width) each.
     """
-    brightest = np.maximum.reduce([cv2.blur(grey, (3, 3)) for grey in greys])
+    brightest = nearly_brightest([cv2.blur(grey, (3, 3)) for grey in greys])
     surround = float(np.percentile(brightest, 1))
     if surround > DARKEST_SURROUND:
         return np.ones(brightest.shape, bool)
@@ -183,6 +189,35 @@ def lit_pixels(greys: Sequence[np.ndarray]) -> np.ndarray:
     padded = cv2.copyMakeBorder(1 - largest, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     _, dark = cv2.connectedComponents(padded, connectivity=4)
     return (dark != dark[0, 0])[1:-1, 1:-1]
+
+
+def like_the_first(circles: Sequence[Circle | None]) -> list[int]:
+    """Which frames show a circle of the size of the first clear one, where others clearly show another; else none.
+
+    Args:
+        circles: The circle of each frame.
+    """
+    clear = [
+        (place, circle)
+        for place, circle in enumerate(circles)
+        if circle is not None and circle.confidence > OTHER_CONFIDENCE
+    ]
+    alike = [place for place, circle in clear if abs(circle.radius / clear[0][1].radius - 1) < OTHER_RADIUS]
+    return alike if len(clear) - len(alike) >= 3 else []
+
+
+def nearly_brightest(greys: Sequence[np.ndarray]) -> np.ndarray:
+    """The brightest value at each pixel but one or two, where there are enough frames: one may be blurred or foreign.
+
+    Args:
+        greys: Brightness of the frames, bytes, shape (height, width) each.
+    """
+    rank = 1 if len(greys) < 5 else 2 if len(greys) < 10 else 3
+    highest = [np.zeros_like(greys[0]) for _ in range(rank)]
+    for grey in greys:
+        for place in range(rank):
+            highest[place], grey = np.maximum(highest[place], grey), np.minimum(highest[place], grey)
+    return highest[-1]
 
 
 def _round_area(points: list[RimPoints], lit: np.ndarray, size_px: tuple[int, int]) -> ContentArea | None:

@@ -1,7 +1,7 @@
 """One way to walk through frames, whether they come from a video file or from a folder of images."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depthscope.errors import BadInputError
@@ -16,6 +16,9 @@ SHORT_S = 30.0
 
 MOST_DECODED = 40
 """Frames decoded at most in each of these places to come near the wanted time."""
+
+USUAL_RATE = 25.0
+"""Frames per second where a header does not say how many there are."""
 
 SAME_TIME_S = 1e-4
 
@@ -66,7 +69,7 @@ class MovieFrames:
         found = 0
         if times and times[0] > 2.0:
             for frame in self._near(times):
-                yield frame._replace(index=chosen[found])
+                yield replace(frame, index=chosen[found])
                 found += 1
         missing = set(chosen[found:])
         if missing:
@@ -93,8 +96,8 @@ class MovieFrames:
     def spread(self, count: int) -> Iterator[Frame]:
         """About so many frames, spread over the video; their numbers are only known in a short one."""
         if self.duration_s <= SHORT_S:
-            step = max(1, (self.count or 10 * count) // count)
-            yield from _first(count, movie_frames(self.path, wanted=lambda index, _: index % step == step // 2))
+            step = max(1, (self.count or round(USUAL_RATE * self.duration_s)) // count)
+            yield from _first(count + 1, movie_frames(self.path, wanted=lambda index, _: index % step == 0))
             return
         for number in range(count):
             target_s = self.duration_s * (number + 0.5) / count

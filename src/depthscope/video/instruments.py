@@ -1,4 +1,4 @@
-"""Instruments, found without labels: grey where tissue is coloured, long, entering from the border, moving on their own.
+"""Instruments, found without labels: grey where tissue is coloured, long, coming from the border, moving alone.
 
 It finds metal shafts and jaws of some size. It misses coloured tools, thin wires and tools that stand in blood, and it
 takes pale tissue for a tool where that is long, grey and reaches the border. A tool that rests on the tissue harms
@@ -69,7 +69,7 @@ def instrument_pixels(pixels: np.ndarray, inside: np.ndarray, neighbour: Neighbo
     weak = ((chroma < 1.5 * GREY_CHROMA) & (saturation < 1.5 * GREY_SATURATION) & shown).astype(np.uint8)
     near = cv2.dilate(tool, np.ones((25, 25), np.uint8))
     _, labels = cv2.connectedComponents((weak & near) | tool)
-    grown = np.isin(labels, np.unique(labels[tool > 0])) & (labels > 0)
+    grown = np.logical_and(np.isin(labels, np.unique(labels[tool > 0])), labels > 0)
     grown = cv2.morphologyEx(grown.astype(np.uint8), cv2.MORPH_CLOSE, _ball(7))
     grown = cv2.dilate(grown, _ball(4))
     return cv2.resize(grown, (inside.shape[1], inside.shape[0]), interpolation=cv2.INTER_NEAREST) > 0

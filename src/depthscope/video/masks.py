@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from depthscope.errors import BadInputError
 from depthscope.video.instruments import Neighbour, instrument_pixels
 from depthscope.video.static_marks import NO_MARKS, StaticMarks
 from depthscope.video.stills import Image
@@ -22,8 +21,6 @@ GLOW_LEVELS, SPECK_PX = 55, 15
 
 DARK_VALUE = 8
 GROWN_PX = 3
-
-Pixels = Bool[Tensor, "height width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +42,6 @@ class FrameMasks:
     overlay: Bool[Tensor, "height width"]
     dirt: Bool[Tensor, "height width"]
     instrument: Bool[Tensor, "height width"]
-
-    def __post_init__(self) -> None:
-        for name in ("highlight", "dark", "overlay", "dirt", "instrument"):
-            if getattr(self, name).shape != self.content.shape:
-                raise BadInputError(
-                    f"a {name} mask of {tuple(getattr(self, name).shape)}", f"{tuple(self.content.shape)}"
-                )
 
     def usable(self, for_features: bool) -> Bool[Tensor, "height width"]:
         """Pixels that may be used.

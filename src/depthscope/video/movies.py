@@ -1,9 +1,10 @@
 """Video files: frames in, one at a time with their times, and out."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +22,23 @@ MOST_ERRORS = 200
 """After so many packets in a row that cannot be decoded, the rest of a file is taken as lost."""
 
 
-class Frame(NamedTuple):
-    """One frame: its place in the video or folder, seconds since the first one, and its sRGB bytes."""
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame; it also unpacks into its three parts.
+
+    Attributes:
+        index: Its place in the video or folder.
+        time_s: Seconds since the first.
+        image: sRGB bytes, shape (height, width, 3).
+    """
 
     index: int
     time_s: float
     image: Image
+
+    def __iter__(self) -> Iterator[Any]:
+        """Index, time and image."""
+        return iter((self.index, self.time_s, self.image))
 
 
 def is_video(path: Path) -> bool:

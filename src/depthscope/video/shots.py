@@ -9,13 +9,14 @@ from depthscope.video.selection import REPEATED, STILL, SelectionOptions
 from depthscope.video.sharpness import Look, Window, window_of
 from depthscope.video.tracking import Tracker
 
-LOST_SHARE = 0.15
+LOST_SHARE = 0.25
 """Where fewer of the tracks survive, sight is lost."""
 
 CHANGED_LEVELS = 20.0
 ALIKE = 0.5
 """Thumbnails that differ by more grey levels, or correlate less, show something else."""
 
+LIT_LEVEL = 12.0
 LONG_LOSS_S = 2.0
 
 
@@ -116,6 +117,10 @@ class Shots:
 def shows_something_else(one: Look, other: Look) -> bool:
     """Whether two frames show different scenes, by their thumbnails."""
     a, b = one.thumbnail, other.thumbnail
+    lit = np.maximum(a, b).max(2) > LIT_LEVEL  # the surround is alike in all frames
+    if not lit.any():
+        return False
+    a, b = a[lit], b[lit]
     if float(np.abs(a - b).mean()) > CHANGED_LEVELS:
         return True
     a, b = a - a.mean(), b - b.mean()

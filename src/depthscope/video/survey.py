@@ -24,7 +24,7 @@ FOLDER_WINDOW_S = 30.0
 """Length of the running median of the sharpness in a folder, whose images count as one second apart."""
 
 AREA_FRAMES = 20
-AREA_EVERY_S = 1.0
+AREA_EVERY_S, CLEAR_CIRCLE = 1.0, 0.6
 AREA_CHANGES = 3
 """So many looks in a row must agree on another circle before the content area is taken to have changed."""
 
@@ -230,24 +230,26 @@ class AreaWatch:
         self.differing: list[tuple[int, ContentArea]] = []
         self.changes: list[tuple[int, ContentArea]] = []
 
-    def look(self, frame: Frame) -> None:
-        """Looks at one frame, if it is time."""
+    def look(self, frame: Frame) -> bool:
+        """Looks at one frame, if it is time; whether the area has changed."""
         if self.area.radius_px is None or frame.time_s < self.next_s:
-            return
+            return False
         self.next_s = frame.time_s + AREA_EVERY_S
         found = circle_of_frame(_grey(frame))
-        if found is None or found.confidence < 0.6:
-            return
+        if found is None or found.confidence < CLEAR_CIRCLE:
+            return False
         if self._alike(found, self.area, self.area.spread_px):
             self.differing.clear()
-            return
+            return False
         if self.differing and not self._alike(found, self.differing[-1][1], 0.0):
             self.differing.clear()
         self.differing.append((frame.index, found))
-        if len(self.differing) == AREA_CHANGES:
-            self.area = found
-            self.changes.append((self.differing[0][0], found))
-            self.differing.clear()
+        if len(self.differing) < AREA_CHANGES:
+            return False
+        self.area = found
+        self.changes.append((self.differing[0][0], found))
+        self.differing.clear()
+        return True
 
     def changed_before(self, index: int) -> ContentArea | None:
         """The area that holds from this frame on, if it has changed since the last time this was asked."""
@@ -267,7 +269,8 @@ def _looks(
     source: FrameSource, window: Window, watch: AreaWatch, notes: list[str], progress: Progress | None
 ) -> Iterator[Look]:
     for done, frame in enumerate(source.walk(notes.append), 1):
-        watch.look(frame)
+        if watch.look(frame):
+            window = window_of(watch.area)
         yield look_at(frame, window)
         if progress is not None:
             progress(done, source.count)
