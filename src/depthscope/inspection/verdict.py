@@ -9,7 +9,18 @@ from typing import Literal
 
 import yaml
 
-from depthscope.inspection import agreement, degeneracy, drift, epipolar, geometry, lens, light, lock, retracking, support
+from depthscope.inspection import (
+    agreement,
+    degeneracy,
+    drift,
+    epipolar,
+    geometry,
+    lens,
+    light,
+    lock,
+    retracking,
+    support,
+)
 from depthscope.inspection.check import Check
 from depthscope.inspection.evidence import Evidence, Witnesses
 from depthscope.sequence import Sequence

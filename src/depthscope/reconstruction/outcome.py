@@ -8,7 +8,7 @@ from typing import Any
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, read_sequence
 from depthscope.geometry import Camera
-from depthscope.inspection import Verdict, inspect
+from depthscope.inspection import Verdict, Witnesses, inspect
 from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report
 from depthscope.reconstruction.process import Ended
 from depthscope.reconstruction.witnesses import HiddenMatches, hidden_matches
@@ -83,8 +83,8 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
         reasons = (f"what was registered makes no sequence: {error}",)
         return Outcome(None, found, None, reasons, tuple(notes), report, ended.problem)
     sequence = replace(sequence, notes=(*sequence.notes, *notes))
-    verdict = inspect(sequence)
     hidden = hidden_matches(folder, sequence)
+    verdict = inspect(sequence, Witnesses(None if hidden is None else hidden.as_witness()))
     return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report, ended.problem, hidden)
 
 
@@ -125,6 +125,8 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
     verdict = outcome.verdict
     return {
         "accepted": outcome.accepted,
+        "outcome": "refused" if verdict is None else verdict.outcome,
+        "confidence": None if verdict is None else verdict.confidence,
         "reasons": list(outcome.reasons),
         "checks": {} if verdict is None else {name: asdict(check) for name, check in verdict.checks.items()},
         "frames": frames,

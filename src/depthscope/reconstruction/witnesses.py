@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from depthscope.inspection import HeldOutMatches
 from depthscope.sequence import Sequence
 
 HELD_OUT = "held_out_matches.npz"
@@ -34,6 +35,12 @@ class HiddenMatches:
     pixels_a: Float[Tensor, "matches 2"]
     pixels_b: Float[Tensor, "matches 2"]
     sampson_px: Float[Tensor, " matches"]
+
+    def as_witness(self) -> HeldOutMatches | None:
+        """As the verdict takes them; None if there are none."""
+        if not len(self.frame_a):
+            return None
+        return HeldOutMatches(self.frame_a, self.frame_b, self.pixels_a, self.pixels_b)
 
     def figures(self) -> dict[str, Any]:
         """How many, how far off (median), and what share agrees."""
