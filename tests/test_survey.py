@@ -19,7 +19,7 @@ from depthscope.video import (
     write_image,
 )
 from depthscope.video.survey import windows
-from tests.moving_pictures import SIZE, disc, encode, pan, tensors, tissue, window
+from moving_pictures import SIZE, disc, encode, pan, tensors, tissue, window
 
 FINE = {"crf": "10"}
 
