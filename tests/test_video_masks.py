@@ -8,7 +8,7 @@ import torch
 from depthscope.video.instruments import Neighbour
 from depthscope.video.masks import frame_masks
 from depthscope.video.static_marks import static_marks
-from tests.moving_pictures import SIZE, disc, tissue, window
+from moving_pictures import SIZE, disc, tissue, window
 
 INSIDE = disc(radius=115.0)
 CONTENT = torch.from_numpy(INSIDE)

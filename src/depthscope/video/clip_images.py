@@ -28,8 +28,8 @@ def write_clip(
     """Writes the keyframes of a clip with masks.
 
     In `folder`: ``images/`` with the keyframes (of a folder: the very files), ``masks/<image name>.png`` as COLMAP
-    wants them (0 = no features here), ``mask.png`` with the pixels that show tissue in all keyframes, and ``frames.json``
-    with index, time, and the share of the content area that each mask takes.
+    wants them (0 = no features here), ``mask.png`` with the pixels that show tissue in all keyframes, and
+    ``frames.json`` with index, time, and the share of the content area that each mask takes.
 
     Args:
         path: The video or folder that was surveyed.

@@ -123,6 +123,6 @@ def shows_something_else(one: Look, other: Look) -> bool:
     a, b = a[lit], b[lit]
     if float(np.abs(a - b).mean()) > CHANGED_LEVELS:
         return True
-    a, b = a - a.mean(), b - b.mean()
+    a, b = a - a.mean(0), b - b.mean(0)
     scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return scale > 0 and float((a * b).sum()) / scale < ALIKE
