@@ -296,7 +296,7 @@ def tracked(take: Take, folder: Path, tracks: Tracks, name: str) -> Sequence:
     rays = camera.unproject(pixels)
     rays = torch.where(rays.isfinite(), rays, torch.zeros_like(rays) + rays.new_tensor([0.0, 0.0, 1.0]))
     hits = scene.cast(world_from_home.translation, rotate(world_from_home.rotation, rays))
-    surface = world_from_home.apply(hits.depth[:, None] * rays)
+    surface = world_from_home.apply(hits.distance[:, None] * rays)
     centres = motions.origin[home]
     # An outlier is at home on its home ray only, but measured consistently in all its frames, as mirror images are.
     wrong = torch.as_tensor(draw.random(len(home)) < tracks.outliers)
