@@ -12,6 +12,7 @@ import yaml
 
 from depthscope.cli import main
 from depthscope.commands import simulate as verb
+from depthscope.commands.simulate import schedule
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps, read_sequence
 from depthscope.simulation import anatomy as anatomies
@@ -90,7 +91,7 @@ def test_what_is_there_is_not_done_again_and_more_may_be_asked_for(folder, capsy
 
 
 def test_same_bytes_for_any_number_of_workers_and_after_a_lost_clip(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(verb, "FRAMES_AT_ONCE", 1)  # other jobs, other order: the same frames
+    monkeypatch.setattr(schedule, "FRAMES_AT_ONCE", 1)  # other jobs, other order: the same frames
     again = tmp_path / "again"
     shutil.copytree(folder, again)
     shutil.rmtree(again / "patient_00002" / "clip_00")
