@@ -28,7 +28,7 @@ MARK_MM = 5.0
 SIDES = 128
 """Faces around it: the radius is true to 0.03 %."""
 
-MIRRORS = 22.0
+MIRRORS = 8.0
 """How many times more than water steel mirrors from straight above."""
 
 
@@ -66,7 +66,7 @@ class Instrument:
         draw = np.random.default_rng((self.seed, 65))
         side, phase, sway, wobble = draw.uniform(0, 2 * math.pi, 4)
         turn = 2 * math.pi * seconds / self.period_s
-        far = 0.35 + 0.65 * (0.5 - 0.5 * math.cos(turn + phase))
+        far = 0.55 + 0.45 * (0.5 - 0.5 * math.cos(turn + phase))
         z = self.reach * room_mm * far
         # From a channel beside the lens; the tip sways about a place off the middle of the picture.
         side = side + 0.12 * math.sin(0.6 * turn + sway)
@@ -89,7 +89,7 @@ class Steel:
         """Grey; dark within half a mm of each mark."""
         nearest = (torch.remainder(points[:, 2] + MARK_MM / 2, MARK_MM) - MARK_MM / 2).abs()
         marked = ((0.35 - nearest) / 0.1).clamp(0, 1).float() * (points[:, 2] < -MARK_MM / 2)
-        brushed = 0.20 * (1 + 0.12 * torch.sin(41.0 * points[:, 2]).float())
+        brushed = 0.05 * (1 + 0.12 * torch.sin(41.0 * points[:, 2]).float())
         return ((1 - 0.8 * marked) * brushed)[:, None] * points.new_tensor([1.0, 1.0, 1.03]).float()
 
     def film(self, points: Tensor, normals: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,7 +102,10 @@ def gains(take: Take, frames: range) -> list[float]:
     automatic = take.scope.gain
     back = len(automatic.weights())
     first = max(frames.start - back + 1, 0)
-    wanted = wanted_gains(take.scene, take.view, take.motions[first : frames.stop], take.scope.lighting, automatic)
+    looked_at = range(first, frames.stop)
+    held = [take.instrument(n) for n in looked_at]
+    motions = take.motions[first : frames.stop]
+    wanted = wanted_gains(take.scene, take.view, motions, take.scope.lighting, automatic, held)
     history = [wanted[: n - first + 1][::-1][:back] for n in frames]
     # Before the clip the scope stood where the clip begins.
     return [automatic.lagged(h + [h[-1]] * (back - len(h))) for h in history]

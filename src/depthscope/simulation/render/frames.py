@@ -94,7 +94,12 @@ def render(
 
 
 def wanted_gains(
-    scene: Scene, view: View, motions: RigidMotion, lighting: Lighting, automatic: AutoGain
+    scene: Scene,
+    view: View,
+    motions: RigidMotion,
+    lighting: Lighting,
+    automatic: AutoGain,
+    instruments: Sequence[Placed | None] = (),
 ) -> list[float]:
     """The gain that each of some frames asks for, from a few rays without shadows: cheap enough to look back with.
 
@@ -104,6 +109,7 @@ def wanted_gains(
         motions: ``camera_from_world`` of the frames, batch shape (frames,).
         lighting: The lamps.
         automatic: How the gain is chosen.
+        instruments: What stands before the tissue in each of them; nothing does without it.
     """
     height, width = view.shown.shape
     step = max(1, min(height, width) // SAMPLES_FOR_GAIN)
@@ -111,5 +117,6 @@ def wanted_gains(
     coarse[step // 2 :: step, step // 2 :: step] = True
     rays = view.rays()[coarse[view.shown]]
     plain, focal = Shading(1, shadows=False, film=0.0, translucency_mm=0.0), min(view.camera.focal_px)
-    found = [sampled(scene, rays, motions[i], focal, lighting, plain) for i in range(len(motions.translation))]
+    held = instruments or [None] * len(motions.translation)
+    found = [sampled(scene, rays, motions[i], focal, lighting, plain, 0, thing) for i, thing in enumerate(held)]
     return [automatic.wanted(one.diffuse @ one.diffuse.new_tensor(LUMA), lighting.gamma) for one in found]
