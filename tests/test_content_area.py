@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tests.conftest import ROOT
+from tests.moving_pictures import tissue
 
 from depthscope.errors import BadInputError
 from depthscope.video import (
@@ -19,8 +21,6 @@ from depthscope.video import (
     whole_frame,
 )
 from depthscope.video.outlines import Disc, Ellipse, Polygon
-from tests.conftest import ROOT
-from tests.moving_pictures import tissue
 
 SIZE = (640, 480)
 Y, X = np.mgrid[: SIZE[1], : SIZE[0]] + 0.5
@@ -95,7 +95,7 @@ def test_octagon():
 
 @pytest.mark.parametrize(("left", "top", "right", "bottom"), [(80, 60, 520, 420), (80, 0, 560, 480), (0, 50, 640, 430)])
 def test_rectangle(left, top, right, bottom):
-    area = content_area(clip((X > left) & (X < right) & (Y > top) & (Y < bottom)))
+    area = content_area(clip((left < X) & (right > X) & (top < Y) & (bottom > Y)))
     assert area.shape == "rectangle"
     for corner in ((left, top), (right, top), (right, bottom), (left, bottom)):
         assert min(math.dist(corner, found) for found in area.corners) < 2

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tests.moving_pictures import SIZE, disc, encode, pan, tensors, tissue, window
 
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.video import (
@@ -19,7 +20,6 @@ from depthscope.video import (
     write_image,
 )
 from depthscope.video.survey import windows
-from tests.moving_pictures import SIZE, disc, encode, pan, tensors, tissue, window
 
 FINE = {"crf": "10"}
 

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tests.moving_pictures import SIZE, disc, tissue, window
 
 from depthscope.errors import BadInputError
 from depthscope.video.instruments import Neighbour
 from depthscope.video.masks import FrameMasks, frame_masks
 from depthscope.video.static_marks import static_marks
-from tests.moving_pictures import SIZE, disc, tissue, window
 
 INSIDE = disc(radius=115.0)
 CONTENT = torch.from_numpy(INSIDE)

@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 import torch
+from tests.moving_pictures import SIZE, encode, pan, tensors, turned
 
 from depthscope.errors import BadInputError
 from depthscope.video import movie_frames, open_frames, read_video, video_size, write_image, write_video
-from tests.moving_pictures import SIZE, encode, pan, tensors, turned
 
 
 def alike(found: torch.Tensor, expected: np.ndarray, levels: float = 6.0) -> bool:

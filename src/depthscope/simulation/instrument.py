@@ -28,8 +28,8 @@ MARK_MM = 5.0
 SIDES = 128
 """Faces around it: the radius is true to 0.03 %."""
 
-MIRRORS = 8.0
-"""How many times more than water steel mirrors from straight above."""
+MIRRORS = 2.5
+"""How many times more than water the blackened steel mirrors from straight above."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Steel:
-    """Brushed steel with dark marks around it."""
+    """Blackened steel, as it must be so close to the lamps, with darker marks around it."""
 
     def albedo(self, points: Tensor, normals: Tensor, tones: Tensor, cell_mm: Tensor) -> Tensor:
         """Grey; dark within half a mm of each mark."""
         nearest = (torch.remainder(points[:, 2] + MARK_MM / 2, MARK_MM) - MARK_MM / 2).abs()
         marked = ((0.35 - nearest) / 0.1).clamp(0, 1).float() * (points[:, 2] < -MARK_MM / 2)
-        brushed = 0.05 * (1 + 0.12 * torch.sin(41.0 * points[:, 2]).float())
+        brushed = 0.022 * (1 + 0.12 * torch.sin(41.0 * points[:, 2]).float())
         return ((1 - 0.8 * marked) * brushed)[:, None] * points.new_tensor([1.0, 1.0, 1.03]).float()
 
     def film(self, points: Tensor, normals: Tensor) -> tuple[Tensor, Tensor]:

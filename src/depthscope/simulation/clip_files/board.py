@@ -30,7 +30,7 @@ def write_board(scope: Scope, folder: Path, frames: int, seed: tuple[int, ...]) 
     """Writes ``board.mp4``, and ``board.json``, its truth."""
     views = board_views(scope, frames, seed)
     shown = [board_frame(scope, views[i], (*seed, i)) for i in range(frames)]
-    write_video(folder / "board.mp4", (picture for picture, _ in shown), BOARD_FPS)
+    write_video(folder / "board.mp4", (picture for picture, _ in shown), BOARD_FPS, crf=scope.crf)
     record = {
         "inner_corners": list(BOARD.corners),
         "square_mm": BOARD.square_mm,

@@ -43,5 +43,5 @@ def write_frames(take: Take, frames: range, folder: Path) -> None:
 def write_videos(take: Take, folder: Path, frames_per_second: float, board_frames: int) -> None:
     """Writes ``video.mp4`` from the frames that are there, and ``board.mp4`` with ``board.json``, its truth."""
     images = [folder / "images" / f"{n:04d}.png" for n in range(len(take))]
-    write_video(folder / "video.mp4", (read_image(path) for path in images), frames_per_second)
+    write_video(folder / "video.mp4", (read_image(path) for path in images), frames_per_second, crf=take.scope.crf)
     write_board(take.scope, folder, board_frames, (take.patient, take.clip))
