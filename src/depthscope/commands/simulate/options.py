@@ -116,7 +116,7 @@ def light_of(text: str | None) -> Lighting | None:
         return cattrs.Converter(forbid_extra_keys=True).structure(told, Lighting)
     except OSError as error:
         raise BadInputError(f"--light {path} cannot be read ({error.strerror})", "a YAML file") from error
-    except (yaml.YAMLError, ExceptionGroup, TypeError, ValueError) as error:
+    except (yaml.YAMLError, ExceptionGroup, AttributeError, TypeError, ValueError) as error:
         raise _first_cause(error, path) from error
 
 
