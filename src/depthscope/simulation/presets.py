@@ -146,7 +146,7 @@ def subject(
         case "typical":
             return Subject(look, typical_scope(dice, seed, kind, size_px))
         case "hard":
-            plain = replace(look, contrast=0.45 * look.contrast, wetness=min(1.2 * look.wetness, 1.0))
+            plain = replace(look, contrast=0.65 * look.contrast, wetness=min(1.2 * look.wetness, 1.0))
             return Subject(
                 plain,
                 hard_scope(dice, seed, kind, size_px),
@@ -160,11 +160,11 @@ def tissue(dice: Dice, kind: Kind) -> Look:
     """The look of a patient's tissue; the colon is paler, and its vessels are wider apart."""
     nasal = kind == "nasal"
     return Look(
-        contrast=dice.about(0.62 if nasal else 0.85, 1.25),
+        contrast=dice.about(0.45 if nasal else 0.65, 1.25),
         blood=dice.about(1.15 if nasal else 0.95, 1.3),
         blotches=dice.about(0.30 if nasal else 0.22, 1.4),
         vessels=dice.about(0.7 if nasal else 0.8, 1.4),
-        grain=dice.about(0.03, 1.5),
+        grain=dice.about(0.02, 1.5),
         tile_mm=dice.about(26.0 if nasal else 52.0, 1.35),
         wetness=dice.within(0.45, 0.8),
         bumps=dice.about(0.05, 1.35),
@@ -189,7 +189,7 @@ def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -
     sensor = Sensor(
         focus_mm=dice.about(13.0 if kind == "nasal" else 20.0, 1.3),
         defocus_px=k * dice.about(1.6, 1.4),
-        soft_px=dice.about(0.5, 1.2),
+        soft_px=dice.about(0.6, 1.2),
         chromatic_px=k * dice.about(0.5, 1.5),
         vignetting=dice.within(0.5, 2.0),
         bloom=dice.about(0.22, 1.5),
@@ -200,7 +200,7 @@ def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -
         pattern=0.003,
         balance=(dice.about(1.0, 1.04), 1.0, dice.about(1.0, 1.06)),
         knee=dice.about(1.5, 1.2),
-        sharpening=dice.about(0.7, 1.4),
+        sharpening=dice.about(0.45, 1.4),
         rim_px=k * dice.about(2.5, 1.4),
         notch_rad=float(dice.draw.uniform(-math.pi, math.pi)) if kind == "nasal" else None,
         black=dice.within(0.0, 3.0),

@@ -13,7 +13,7 @@ from depthscope.simulation.texture.look import Look
 from depthscope.simulation.texture.noise import Noise
 from depthscope.simulation.texture.vessels import Vessels
 
-PALE = (0.86, 0.58, 0.45)
+PALE = (0.86, 0.57, 0.40)
 """Linear sRGB of tissue without blood."""
 
 ARTERIAL, VENOUS = (0.32, 1.50, 1.60), (0.85, 1.70, 1.30)

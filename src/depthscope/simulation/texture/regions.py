@@ -9,7 +9,7 @@ from torch import Tensor
 from depthscope.geometry import Surface
 
 REGION_TONES: dict[str, tuple[float, float]] = {
-    "septum": (0.80, 1.20),
+    "septum": (0.65, 1.20),
     "inferior_turbinate": (1.25, 1.15),
     "middle_turbinate": (1.10, 1.15),
     "bulla": (0.85, 1.10),
