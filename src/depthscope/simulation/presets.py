@@ -168,7 +168,7 @@ def subject(
             scope = typical_scope(dice, seed, kind, size_px)
             return Subject(look, mildly_late(faulty, scope), disturbances=rarely_disturbed(faulty))
         case "hard":
-            plain = replace(look, contrast=0.45 * look.contrast, wetness=min(1.2 * look.wetness, 1.0))
+            plain = replace(look, contrast=0.65 * look.contrast, wetness=min(1.2 * look.wetness, 1.0))
             return Subject(
                 plain,
                 late(faulty, hard_scope(dice, seed, kind, size_px)),
@@ -183,14 +183,14 @@ def tissue(dice: Dice, kind: Kind) -> Look:
     """The look of a patient's tissue; the colon is paler, and its vessels are wider apart."""
     nasal = kind == "nasal"
     return Look(
-        contrast=dice.about(1.0, 1.3),
-        blood=dice.about(0.85 if nasal else 0.70, 1.35),
-        blotches=dice.about(0.26 if nasal else 0.20, 1.4),
-        vessels=dice.about(0.9, 1.5),
-        grain=dice.about(0.05, 1.5),
+        contrast=dice.about(0.45 if nasal else 0.65, 1.25),
+        blood=dice.about(1.15 if nasal else 0.95, 1.3),
+        blotches=dice.about(0.30 if nasal else 0.22, 1.4),
+        vessels=dice.about(0.7 if nasal else 0.8, 1.4),
+        grain=dice.about(0.02, 1.5),
         tile_mm=dice.about(26.0 if nasal else 52.0, 1.35),
         wetness=dice.within(0.45, 0.8),
-        bumps=dice.about(0.075, 1.35),
+        bumps=dice.about(0.05, 1.35),
         hue=dice.within(-0.10, 0.06) if nasal else dice.within(-0.02, 0.12),
     )
 
@@ -212,23 +212,23 @@ def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -
     sensor = Sensor(
         focus_mm=dice.about(13.0 if kind == "nasal" else 20.0, 1.3),
         defocus_px=k * dice.about(1.6, 1.4),
-        soft_px=dice.about(0.5, 1.2),
+        soft_px=dice.about(0.6, 1.2),
         chromatic_px=k * dice.about(0.5, 1.5),
         vignetting=dice.within(0.5, 2.0),
         bloom=dice.about(0.22, 1.5),
         bloom_px=k * dice.about(3.0, 1.4),
-        veil=dice.about(0.008, 1.6),
+        veil=dice.about(0.003, 1.6),
         shot=dice.about(0.025, 1.5),
         read=dice.about(0.22, 1.4),
         pattern=0.003,
         balance=(dice.about(1.0, 1.04), 1.0, dice.about(1.0, 1.06)),
         knee=dice.about(1.5, 1.2),
-        sharpening=dice.about(0.7, 1.4),
+        sharpening=dice.about(0.45, 1.4),
         rim_px=k * dice.about(2.5, 1.4),
         notch_rad=float(dice.draw.uniform(-math.pi, math.pi)) if kind == "nasal" else None,
         black=dice.within(0.0, 3.0),
     )
-    gain = AutoGain(level=dice.within(0.50, 0.60), lag_frames=dice.about(5.0, 1.4))
+    gain = AutoGain(level=dice.within(0.50, 0.60), ceiling=0.9, lag_frames=dice.about(5.0, 1.4))
     shading = Shading(film=dice.about(1.4, 1.5), translucency_mm=dice.about(0.5, 1.4))
     return Scope(camera, disc, lamps(dice, kind), sensor, shading, gain, Shutter(dice.about(0.35, 1.4)), seed)
 
