@@ -159,21 +159,22 @@ def _camera(entry: dict[str, Any], image: Path, path: Path) -> Camera:
 
 
 def _entries(camera: Camera, clip: str) -> dict[str, Any]:
-    lens: dict[str, float]
+    names: tuple[str, ...]
     match camera.distortion:
         case NoDistortion():
-            model, lens = "OPENCV", {}
+            model, names = "OPENCV", ()
         case Brown(numbers) if len(numbers) == 4 or (len(numbers) == 5 and not numbers[4]):
-            model, lens = "OPENCV", dict(zip(("k1", "k2", "p1", "p2"), numbers, strict=False))
+            model, names = "OPENCV", ("k1", "k2", "p1", "p2")
         case Brown(numbers) if len(numbers) == 5:
-            model, lens = "OPENCV", dict(zip(("k1", "k2", "p1", "p2", "k3"), numbers, strict=True))
-        case KannalaBrandt(numbers):
-            model, lens = "OPENCV_FISHEYE", dict(zip(("k1", "k2", "k3", "k4"), numbers, strict=True))
+            model, names = "OPENCV", ("k1", "k2", "p1", "p2", "k3")
+        case KannalaBrandt():
+            model, names = "OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")
         case Brown() | Scaramuzza():
             raise BadInputError(
                 f"{clip}: a {camera.model} camera with {len(camera.distortion.coefficients)} coefficients",
                 "a lens that nerfstudio has",
                 "undistort the frames first, or choose --to tum",
             )
+    lens = dict(zip(names, camera.distortion.coefficients, strict=False))
     (w, h), (fx, fy), (cx, cy) = camera.size_px, camera.focal_px, camera.centre_px
     return {"camera_model": model, "w": w, "h": h, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, **lens}

@@ -67,7 +67,7 @@ def instrument_pixels(pixels: np.ndarray, inside: np.ndarray, neighbour: Neighbo
     if not tool.any():
         return np.zeros(inside.shape, bool)
     weak = ((chroma < 1.5 * GREY_CHROMA) & (saturation < 1.5 * GREY_SATURATION) & shown).astype(np.uint8)
-    near = cv2.dilate(tool, np.ones((25, 25), np.uint8))
+    near = np.asarray(cv2.dilate(tool, np.ones((25, 25), np.uint8)), np.uint8)
     _, labels = cv2.connectedComponents((weak & near) | tool)
     grown = np.logical_and(np.isin(labels, np.unique(labels[tool > 0])), labels > 0)
     grown = cv2.morphologyEx(grown.astype(np.uint8), cv2.MORPH_CLOSE, _ball(7))
