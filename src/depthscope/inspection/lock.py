@@ -15,7 +15,7 @@ from depthscope.sequence import Sequence
 LEAST_LOCK_ON, LEAST_ABOVE_NULL = 0.4, 0.2
 LEAST_UNSEEN = 0.12
 PATCH, REACH, NEAR_PX = 11, 8, 1.5
-MOST_PAIRS, FEWEST_PAIRS, FARTHEST = 900, 60, 6
+MOST_PAIRS, FEWEST_PAIRS, FARTHEST = 400, 60, 6
 TEXTURE = 6.0
 """Grey levels (standard deviation, after local equalisation) that a patch must have to be compared."""
 
