@@ -97,7 +97,9 @@ def shuffled_poses(case: Sequence, dial: float, draw: torch.Generator) -> Sequen
 
 def path_jump(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
     extent = float((case.camera_centres - case.camera_centres.mean(0)).norm(dim=-1).square().mean().sqrt())
-    shift = torch.nn.functional.normalize(torch.randn(3, generator=draw, dtype=torch.float64), dim=0) * extent * dial * 2
+    shift = (
+        torch.nn.functional.normalize(torch.randn(3, generator=draw, dtype=torch.float64), dim=0) * extent * dial * 2
+    )
     translation = case.camera_from_world.translation.clone()
     start = int(len(case) * (0.3 + 0.4 * float(torch.rand(1, generator=draw))))
     translation[start:] += shift
@@ -230,8 +232,11 @@ def _retriangulated(case: Sequence) -> Sequence:
 def too_few_points(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
     left = max(6, round(len(case.points) * (1 - 0.97 * dial)))
     order = torch.randperm(len(case.points), generator=draw)
-    case = _with_pixels(case, case.observations.pixels + 1.5 * dial * torch.randn(
-        len(case.observations), 2, generator=draw, dtype=torch.float64))
+    case = _with_pixels(
+        case,
+        case.observations.pixels
+        + 1.5 * dial * torch.randn(len(case.observations), 2, generator=draw, dtype=torch.float64),
+    )
     hidden = torch.zeros(len(case.points), dtype=torch.bool)
     hidden[order[left:]] = True
     bundle = bundle_of_points(Evidence(case)).of_tracks(~hidden)

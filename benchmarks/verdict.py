@@ -107,7 +107,15 @@ def measured(true, kind: str, dial: float, seed: int) -> dict:
         error = ""
     except (BadInputError, torch.linalg.LinAlgError) as problem:  # no sequence at all: refused before any check
         checks, figures, error = {}, {"reprojection_px": 4.0, "registered": 1.0}, str(problem)
-        return {"failed": True, "path": None, "depth": None, "checks": checks, **figures, "error": error, "seconds": 0.0}
+        return {
+            "failed": True,
+            "path": None,
+            "depth": None,
+            "checks": checks,
+            **figures,
+            "error": error,
+            "seconds": 0.0,
+        }
     seconds = time.process_time() - began
     truths = {"failed": wrong.failed, "path": _finite(wrong.path), "depth": _finite(wrong.depth)}
     return {**truths, "checks": _plain(checks), **figures, "error": error, "seconds": seconds}
@@ -143,7 +151,9 @@ def fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         score = x @ w[:-1] + w[-1]
         value = np.logaddexp(0, np.where(y, -score, score))
         slope = weight * (1 / (1 + np.exp(-np.clip(score, -30, 30))) - y)
-        return (weight * value).sum() + RIDGE * (w[:-1] ** 2).sum(), np.r_[x.T @ slope + 2 * RIDGE * w[:-1], slope.sum()]
+        return (weight * value).sum() + RIDGE * (w[:-1] ** 2).sum(), np.r_[
+            x.T @ slope + 2 * RIDGE * w[:-1], slope.sum()
+        ]
 
     bounds = [(0, None)] * x.shape[1] + [(None, None)]
     return minimize(loss, np.zeros(x.shape[1] + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
@@ -236,9 +246,7 @@ def summarised(cases: list[dict]) -> dict:
             "true_accepts_of_good": float(accepted[good].mean()) if good.any() else None,
             "cannot_tell": float(doubt.mean()),
         },
-        "auc_of_each_check": {
-            n: auc(np.stack([features(c) for c in cases])[:, i], y) for i, n in enumerate(CHECKS)
-        },
+        "auc_of_each_check": {n: auc(np.stack([features(c) for c in cases])[:, i], y) for i, n in enumerate(CHECKS)},
         "by_type": rows,
         "cpu_seconds_per_case": float(np.mean([c["seconds"] for c in cases])),
     }

@@ -100,7 +100,9 @@ def witnesses_of(folder: Path, clip: Sequence) -> Witnesses:
             pixels = torch.from_numpy(stored["pixels"].astype(np.float64)).reshape(-1, 2, 2)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadInputError(
-            f"{path} cannot be read ({error})", "names, frames and pixels as reconstruct writes them", "reconstruct again"
+            f"{path} cannot be read ({error})",
+            "names, frames and pixels as reconstruct writes them",
+            "reconstruct again",
         ) from error
     place = {Path(path.name).stem: number for number, path in enumerate(clip.images)}
     number = torch.tensor([place.get(Path(name).stem, -1) for name in names] or [-1])
@@ -111,7 +113,11 @@ def witnesses_of(folder: Path, clip: Sequence) -> Witnesses:
     return Witnesses(matches=HeldOutMatches(placed[:, 0], placed[:, 1], pixels[:, 0], pixels[:, 1]))
 
 
-WORDS = {"accepted": "[bold green]usable[/]", "refused": "[bold red]refused[/]", "cannot tell": "[bold yellow]cannot tell[/]"}
+WORDS = {
+    "accepted": "[bold green]usable[/]",
+    "refused": "[bold red]refused[/]",
+    "cannot tell": "[bold yellow]cannot tell[/]",
+}
 MARKS = {True: "[green]ok[/]", False: "[red]no[/]", None: "?"}
 
 

@@ -22,7 +22,14 @@ def parse(arguments: list[str]) -> Callable[[], int]:
     options = _parser(base)
     given = tyro.cli(options, args=arguments, prog="depthscope train", config=(tyro.conf.AvoidSubcommands,))
     recipe = with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
-    return lambda: train(given.sequences, given.out, recipe, resume=given.resume, store=given.store, accept_rejected=given.accept_rejected)
+    return lambda: train(
+        given.sequences,
+        given.out,
+        recipe,
+        resume=given.resume,
+        store=given.store,
+        accept_rejected=given.accept_rejected,
+    )
 
 
 def train(

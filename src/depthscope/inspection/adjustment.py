@@ -225,7 +225,9 @@ class _System:
     def stepped(self, bundle: Bundle, damping: float) -> Bundle:
         """The bundle after one damped step."""
         diagonal = torch.diagonal(self.points, dim1=-2, dim2=-1)
-        inverse = torch.linalg.inv(self.points + torch.diag_embed(damping * diagonal + 1e-9 * (diagonal.mean() + 1e-30)))
+        inverse = torch.linalg.inv(
+            self.points + torch.diag_embed(damping * diagonal + 1e-9 * (diagonal.mean() + 1e-30))
+        )
         delta = torch.zeros(len(self.free), dtype=self.cameras.dtype)
         if bool(self.free.any()):
             between = self.between[self.free]

@@ -121,7 +121,10 @@ def point_uncertainty(bundle: Bundle, sigma_px: float) -> tuple[torch.Tensor, to
     depth = camera[:, 2].clamp_min(1e-9)
     flat = camera[:, :2] / depth[:, None]
     zero = torch.zeros_like(depth)
-    rows = [torch.stack([1 / depth, zero, -flat[:, 0] / depth], -1), torch.stack([zero, 1 / depth, -flat[:, 1] / depth], -1)]
+    rows = [
+        torch.stack([1 / depth, zero, -flat[:, 0] / depth], -1),
+        torch.stack([zero, 1 / depth, -flat[:, 1] / depth], -1),
+    ]
     matrix = bundle.focal_px * torch.stack(rows, -2) @ rotation
     count = len(bundle.points)
     normal = torch.zeros(count, 3, 3, dtype=depth.dtype).index_add(0, bundle.track, matrix.transpose(-1, -2) @ matrix)

@@ -76,5 +76,8 @@ def stretched(bundle: Bundle, log_focal: float) -> Bundle:
     turned = torch.stack([w, x / factor, y / factor, z], -1)  # tilts look smaller through a longer lens, rolls do not
     motion = RigidMotion.from_quaternion(turned, camera_from_first.translation * stretch)
     return replace(
-        bundle, points=first.apply(bundle.points) * stretch, camera_from_world=motion, log_focal=bundle.log_focal + log_focal
+        bundle,
+        points=first.apply(bundle.points) * stretch,
+        camera_from_world=motion,
+        log_focal=bundle.log_focal + log_focal,
     )

@@ -9,7 +9,18 @@ from typing import Literal
 
 import yaml
 
-from depthscope.inspection import agreement, degeneracy, drift, epipolar, geometry, lens, light, lock, retracking, support
+from depthscope.inspection import (
+    agreement,
+    degeneracy,
+    drift,
+    epipolar,
+    geometry,
+    lens,
+    light,
+    lock,
+    retracking,
+    support,
+)
 from depthscope.inspection.check import Check
 from depthscope.inspection.evidence import Evidence, Witnesses
 from depthscope.sequence import Sequence
@@ -115,7 +126,14 @@ def combination() -> Combination:
     """The fitted weights that the package carries (``weights.yaml``)."""
     text = files("depthscope.inspection").joinpath("weights.yaml").read_text()
     content = yaml.safe_load(text)
-    return Combination(**{**content, "gates": tuple(content["gates"])})
+    return Combination(
+        float(content["intercept"]),
+        {name: float(weight) for name, weight in content["weights"].items()},
+        tuple(content["gates"]),
+        {name: float(lead) for name, lead in content["leads"].items()},
+        float(content["accept_below"]),
+        float(content["refuse_above"]),
+    )
 
 
 def excess(check: Check) -> float:
