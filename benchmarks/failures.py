@@ -88,6 +88,7 @@ def _with_pixels(case: Sequence, pixels: Tensor) -> Sequence:
 
 
 def shuffled_poses(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Some frames exchange their poses."""
     count = round(dial * len(case))
     some = torch.randperm(len(case), generator=draw)[:count]
     order = torch.arange(len(case))
@@ -96,6 +97,7 @@ def shuffled_poses(case: Sequence, dial: float, draw: torch.Generator) -> Sequen
 
 
 def path_jump(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """From some frame on the path is displaced."""
     extent = float((case.camera_centres - case.camera_centres.mean(0)).norm(dim=-1).square().mean().sqrt())
     shift = (
         torch.nn.functional.normalize(torch.randn(3, generator=draw, dtype=torch.float64), dim=0) * extent * dial * 2
@@ -107,6 +109,7 @@ def path_jump(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
 
 
 def wrong_focal(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """A focal length 0 to 30 % off, absorbed by adjustment."""
     sign = 1 if float(torch.rand(1, generator=draw)) > 0.5 else -1
     factor = 1 + sign * 0.3 * dial
     camera = case.cameras[0]
@@ -115,6 +118,7 @@ def wrong_focal(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
 
 
 def focal_of_another_camera(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """The camera file of another scope, nothing adjusted."""
     factor = 1 + 0.3 * dial
     camera = case.cameras[0]
     wrong = replace(camera, focal_px=(camera.focal_px[0] * factor, camera.focal_px[1] * factor))
@@ -130,16 +134,19 @@ def _along_rays(case: Sequence, factor: Tensor) -> Sequence:
 
 
 def points_moved(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Points move along their rays."""
     return _along_rays(case, torch.exp(0.5 * dial * torch.randn(len(case.points), generator=draw, dtype=torch.float64)))
 
 
 def points_flattened(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Points move onto their best plane."""
     middle = case.points.mean(0)
     normal = torch.linalg.svd(case.points - middle, full_matrices=False).Vh[2]
     return replace(case, points=case.points - dial * ((case.points - middle) @ normal)[:, None] * normal)
 
 
 def mirrored_depth(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Near becomes far."""
     motion = case.camera_from_world[:1]
     seen = motion.apply(case.points)
     depth = seen[:, 2].clamp_min(1e-3)
@@ -149,6 +156,7 @@ def mirrored_depth(case: Sequence, dial: float, draw: torch.Generator) -> Sequen
 
 
 def wrong_matches(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Up to 80 % wrong observations, absorbed."""
     pixels = case.observations.pixels.clone()
     wrong = torch.rand(len(pixels), generator=draw) < 0.8 * dial
     pixels[wrong] += 25 * torch.randn(int(wrong.sum()), 2, generator=draw, dtype=torch.float64)
@@ -156,6 +164,7 @@ def wrong_matches(case: Sequence, dial: float, draw: torch.Generator) -> Sequenc
 
 
 def static_tracks(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Tracks that stand on the lens, absorbed."""
     point, pixels = case.observations.point, case.observations.pixels.clone()
     still = torch.rand(len(case.points), generator=draw) < 0.95 * dial
     home = torch.zeros(len(case.points), 2, dtype=torch.float64)
@@ -166,6 +175,7 @@ def static_tracks(case: Sequence, dial: float, draw: torch.Generator) -> Sequenc
 
 
 def highlight_tracks(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Tracks with half of the parallax, absorbed."""
     point, pixels = case.observations.point, case.observations.pixels.clone()
     rides = (torch.rand(len(case.points), generator=draw) < dial)[point]
     home = torch.zeros(len(case.points), 2, dtype=torch.float64)
@@ -175,6 +185,7 @@ def highlight_tracks(case: Sequence, dial: float, draw: torch.Generator) -> Sequ
 
 
 def scale_drift(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Steps grow along the path."""
     motion = case.camera_from_world
     rate = torch.exp(1.6 * dial * torch.linspace(0, 1, len(case), dtype=torch.float64))
     step = motion.origin[1:] - motion.origin[:-1]
@@ -184,6 +195,7 @@ def scale_drift(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
 
 
 def joined_parts(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Two parts of different scale."""
     motion, half = case.camera_from_world, len(case) // 2
     factor = math.exp(1.4 * dial * (1 if float(torch.rand(1, generator=draw)) > 0.5 else -1))
     centres = motion.origin.clone()
@@ -193,6 +205,7 @@ def joined_parts(case: Sequence, dial: float, draw: torch.Generator) -> Sequence
 
 
 def random_tracks(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Tracks of noise, absorbed."""
     pixels = case.observations.pixels
     size = torch.tensor(case.size_px, dtype=torch.float64)
     drift = torch.cumsum(torch.randn(len(case), 2, generator=draw, dtype=torch.float64) * 6, 0)[case.observations.frame]
@@ -202,6 +215,7 @@ def random_tracks(case: Sequence, dial: float, draw: torch.Generator) -> Sequenc
 
 
 def hardly_moving(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Next to no baseline, the poses noise."""
     motion = case.camera_from_world
     small = _centred(motion.origin) * (1 - 0.98 * dial) + motion.origin.mean(0)
     jitter = 0.15 * dial * motion.origin.std(0).norm() * torch.randn(len(case), 3, generator=draw, dtype=torch.float64)
@@ -214,6 +228,7 @@ def _centred(centres: Tensor) -> Tensor:
 
 
 def merged_anatomy(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """The end of the clip is taken for its beginning."""
     count = max(0, round(0.5 * dial * len(case)))
     if not count:
         return case
@@ -230,6 +245,7 @@ def _retriangulated(case: Sequence) -> Sequence:
 
 
 def too_few_points(case: Sequence, dial: float, draw: torch.Generator) -> Sequence:
+    """Few and noisy points, absorbed."""
     left = max(6, round(len(case.points) * (1 - 0.97 * dial)))
     order = torch.randperm(len(case.points), generator=draw)
     case = _with_pixels(

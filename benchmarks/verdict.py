@@ -256,8 +256,9 @@ def show(summary: dict) -> None:
     """Prints the table."""
     for name, row in summary["by_type"].items():
         print(
-            f"{name:24} {row['cases']:4} cases, {row['failed']:4} wrong, of them accepted {row['accepted_of_failed']:3}, "
-            f"sound accepted {row['accepted_of_sound']:3}; AUC {row['auc']:.3f}, reprojection {row['auc_reprojection']:.3f}"
+            f"{name:24} {row['cases']:4} cases, {row['failed']:4} wrong, accepted {row['accepted_of_failed']:3}, "
+            f"sound accepted {row['accepted_of_sound']:3}; AUC {row['auc']:.3f}, "
+            f"reprojection {row['auc_reprojection']:.3f}"
         )
     for key, value in summary.items():
         if key not in ("by_type", "auc_of_each_check"):

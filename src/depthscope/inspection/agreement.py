@@ -1,4 +1,4 @@
-"""Agreement of independent answers: each frame without itself, two halves of the tracks, two runs, an own adjustment."""
+"""Agreement of independent answers: frames without themselves, halves of the tracks, two runs, own adjustment."""
 
 from dataclasses import replace
 

@@ -49,9 +49,7 @@ def cleaned(sequence: Sequence) -> Cleaned:
     frames = _bad_frames(evidence)
     names = tuple(name for name, wrong in zip(sequence.frame_names, frames.tolist(), strict=True) if wrong)
     if names:
-        notes.append(
-            f"dropped {len(names)} frames that lie elsewhere when located without their own help: {_few(names)}"
-        )
+        notes.append(f"dropped {len(names)} frames that are found elsewhere without their own help: {_few(names)}")
     too_much = float(frames.double().mean()) > MOST_DROPPED_FRAMES or float(bad.double().mean()) > MOST_DROPPED_POINTS
     if too_much:
         share = f"{float(bad.double().mean()):.0%} of the points and {len(names)} of {len(sequence)} frames"

@@ -21,7 +21,7 @@ MOST_TRACK_ERROR = 0.004
 
 
 def shares(evidence: Evidence) -> list[tuple[int, int, float, float]]:
-    """For pairs of frames (first, gap): share of own matches within 1.5 px of the given epipolar lines, and of fresh."""
+    """For pairs (first frame, gap): share of own matches within 1.5 px of the given epipolar lines, and of fresh."""
     return _shares(evidence)
 
 
@@ -105,7 +105,7 @@ def broken_links(evidence: Evidence) -> Check:
     return at_most(
         gap,
         MOST_BROKEN,
-        f"between frames {names[worst]} and {names[worst + 1]} the poses lose {max(0.0, gap):.0%} more matches than usual",
+        f"between frames {names[worst]} and {names[worst + 1]} the poses lose {max(0.0, gap):.0%} of the matches",
         "the path jumps there; cut the clip at this place, or leave the frame out",
     )
 

@@ -75,7 +75,7 @@ def lock_on_unseen(evidence: Evidence) -> Check:
     return at_least(
         share - null,
         LEAST_UNSEEN,
-        f"in frames that did not triangulate them {share:.0%} of {count} points lie within {NEAR_PX} px of their tissue, "
+        f"in frames that did not triangulate them {share:.0%} of {count} points lie within {NEAR_PX} px of the tissue, "
         f"{null:.0%} with poses turned by {TURN_DEG} degrees",
         "points do not land on their tissue in other frames: poses or depths are wrong; reconstruct again",
         null=0.0,

@@ -56,7 +56,7 @@ def end_point_errors(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def depth_ratios(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of followed points whose depth optical flow tells well: ln(own depth / given), its sd, the given depth, the frame."""
+    """Of followed points with a well-known own depth: ln(own depth / given), its sd, the given depth, the frame."""
     found, tracks, clip = evidence.retriangulated, evidence.retriangulated_tracks, evidence.working
     motion = clip.camera_from_world[tracks.start]
     own, given = motion.apply(found.bundle.points)[:, 2], motion.apply(clip.points[tracks.point])[:, 2]
@@ -66,7 +66,7 @@ def depth_ratios(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 
 def depth_scale(evidence: Evidence) -> Check:
-    """Are all points off by one factor? Depth is focal length times baseline over parallax, so it tells the focal length."""
+    """Are all points off by one factor? Depth is focal length times baseline over parallax: it tells the former."""
     ratio, sd, _, _ = depth_ratios(evidence)
     if len(ratio) < FEWEST:
         return cannot_tell(MOST_DEPTH_FACTOR, "at most", "optical flow tells the depth of too few points")
@@ -77,8 +77,8 @@ def depth_scale(evidence: Evidence) -> Check:
         abs(float(middle)),
         MOST_DEPTH_FACTOR,
         f"the images put the points {factor:.2f} times as far away as they are given",
-        f"the focal length is probably wrong by about {abs(factor - 1):.0%} (the camera file is not that of SfM), or points "
-        "and poses are in different units; use the camera that SfM used",
+        f"the focal length is probably wrong by about {abs(factor - 1):.0%} (the camera file is not that of SfM), or "
+        "points and poses are in different units; use the camera that SfM used",
         null=0.0,
         standard_error=error,
     )

@@ -76,7 +76,7 @@ class Tracks:
         return self.of((self.point == CORNER) & (self.lengths >= 3))
 
     def pairs(self, gap: int) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-        """Rows of the same track that are `gap` frames apart: no frame of a track is left out, so they are `gap` rows."""
+        """Rows of the same track `gap` frames apart: no frame of a track is left out, so they are `gap` rows apart."""
         rows = torch.arange(max(0, len(self.track) - gap))
         same = self.track[rows] == self.track[rows + gap]
         return rows[same], rows[same] + gap
