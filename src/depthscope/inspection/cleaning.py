@@ -16,6 +16,9 @@ from depthscope.sequence import Sequence
 MOST_ERROR_PX = 4.0
 MOST_DEPTH_RATIO = 0.35
 ON_HIGHLIGHT = 0.6
+MOST_HIGHLIGHT = 0.05
+"""Of the picture; where more is saturated it is over-exposed, not mirroring the lamp."""
+
 MOST_DROPPED_FRAMES, MOST_DROPPED_POINTS = 0.3, 0.5
 
 
@@ -88,7 +91,8 @@ def _bad_points(evidence: Evidence) -> tuple[Tensor, list[str]]:
     if moving:
         reasons["stand still in the image while the scene moves"] = still
     if len(evidence.working) == len(clip):  # else points of `working` have other numbers
-        reasons["lie on highlights"] = _share(observations.point, on_highlight(evidence), seen) > ON_HIGHLIGHT
+        if sum(float(h.mean()) for h in evidence.images.highlight) / len(clip) < MOST_HIGHLIGHT:
+            reasons["lie on highlights"] = _share(observations.point, on_highlight(evidence), seen) > ON_HIGHLIGHT
         reasons["do not move with the images"] = _fail_retracking(evidence, count)
     bad = torch.zeros(count, dtype=torch.bool)
     notes = []
@@ -127,7 +131,7 @@ def _fail_retracking(evidence: Evidence, count: int) -> Tensor:
 
 
 def _bad_frames(evidence: Evidence) -> Tensor:
-    """Frames that are found far from where they are said to be, and single frames that jump out of the path and back."""
+    """Frames that are found far from where they are said to be, and single ones that jump out of the path and back."""
     bad = torch.zeros(len(evidence.sequence), dtype=torch.bool)
     if len(evidence.working) == len(evidence.sequence):
         for frame, distance in resected(evidence).items():

@@ -14,6 +14,7 @@ MOST_ERROR = 0.012
 MOST_DEPTH_ERROR, MOST_DEPTH_FACTOR, LEAST_ORDER = 0.12, 0.14, 0.4
 KNOWN_DEPTH = 0.1
 FEWEST = 25
+MOST_BREAK, LEAST_TYPICAL_PX, FEWEST_IN_FRAME = 8.0, 0.7, 10
 
 
 def retracking(evidence: Evidence) -> Check:
@@ -28,6 +29,29 @@ def retracking(evidence: Evidence) -> Check:
         MOST_ERROR,
         f"optical flow and poses disagree on where points go: {told} frames (median)",
         "the points do not move with the images: wrong poses, wrong points, or tissue that moves by itself",
+    )
+
+
+def path_break(evidence: Evidence) -> Check:
+    """Is there one place where points go elsewhere from a frame to the next, and not at the others?"""
+    errors, gap = end_point_errors(evidence)
+    tracks = evidence.tracks
+    rows = (tracks.point[tracks.track] >= 0) & (tracks.frame > tracks.start[tracks.track])
+    start, errors = tracks.start[tracks.track[rows]][gap == 1], errors[gap == 1]
+    frames = [f for f in torch.unique(start).tolist() if int((start == f).sum()) >= FEWEST_IN_FRAME]
+    if len(frames) < 4:
+        return cannot_tell(MOST_BREAK, "at most", "too few projections could be followed by optical flow")
+    medians = torch.stack([errors[start == f].quantile(0.5) for f in frames])
+    typical = max(float(medians.quantile(0.5)), LEAST_TYPICAL_PX)
+    value, where = float(medians.max()) / typical, frames[int(medians.argmax())]
+    names = evidence.working.frame_names
+    last = min(where + 1, len(names) - 1)
+    return at_most(
+        value,
+        MOST_BREAK,
+        f"from frame {names[where]} to {names[last]} poses and optical flow part {value:.1f} times as far as elsewhere",
+        "the path jumps there: cut the clip at this place or leave the frame out",
+        null=1.0,
     )
 
 

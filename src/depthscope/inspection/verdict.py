@@ -39,6 +39,7 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
     "inside_image": geometry.inside_image,
     "inside_mask": geometry.inside_mask,
     "path_jump": geometry.path_jump,
+    "path_break": retracking.path_break,
     "lock_on": lock.lock_on_seen,
     "lock_on_above_null": lock.lock_on_above_null,
     "lock_on_unseen": lock.lock_on_unseen,
