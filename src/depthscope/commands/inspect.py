@@ -15,9 +15,10 @@ from tyro.conf import Positional, arg
 
 from depthscope import inspection
 from depthscope.errors import BadInputError, NoAnswerError
-from depthscope.formats import PoseDirection, read_sequence
+from depthscope.formats import PoseDirection, is_truth, read_sequence, read_truth
 from depthscope.inspection import HeldOutMatches, Verdict, Witnesses
 from depthscope.sequence import Sequence
+from depthscope.truth import TruthClip, depth_agreement, with_points
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
 HELD_OUT = "held_out_matches.npz"
@@ -39,11 +40,15 @@ def inspect(
         Exit code: 0 accepted, 3 refused or undecided.
     """
     started = time.monotonic()
-    clip = read_sequence(sequence, pose_direction)
+    truth = read_truth(sequence) if is_truth(sequence) else None
+    said = {} if truth is None else dataset_figures(truth)
+    if truth is not None:
+        show_dataset(truth, said["depth_agreement"])
+    clip = read_sequence(sequence, pose_direction) if truth is None else with_points(truth)
     verdict = inspection.inspect(clip, witnesses_of(sequence, clip))
     if out is not None:
         with writing_folder(out, inputs=(sequence,)) as folder:
-            write_result(folder, figures(clip, verdict))
+            write_result(folder, {**figures(clip, verdict), **said})
             write_provenance(
                 folder,
                 options={"sequence": sequence, "pose_direction": pose_direction},
@@ -52,6 +57,23 @@ def inspect(
             )
     show(clip, verdict)
     return 0 if verdict.accepted else NoAnswerError.exit_code
+
+
+def dataset_figures(truth: TruthClip) -> dict:
+    """What ``result.json`` says of a dataset with dense depth."""
+    return {"layout": truth.layout, "frames_with_depth": truth.with_depth, "depth_agreement": depth_agreement(truth)}
+
+
+def show_dataset(truth: TruthClip, agreement: float | None) -> None:
+    """Prints what a dataset folder is and holds, before anything can be refused."""
+    has = [f"{truth.with_depth} depth maps" if truth.with_depth else "no depth"]
+    has += ["no camera" if truth.cameras is None else f"{truth.cameras[0].model} camera"]
+    has += ["no poses" if truth.camera_from_world is None else f"poses stored as {truth.pose_direction}"]
+    print(f"{truth.name}: {truth.layout}, {len(truth)} frames, {', '.join(has)}, unit {truth.unit}")
+    for note in truth.notes:
+        print(f"  {note}")
+    if agreement is not None:
+        print(f"  depth differs between frames by {agreement:.2%} (median) after warping with poses and camera")
 
 
 def figures(clip: Sequence, verdict: Verdict) -> dict:
