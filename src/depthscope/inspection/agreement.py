@@ -81,7 +81,7 @@ def resected(evidence: Evidence) -> dict[int, float | None]:
         if not ok or inliers is None or turn is None or shift is None:
             found[f + start] = None
             continue
-        chosen = inliers[:, 0]
+        chosen = np.asarray(inliers, np.int64)[:, 0]
         turn, shift = cv2.solvePnPRefineLM(
             points[finite].numpy()[chosen], plane[finite].numpy()[chosen], np.eye(3), None, turn, shift
         )
