@@ -2,17 +2,20 @@
 
 from depthscope.inspection.angles import largest_angles_deg
 from depthscope.inspection.check import Check
+from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, HeldOutMatches, Witnesses
 from depthscope.inspection.verdict import CHECKS, Combination, Verdict, combination, inspect, judged
 
 __all__ = [
     "CHECKS",
     "Check",
+    "Cleaned",
     "Combination",
     "Evidence",
     "HeldOutMatches",
     "Verdict",
     "Witnesses",
+    "cleaned",
     "combination",
     "inspect",
     "judged",

@@ -1,4 +1,4 @@
-"""Agreement of independent answers: each frame without itself, two halves of the tracks, two runs, an own adjustment."""
+"""Agreement of independent answers: frames without themselves, halves of the tracks, two runs, own adjustment."""
 
 from dataclasses import replace
 
@@ -47,12 +47,12 @@ def resection(evidence: Evidence) -> Check:
 
 
 def resected(evidence: Evidence) -> dict[int, float | None]:
-    """For up to 16 frames of the adjusted window: distance over median depth; None where the frame is not found."""
+    """For up to 10 frames of the adjusted window: distance over median depth; None where the frame is not found."""
     own, start = evidence.own, evidence.adjusted_frames.start
     frames = len(own.camera_from_world.translation)
     found: dict[int, float | None] = {}
     scene = evidence.working.median_depth
-    for f in range(0, frames, max(1, frames // 16)):
+    for f in range(0, frames, max(1, -(-frames // 10))):
         here = own.frame == f
         tracks = torch.zeros(len(own.points), dtype=torch.bool)
         tracks[own.track[here]] = True
@@ -61,7 +61,7 @@ def resected(evidence: Evidence) -> dict[int, float | None]:
         tracks &= seen
         if int(tracks.sum()) < FEWEST:
             continue
-        solved = adjusted(triangulated(without.of_tracks(tracks)), poses=False, steps=5)
+        solved = adjusted(triangulated(without.of_tracks(tracks)), poses=False, steps=3)
         rows = here & tracks[own.track]
         number = (torch.cumsum(tracks, 0) - 1)[own.track[rows]]
         points, plane = solved.bundle.points[number], own.plane[rows]
@@ -75,13 +75,13 @@ def resected(evidence: Evidence) -> dict[int, float | None]:
                 np.eye(3),
                 None,
                 reprojectionError=2.5 / own.focal_px,
-                iterationsCount=200,
+                iterationsCount=100,
                 flags=cv2.SOLVEPNP_EPNP,
             )
         if not ok or inliers is None or turn is None or shift is None:
             found[f + start] = None
             continue
-        chosen = inliers[:, 0]
+        chosen = np.asarray(inliers, np.int64)[:, 0]
         turn, shift = cv2.solvePnPRefineLM(
             points[finite].numpy()[chosen], plane[finite].numpy()[chosen], np.eye(3), None, turn, shift
         )

@@ -57,7 +57,7 @@ def at_most(value: float, gate: float, found: str, hint: str, **known: float | N
 
 def cannot_tell(gate: float, direction: Direction, why: str, **known: float | None) -> Check:
     """A check that has nothing to go by."""
-    return Check(math.nan, gate, direction, None, f"cannot tell: {why}", **known)
+    return Check(math.nan, gate, direction, None, f"cannot tell: {why}", "", **known)
 
 
 def _judged(value: float, gate: float, direction: Direction, found: str, hint: str, **known: float | None) -> Check:

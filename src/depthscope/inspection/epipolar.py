@@ -14,13 +14,14 @@ from depthscope.inspection.evidence import Evidence, HeldOutMatches
 
 WITHIN_PX = 1.5
 LEAST_SHARE, LEAST_HELD_OUT = 0.7, 0.7
-MOST_BROKEN = 0.45
-FEWEST, GAPS = 25, (1, 2, 4)
+MOST_BROKEN = 0.35
+MOST_MATCHES = 150
+FEWEST, GAPS = 25, (1, 4)
 MOST_TRACK_ERROR = 0.004
 
 
 def shares(evidence: Evidence) -> list[tuple[int, int, float, float]]:
-    """For pairs of frames (first, gap): share of own matches within 1.5 px of the given epipolar lines, and of fresh."""
+    """For pairs (first frame, gap): share of own matches within 1.5 px of the given epipolar lines, and of fresh."""
     return _shares(evidence)
 
 
@@ -30,12 +31,14 @@ def _shares(evidence: Evidence) -> list[tuple[int, int, float, float]]:
     found = []
     for gap in GAPS:
         first, later = tracks.pairs(gap)
-        for f in range(0, len(clip) - gap, 1 if gap == 1 else 2):
+        for f in range(0, len(clip) - gap, 1 if gap == 1 else 3):
             rows = tracks.frame[first] == f
             if int(rows.sum()) < FEWEST:
                 continue
-            one = clip.cameras[f].unproject(tracks.pixels[first[rows]])[:, :2]
-            two = clip.cameras[f + gap].unproject(tracks.pixels[later[rows]])[:, :2]
+            chosen = rows.nonzero().flatten()
+            chosen = chosen[:: max(1, len(chosen) // MOST_MATCHES)]
+            one = clip.cameras[f].unproject(tracks.pixels[first[chosen]])[:, :2]
+            two = clip.cameras[f + gap].unproject(tracks.pixels[later[chosen]])[:, :2]
             focal = sum(clip.cameras[f].focal_px) / 2
             given = sampson_px(one, two, _essential(clip.camera_from_world[f], clip.camera_from_world[f + gap]), focal)
             fresh = sampson_px(one, two, _fresh(one, two, focal), focal)
@@ -66,7 +69,7 @@ def _essential(a_from_world, b_from_world) -> Tensor:
 def _fresh(one: Tensor, two: Tensor, focal_px: float) -> Tensor:
     cv2.setRNGSeed(0)
     matrix, _ = cv2.findEssentialMat(
-        one.numpy(), two.numpy(), np.eye(3), method=cv2.USAC_FAST, prob=0.99, threshold=1.0 / focal_px, maxIters=300
+        one.numpy(), two.numpy(), np.eye(3), method=cv2.USAC_FAST, prob=0.99, threshold=1.0 / focal_px, maxIters=150
     )
     if matrix is None or matrix.shape != (3, 3):
         return torch.full((3, 3), torch.nan, dtype=torch.float64)
@@ -102,7 +105,7 @@ def broken_links(evidence: Evidence) -> Check:
     return at_most(
         gap,
         MOST_BROKEN,
-        f"between frames {names[worst]} and {names[worst + 1]} the poses lose {max(0.0, gap):.0%} more matches than usual",
+        f"between frames {names[worst]} and {names[worst + 1]} the poses lose {max(0.0, gap):.0%} of the matches",
         "the path jumps there; cut the clip at this place, or leave the frame out",
     )
 

@@ -1,4 +1,4 @@
-"""What the checks look at: the sequence, its images at working size, and tracks that structure from motion never saw."""
+"""What the checks look at: the sequence, its images at working size, and tracks that SfM never saw."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property

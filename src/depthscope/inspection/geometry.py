@@ -7,6 +7,7 @@ from depthscope.inspection.evidence import Evidence
 
 LEAST_SHARE_IN_VIEW = 0.95
 LEAST_RELIEF = 0.35
+MOST_JUMP = 5.0
 
 
 def in_front(evidence: Evidence) -> Check:
@@ -40,6 +41,39 @@ def inside_mask(evidence: Evidence) -> Check:
         f"{share:.1%} of the observations project into the mask",
         "the mask may be inverted or belong to other frames",
     )
+
+
+def path_jump(evidence: Evidence) -> Check:
+    """Is one step of the camera much longer than the steps around it, or one turn than the turns around it?"""
+    where, ratio = largest_jump(evidence)
+    if where < 0:
+        return cannot_tell(MOST_JUMP, "at most", "too few frames to tell a jump from a step")
+    names = evidence.sequence.frame_names
+    return at_most(
+        ratio,
+        MOST_JUMP,
+        f"the largest step, from frame {names[where]} to {names[where + 1]}, is {ratio:.1f} times those around it",
+        "the path jumps there: cut the clip at this place or leave the frame out",
+        null=1.0,
+    )
+
+
+def largest_jump(evidence: Evidence) -> tuple[int, float]:
+    """The frame before the longest step relative to the eight steps around it (their upper quartile), and the ratio."""
+    clip = evidence.sequence
+    between = clip.camera_from_world[1:] @ clip.camera_from_world[:-1].inverse()
+    if len(clip) < 6:
+        return -1, 0.0
+    seen = clip.median_depth
+    best, where = 0.0, 0
+    step = (clip.camera_centres[1:] - clip.camera_centres[:-1]).norm(dim=-1)
+    for length, floor in ((step, 0.005 * seen), (between.angle_rad, 0.02)):
+        for f in range(len(length)):
+            around = torch.cat([length[max(0, f - 4) : f], length[f + 1 : f + 5]])
+            ratio = float(length[f]) / max(float(around.quantile(0.75)), floor)
+            if ratio > best:
+                best, where = ratio, f
+    return where, best
 
 
 def relief(evidence: Evidence) -> Check:

@@ -15,7 +15,7 @@ from depthscope.sequence import Sequence
 LEAST_LOCK_ON, LEAST_ABOVE_NULL = 0.4, 0.2
 LEAST_UNSEEN = 0.12
 PATCH, REACH, NEAR_PX = 11, 8, 1.5
-MOST_PAIRS, FEWEST_PAIRS, FARTHEST = 900, 60, 6
+MOST_PAIRS, FEWEST_PAIRS, FARTHEST = 400, 60, 6
 TEXTURE = 6.0
 """Grey levels (standard deviation, after local equalisation) that a patch must have to be compared."""
 
@@ -75,7 +75,7 @@ def lock_on_unseen(evidence: Evidence) -> Check:
     return at_least(
         share - null,
         LEAST_UNSEEN,
-        f"in frames that did not triangulate them {share:.0%} of {count} points lie within {NEAR_PX} px of their tissue, "
+        f"in frames that did not triangulate them {share:.0%} of {count} points lie within {NEAR_PX} px of the tissue, "
         f"{null:.0%} with poses turned by {TURN_DEG} degrees",
         "points do not land on their tissue in other frames: poses or depths are wrong; reconstruct again",
         null=0.0,

@@ -1,5 +1,7 @@
 """Re-tracking: projections followed by optical flow, against where the poses send the points, and at what depth."""
 
+import math
+
 import torch
 
 from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
@@ -9,9 +11,10 @@ GAPS = (1, 2, 5, 10)
 MOST_ERROR = 0.012
 """Of the image width, at a gap of 5 frames (the longest there is in shorter clips)."""
 
-MOST_DEPTH_ERROR, LEAST_ORDER = 0.12, 0.6
+MOST_DEPTH_ERROR, MOST_DEPTH_FACTOR, LEAST_ORDER = 0.12, 0.14, 0.4
 KNOWN_DEPTH = 0.1
 FEWEST = 25
+MOST_BREAK, LEAST_TYPICAL_PX, FEWEST_IN_FRAME = 8.0, 0.7, 10
 
 
 def retracking(evidence: Evidence) -> Check:
@@ -26,6 +29,29 @@ def retracking(evidence: Evidence) -> Check:
         MOST_ERROR,
         f"optical flow and poses disagree on where points go: {told} frames (median)",
         "the points do not move with the images: wrong poses, wrong points, or tissue that moves by itself",
+    )
+
+
+def path_break(evidence: Evidence) -> Check:
+    """Is there one place where points go elsewhere from a frame to the next, and not at the others?"""
+    errors, gap = end_point_errors(evidence)
+    tracks = evidence.tracks
+    rows = (tracks.point[tracks.track] >= 0) & (tracks.frame > tracks.start[tracks.track])
+    start, errors = tracks.start[tracks.track[rows]][gap == 1], errors[gap == 1]
+    frames = [f for f in torch.unique(start).tolist() if int((start == f).sum()) >= FEWEST_IN_FRAME]
+    if len(frames) < 4:
+        return cannot_tell(MOST_BREAK, "at most", "too few projections could be followed by optical flow")
+    medians = torch.stack([errors[start == f].quantile(0.5) for f in frames])
+    typical = max(float(medians.quantile(0.5)), LEAST_TYPICAL_PX)
+    value, where = float(medians.max()) / typical, frames[int(medians.argmax())]
+    names = evidence.working.frame_names
+    last = min(where + 1, len(names) - 1)
+    return at_most(
+        value,
+        MOST_BREAK,
+        f"from frame {names[where]} to {names[last]} poses and optical flow part {value:.1f} times as far as elsewhere",
+        "the path jumps there: cut the clip at this place or leave the frame out",
+        null=1.0,
     )
 
 
@@ -54,7 +80,7 @@ def end_point_errors(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def depth_ratios(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of followed points whose depth optical flow tells well: ln(own depth / given), its sd, the given depth, the frame."""
+    """Of followed points with a well-known own depth: ln(own depth / given), its sd, the given depth, the frame."""
     found, tracks, clip = evidence.retriangulated, evidence.retriangulated_tracks, evidence.working
     motion = clip.camera_from_world[tracks.start]
     own, given = motion.apply(found.bundle.points)[:, 2], motion.apply(clip.points[tracks.point])[:, 2]
@@ -63,18 +89,38 @@ def depth_ratios(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor, torch.
     return ratio[good], found.depth_sd[good], given[good], tracks.start[good]
 
 
+def depth_scale(evidence: Evidence) -> Check:
+    """Are all points off by one factor? Depth is focal length times baseline over parallax: it tells the former."""
+    ratio, sd, _, _ = depth_ratios(evidence)
+    if len(ratio) < FEWEST:
+        return cannot_tell(MOST_DEPTH_FACTOR, "at most", "optical flow tells the depth of too few points")
+    middle = ratio.quantile(0.5)
+    error = 1.86 * float((ratio - middle).abs().quantile(0.5)) / len(ratio) ** 0.5
+    factor = math.exp(float(middle))
+    return at_most(
+        abs(float(middle)),
+        MOST_DEPTH_FACTOR,
+        f"the images put the points {factor:.2f} times as far away as they are given",
+        f"the focal length is probably wrong by about {abs(factor - 1):.0%} (the camera file is not that of SfM), or "
+        "points and poses are in different units; use the camera that SfM used",
+        null=0.0,
+        standard_error=error,
+    )
+
+
 def point_depth(evidence: Evidence) -> Check:
-    """Are the points where the given poses and optical flow put them?"""
+    """Are the points, one factor aside, where the given poses and optical flow put them?"""
     ratio, sd, _, _ = depth_ratios(evidence)
     if len(ratio) < FEWEST:
         return cannot_tell(MOST_DEPTH_ERROR, "at most", "optical flow tells the depth of too few points")
     noise = 0.67 * float(sd.quantile(0.5))
-    value = max(0.0, float(ratio.abs().quantile(0.5)) ** 2 - noise**2) ** 0.5
+    spread = float((ratio - ratio.quantile(0.5)).abs().quantile(0.5))
+    value = max(0.0, spread**2 - noise**2) ** 0.5
     return at_most(
         value,
         MOST_DEPTH_ERROR,
         f"the depths of {len(ratio)} points differ by {value:.1%} from those that optical flow and the poses give",
-        "the points do not belong to these poses: points moved, or another focal length than the one SfM used",
+        "single points are not where the images put them: they were moved, or triangulated from wrong matches",
         null=noise,
         standard_error=float(ratio.std()) / len(ratio) ** 0.5,
     )

@@ -76,7 +76,7 @@ class Tracks:
         return self.of((self.point == CORNER) & (self.lengths >= 3))
 
     def pairs(self, gap: int) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-        """Rows of the same track that are `gap` frames apart: no frame of a track is left out, so they are `gap` rows."""
+        """Rows of the same track `gap` frames apart: no frame of a track is left out, so they are `gap` rows apart."""
         rows = torch.arange(max(0, len(self.track) - gap))
         same = self.track[rows] == self.track[rows + gap]
         return rows[same], rows[same] + gap
@@ -144,8 +144,8 @@ def _step(before, after, place: np.ndarray, clear: np.ndarray) -> tuple[np.ndarr
         "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02),
     }
     start = place.reshape(-1, 1, 2)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **options)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **options)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, start.copy(), **options)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, there, there.copy(), **options)
     near = np.linalg.norm((back - start)[:, 0], axis=-1) < BACK_PX
     there = there[:, 0]
     height, width = clear.shape

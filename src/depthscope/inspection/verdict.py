@@ -38,6 +38,8 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
     "in_front": geometry.in_front,
     "inside_image": geometry.inside_image,
     "inside_mask": geometry.inside_mask,
+    "path_jump": geometry.path_jump,
+    "path_break": retracking.path_break,
     "lock_on": lock.lock_on_seen,
     "lock_on_above_null": lock.lock_on_above_null,
     "lock_on_unseen": lock.lock_on_unseen,
@@ -55,6 +57,7 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
     "scale_drift": drift.scale_drift,
     "point_depth": retracking.point_depth,
     "depth_order": retracking.depth_order,
+    "depth_scale": retracking.depth_scale,
     "relief": geometry.relief,
     "light_falloff": light.light_falloff,
     "triangulation_angle": degeneracy.triangulation_angle,
@@ -124,7 +127,14 @@ def combination() -> Combination:
     """The fitted weights that the package carries (``weights.yaml``)."""
     text = files("depthscope.inspection").joinpath("weights.yaml").read_text()
     content = yaml.safe_load(text)
-    return Combination(**{**content, "gates": tuple(content["gates"])})
+    return Combination(
+        float(content["intercept"]),
+        {name: float(weight) for name, weight in content["weights"].items()},
+        tuple(content["gates"]),
+        {name: float(lead) for name, lead in content["leads"].items()},
+        float(content["accept_below"]),
+        float(content["refuse_above"]),
+    )
 
 
 def excess(check: Check) -> float:
