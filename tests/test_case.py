@@ -95,6 +95,16 @@ def test_an_interrupted_stage_with_other_options_starts_afresh(tmp_path, source)
     assert stages[1].work.calls == [False, False]
 
 
+def test_a_case_that_could_not_begin_leaves_nothing(tmp_path, source):
+    def refuse(folder, resume):
+        raise BadInputError("two frames", "three")
+
+    stages = [Stage("sequence", "reconstruct", refuse, files=(source,))]
+    with pytest.raises(BadInputError):
+        Case(tmp_path / "case").walk(stages, str)
+    assert not (tmp_path / "case").exists()
+
+
 def test_the_last_duration_is_told(tmp_path, source):
     stages, told = river(source), []
     Case(tmp_path / "case").walk(stages, str)

@@ -112,8 +112,17 @@ class Case:
             DepthscopeError: What a stage raises; those before it stay done.
         """
         keys = self.keys(stages)
+        fresh = not self.folder.exists()
         with telling_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._walk(stages, keys, tell)
+        except BadInputError:
+            if fresh and not any(path.is_dir() for path in self.folder.iterdir()):  # nothing was done: leave no trace
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _walk(self, stages: Rows[Stage], keys: dict[str, str], tell: Callable[[str], None]) -> Walked:
         seconds: dict[str, float] = {}
         for number, stage in enumerate(stages, 1):
             head = f"[{number}/{len(stages)}] {stage.title}"

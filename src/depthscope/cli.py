@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from depthscope.errors import DepthscopeError, InterruptedRunError
 
 VERBS = {
-    "demo": "train and predict on a small simulated clip, and show how good it is",
+    "demo": "a simulated patient through everything, and how good the result is in mm",
+    "run": "from a video or a sequence to depth and a surface, stage by stage, resumable",
     "simulate": "phantom patients: a CT, and endoscopic clips with exact depth, motions and points",
     "reconstruct": "structure from motion on a video: sequences to train on, or why not",
     "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",

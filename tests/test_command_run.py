@@ -1,0 +1,114 @@
+"""``depthscope run`` and ``demo``: the whole river in one case folder, nothing twice, and refusals that say why."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from depthscope.case import RECORD
+from depthscope.cli import main
+from depthscope.formats import colmap, ply, read_sequence
+from depthscope.recipes import to_yaml
+from depthscope.sequence import Sequence
+from tiny_runs import tiny, tube_clip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "clip"
+    tube_clip(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(to_yaml(tiny(steps=4)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def case(clip, config, tmp_path_factory):
+    out = tmp_path_factory.mktemp("case") / "case"
+    assert main(["run", str(clip), "--out", str(out), "--config", str(config), "--accept-rejected"]) == 0
+    return out
+
+
+def test_a_sequence_becomes_a_surface(case, clip):
+    assert {path.name for path in case.iterdir()} == {RECORD, "sequence", "run", "prediction", "surface"}
+    surface = ply.read(case / "surface" / "surface.ply")
+    assert len(surface.points) > 1000 and surface.unit == read_sequence(clip).unit
+    assert json.loads((case / "prediction" / "result.json").read_text())["frames"] == len(read_sequence(clip))
+
+
+def test_a_second_call_does_nothing_and_other_steps_redo_what_depends_on_them(case, clip, config, capsys):
+    before = {path: path.stat().st_mtime_ns for path in case.glob("*/result.json")}
+    again = ["run", str(clip), "--out", str(case), "--config", str(config), "--accept-rejected"]
+    assert main(again) == 0
+    assert capsys.readouterr().out.count("up to date") == 4
+    assert {path: path.stat().st_mtime_ns for path in case.glob("*/result.json")} == before
+    assert main([*again, "--steps", "5"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("up to date") == 1 and "[2/4] train" in told
+    assert json.loads((case / "run" / "result.json").read_text())["steps"] == 5
+
+
+def shuffled(clip, folder) -> Sequence:
+    """The clip with the poses of other frames."""
+    sequence = read_sequence(clip)
+    shutil.copytree(clip / "images", folder / "images")
+    order = torch.randperm(len(sequence), generator=torch.Generator().manual_seed(1))
+    broken = Sequence(
+        name="shuffled",
+        images=tuple(folder / "images" / path.name for path in sequence.images),
+        cameras=sequence.cameras,
+        camera_from_world=sequence.camera_from_world[order],
+        points=sequence.points,
+        observations=sequence.observations,
+    )
+    colmap.write(broken, folder)
+    return broken
+
+
+def test_a_refused_sequence_ends_the_run_with_its_reasons(clip, config, tmp_path, capsys):
+    shuffled(clip, tmp_path / "clip")
+    out = tmp_path / "case"
+    assert main(["run", str(tmp_path / "clip"), "--out", str(out), "--config", str(config)]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("error: the structure from motion of") and "was refused" in told and told.count("\n") == 1
+    assert json.loads((out / "sequence" / "result.json").read_text())["accepted"] is False
+    assert not (out / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["run", "nowhere", "--out", "case"], "nowhere is missing"),
+        (["run", "{clip}", "--out", "case", "--camera", "camera.yaml"], "a sequence has its own"),
+        (["run", "{clip}", "--out", "case", "--recipe", "slow"], "no recipe 'slow'"),
+        (["run", "{clip}", "--out", "{clip}"], "is no case"),
+    ],
+)
+def test_bad_input_is_one_line(clip, tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "camera.yaml").touch()
+    assert main([argument.format(clip=clip) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_brings_a_patient_to_a_surface_in_mm(tmp_path, capsys):
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--steps", "200"]) == 0
+    told = capsys.readouterr().out
+    assert "mm from the true one in the median" in told
+    found = json.loads((out / "surface_error" / "result.json").read_text())
+    assert found["surface"]["accuracy"]["median"] < 1.0
+    assert found["path"]["ate_of_extent"] < 0.1 and found["path"]["rotation_deg"] < 10
+    depth = json.loads((out / "depth_error" / "result.json").read_text())["alignment"]
+    assert depth["per_frame_median"]["abs_rel"] < 0.12
+    assert main(["demo", "--out", str(out), "--steps", "200"]) == 0
+    assert "7 stages were up to date" in capsys.readouterr().out
