@@ -27,7 +27,7 @@ $(DOCS_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
-demo: $(INSTALLED)  ## A small simulated clip through everything that exists; OUT=folder.
+demo: $(INSTALLED)  ## A simulated patient from video to surface; OUT=folder.
 	$(BIN)/depthscope demo --out $(OUT)
 
 test: $(INSTALLED)  ## The default tests, on two processes.

@@ -16,7 +16,7 @@ VERBS = {
     "simulate": "phantom patients: a CT, and endoscopic clips with exact depth, motions and points",
     "reconstruct": "structure from motion on a video: sequences to train on, or why not",
     "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",
-    "convert": "write a sequence in another layout (colmap, jhu)",
+    "convert": "write a sequence in another layout (colmap, jhu, nerfstudio, tum)",
     "train": "train a depth network on sequences",
     "predict": "depth maps, previews and point clouds from a trained network",
     "fuse": "one surface from the depth maps of a clip",
