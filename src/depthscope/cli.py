@@ -17,6 +17,7 @@ VERBS = {
     "convert": "write a sequence in another layout (colmap, jhu)",
     "train": "train a depth network on sequences",
     "predict": "depth maps, previews and point clouds from a trained network",
+    "register": "a surface to a CT: rotation, shift and scale without a start by hand, and how sure that is",
     "evaluate": "how good depth maps are, against a sequence's points or true depth",
 }
 """Each verb and what it does; its code is the function of the same name in ``depthscope.commands.<verb>``."""

@@ -295,7 +295,8 @@ def build_patient(job: Job) -> None:
     from depthscope.formats import ply
     from depthscope.simulation.anatomy import patient
     from depthscope.simulation.clip_files import scene_of
-    from depthscope.simulation.ct import scanned, write_nifti
+    from depthscope.formats.ct import write_nifti
+    from depthscope.simulation.ct import scanned
     from depthscope.simulation.path import camera_from_world
 
     options, drawn = job.options, job.options.subject(job.patient)
