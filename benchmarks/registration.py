@@ -24,13 +24,14 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from depthscope.formats.ct import extracted_surface
 from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import normals, pixel_grid
 from depthscope.geometry.motion import rotate
-from depthscope.formats.ct import extracted_surface
 from depthscope.registration import Evidence, Target, View, iterated_closest_points, nearest, register
 from depthscope.registration.calibration import ON_PHANTOMS
+from depthscope.registration.registration import Registration, refusals
 from depthscope.registration.solve import exponential
 from depthscope.simulation.anatomy import SPLITS, Anatomy, patient
 from depthscope.simulation.ct import scanned
@@ -252,7 +253,9 @@ def summary(records: list[dict]) -> dict:
             "median": float(np.median([r["scale_error"] for r in accepted])),
             "p95": float(np.quantile([r["scale_error"] for r in accepted], 0.95)),
         },
-        "tre_over_predicted": float(np.sqrt(np.mean([(r["tre_surface_mm"] / r["predicted_tre_mm"]) ** 2 for r in accepted]))),
+        "tre_over_predicted": float(
+            np.sqrt(np.mean([(r["tre_surface_mm"] / r["predicted_tre_mm"]) ** 2 for r in accepted]))
+        ),
         "refused_share": 1 - len(accepted) / len(right),
         "accepted": len(everything),
         "wrong_but_accepted": len(wrong) / max(1, len(everything)),
@@ -282,7 +285,7 @@ def fitted(records: list[dict]) -> tuple[np.ndarray, float]:
 
     def loss(x: np.ndarray) -> float:
         z = features @ x[:-1] + x[-1]
-        return float((np.logaddexp(0, z) - truth * z).sum() + 0.05 * (x[:-1] ** 2).sum())
+        return float((np.logaddexp(0, z) - truth * z).sum() + 0.3 * (x[:-1] ** 2).sum())
 
     found = minimize(loss, np.zeros(features.shape[1] + 1)).x
     return found[:-1], float(found[-1])
@@ -307,7 +310,9 @@ def main() -> None:
         do_patient(seed, given.scenes, given.wrong, folder)
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     for record in records:  # the same evidence under the coefficients of today
-        record["confidence"] = ON_PHANTOMS(Evidence(**record["evidence"]))
+        evidence = Evidence(**record["evidence"])
+        record["confidence"] = ON_PHANTOMS(evidence)
+        record["reasons"] = list(refusals(evidence, record["confidence"], Registration()))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     table = {"machine": machine, "split": given.split, "date": time.strftime("%Y-%m-%d"), **summary(records)}
     if given.fit:

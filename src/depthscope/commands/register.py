@@ -198,8 +198,8 @@ def figures(found: Alignment, options: Registration, distance_mm: Float[Tensor, 
         "residual_mm": found.residuals.figures,
         "residual_all_vertices_mm": float(distance_mm.mean()),
         "confidence": found.confidence,
-        "confidence_means": f"probability that the mean error is below {options.calibration.limit_mm:g} mm, calibrated on "
-        f"{options.calibration.fitted_on}",
+        "confidence_means": f"probability that the mean error is below {options.calibration.limit_mm:g} mm, "
+        f"calibrated on {options.calibration.fitted_on}",
         "ambiguous": found.ambiguous,
         "reasons": list(found.reasons),
         "converged": found.converged,

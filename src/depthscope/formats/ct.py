@@ -157,7 +157,7 @@ def _surrounded(air: NDArray[np.bool_]) -> bool:
 
 
 def _body(air: NDArray[np.bool_], voxel_mm: tuple[float, ...], bridged_mm: float) -> NDArray[np.bool_]:
-    """The body with its cavities: tissue closed over openings, on a lattice of about 2 mm, and filled slice by slice."""
+    """The body with its cavities: tissue closed over openings on a lattice of about 2 mm, filled slice by slice."""
     steps = [max(1, round(2.0 / size)) for size in voxel_mm[::-1]]
     few = air[:: steps[0], :: steps[1], :: steps[2]]
     reach = bridged_mm / 2

@@ -117,13 +117,12 @@ class Evidence:
     def features(self) -> tuple[float, ...]:
         """As numbers of about one size, for the logistic regression."""
         return (
-            math.log1p(max(self.log_odds, 0.0)),
-            self.cost - 1.0,
-            self.sight_cost - 1.5,
-            self.coverage - 0.8,
-            self.air_violation,
-            math.log(max(self.predicted_tre_mm, 1e-3)),
-            self.inlier_share - 0.8,
+            math.log1p(max(self.log_odds, 0.0)) - 3.0,
+            2 * (self.cost - 1.0),
+            2 * (self.sight_cost - 1.5),
+            10 * (self.coverage - 0.9),
+            10 * self.sight_violation,
+            10 * self.air_violation,
         )
 
 

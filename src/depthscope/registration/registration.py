@@ -343,7 +343,7 @@ def _concluded(
     found = terms(samples, batch, matches.point.reshape(1, count, 3), matches.normal.reshape(1, count, 3), stage)
     alone = replace(options.stages[2], scale_std=1e6 if options.scale_prior is None else options.scale_prior.log_std)
     there = matches.found[None]
-    hessian, _ = normal_equations(samples, found, there, batch, batch.scale.log(), alone, None)
+    hessian, _ = normal_equations(samples, found.without_sliding(), there, batch, batch.scale.log(), alone, None)
     independent = independent_samples(samples, found.residual[0, :, 0])
     spread_of = covariance(hessian[0], independent)
     tre = predicted_tre(samples, at, spread_of)
@@ -373,7 +373,7 @@ def _concluded(
         modes,
         evidence,
         confidence,
-        _reasons(evidence, confidence, options),
+        refusals(evidence, confidence, options),
         bool(last.step[0] < 0.05),
         spread,
         independent,
@@ -381,7 +381,7 @@ def _concluded(
     )
 
 
-def _reasons(evidence: Evidence, confidence: float, options: Registration) -> tuple[str, ...]:
+def refusals(evidence: Evidence, confidence: float, options: Registration) -> tuple[str, ...]:
     """Why an answer is refused, in words."""
     reasons = []
     if evidence.log_odds < options.least_log_odds:

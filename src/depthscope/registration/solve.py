@@ -157,6 +157,12 @@ class Terms:
         """Half the sum of squares: 1/2 z^T C^-1 z + E_o."""
         return 0.5 * self.residual.square().sum(-1)
 
+    def without_sliding(self) -> "Terms":
+        """The same without what holds points on their planes: that steadies steps, but is no information."""
+        kept = self.residual.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+        jacobian = None if self.jacobian is None else self.jacobian * kept[:, None]
+        return Terms(self.residual * kept, jacobian)
+
 
 def terms(
     samples: Samples,

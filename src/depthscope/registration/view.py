@@ -225,14 +225,18 @@ def cells(points: Float[Tensor, "points 3"], side: float) -> Int[Tensor, " point
 
 
 def one_per_cell(points: Float[Tensor, "points 3"], cell: Int[Tensor, " points"]) -> Int[Tensor, " kept"]:
-    """The point of each cell that is nearest to the mean of the cell's points."""
+    """The point of each cell that is nearest to the mean of the cell's points; of several, the one of least x."""
     _, group = torch.unique(cell, return_inverse=True)
     groups = int(group.max()) + 1
     count = torch.zeros(groups, dtype=points.dtype).index_add(0, group, torch.ones_like(points[:, 0]))
     mean = torch.zeros(groups, 3, dtype=points.dtype).index_add(0, group, points) / count[:, None]
     away = (points - mean[group]).norm(dim=-1)
     nearest = torch.full((groups,), torch.inf, dtype=points.dtype).scatter_reduce(0, group, away, "amin")
-    rows = (away <= nearest[group]).nonzero()[:, 0]
+    tied = away <= nearest[group] * (1 + 1e-9) + 1e-12  # two points are as far from their mean
+    least = torch.full_like(nearest, torch.inf).scatter_reduce(
+        0, group, torch.where(tied, points[:, 0], torch.inf), "amin"
+    )
+    rows = (tied & (points[:, 0] <= least[group])).nonzero()[:, 0]
     chosen = torch.full((groups,), len(points)).scatter_reduce(0, group[rows], rows, "amin")
     return chosen
 
