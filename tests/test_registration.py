@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.noses import seen_in, similarity
 
 from depthscope.errors import BadInputError
 from depthscope.formats.ct import extracted_surface
@@ -15,6 +14,7 @@ from depthscope.registration import Registration, ScalePrior, Search, View, regi
 from depthscope.registration.solve import exponential
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
+from noses import seen_in, similarity
 
 QUICK = Registration(search=Search(step_mm=4.0, turn_deg=25.0, rays=32, kept=30), middle=600, fine=800)
 

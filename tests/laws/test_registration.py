@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.noses import similarity
 
 from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.geometry.surface import vertex_normals
@@ -25,6 +24,7 @@ from depthscope.registration.solve import (
 )
 from depthscope.registration.target import Beliefs, closest_points
 from depthscope.registration.view import Samples, sampled, thinned
+from noses import similarity
 
 
 def bumpy(draw: np.random.Generator, count: int = 40, size: float = 20.0) -> Surface:

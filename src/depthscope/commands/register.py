@@ -44,6 +44,7 @@ def register(
     air_below: float = ct_files.AIR_BELOW,
     air_seed: tuple[float, float, float] | None = None,
     smoothing_mm: float = 0.0,
+    flip: bool = False,
 ) -> int:
     """Registers a reconstructed surface to a CT: rotation, shift and scale, with no start by hand.
 
@@ -60,6 +61,7 @@ def register(
         air_below: Hounsfield units below which the CT is air.
         air_seed: A point (LPS mm) in the air space of the CT that is meant; the largest one in the body otherwise.
         smoothing_mm: Blur of the CT before its surface is taken.
+        flip: Turn the target's normals round: a model of the airway has them pointing into the tissue.
     """
     from rich.console import Console
 
@@ -69,6 +71,11 @@ def register(
     mesh, place, axes = source_surface(surface)
     views = mesh if sequence is None else views_of(mesh, sequence)
     goal, target_source = target_surface(target, air_below, air_seed, smoothing_mm)
+    if flip and goal.normals is not None and goal.faces is not None:
+        goal, target_source = (
+            replace(goal, normals=-goal.normals, faces=goal.faces.flip(1)),
+            f"{target_source}, flipped",
+        )
     first = None if start is None else transforms.read(start)
     prior = None if scale is None else ScalePrior(scale, scale_std, "given by --scale")
     options = Registration(scale_prior=prior)
@@ -88,7 +95,13 @@ def register(
         write_result(folder, {**figures(found, options, distance), "target": target_source, "source_axes": axes})
         write_provenance(
             folder,
-            options={"scale": scale, "scale_std": scale_std, "air_below": air_below, "air_seed": air_seed},
+            options={
+                "scale": scale,
+                "scale_std": scale_std,
+                "air_below": air_below,
+                "air_seed": air_seed,
+                "flip": flip,
+            },
             inputs={str(path): content_hash(path) for path in inputs},
             seconds=time.perf_counter() - began,
         )

@@ -166,9 +166,10 @@ def _body(air: NDArray[np.bool_], voxel_mm: tuple[float, ...], bridged_mm: float
     tissue = np.pad(~few, [(m, m) for m in margin])
     near = np.asarray(ndimage.distance_transform_edt(~tissue, sizes)) <= reach
     closed = np.asarray(ndimage.distance_transform_edt(near, sizes)) > reach
-    label, _ = ndimage.label(closed | tissue)
+    label = np.empty(tissue.shape, np.int32)
+    ndimage.label(closed | tissue, output=label)
     body = label == np.bincount(label.ravel())[1:].argmax() + 1
-    body = np.stack([ndimage.binary_fill_holes(part) for part in body])
+    body = np.stack([np.asarray(ndimage.binary_fill_holes(part)) for part in body])
     body = body[tuple(slice(m, -m) for m in margin)]
     full = body.repeat(steps[0], 0).repeat(steps[1], 1).repeat(steps[2], 2)
     return full[: air.shape[0], : air.shape[1], : air.shape[2]]

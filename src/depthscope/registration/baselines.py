@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -31,7 +31,7 @@ def iterated_closest_points(
     if not 0 < kept <= 1:
         raise BadInputError(f"a share of {kept} kept", "more than 0, at most 1")
     vertices = target.points.double()
-    tree, at = cKDTree(vertices.numpy()), start
+    tree, at = KDTree(vertices.numpy()), start
     for _ in range(iterations):
         moved = at.apply(points.double())
         distance, nearest = tree.query(moved.numpy())

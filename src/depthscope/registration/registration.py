@@ -388,6 +388,8 @@ def refusals(evidence: Evidence, confidence: float, options: Registration) -> tu
         reasons.append(f"another place fits nearly as well (odds {math.exp(max(evidence.log_odds, 0.0)):.1f} to 1)")
     if evidence.predicted_tre_mm > options.most_tre_mm:
         reasons.append(f"the surface leaves {evidence.predicted_tre_mm:.1f} mm open: too smooth or too symmetric")
+    if evidence.air_violation > 0.2:
+        reasons.append(f"{100 * evidence.air_violation:.0f} % of the cameras would stand in tissue")
     if confidence < options.least_confidence:
         reasons.append(f"the confidence is {confidence:.2f}: the surface fits this target badly")
     return tuple(reasons)

@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn import functional
 
@@ -101,7 +102,7 @@ class Target:
     surface: Surface
     spacing_mm: float = 0.5
     coarse_mm: float = 1.2
-    _trees: dict[tuple[str, int], cKDTree] = field(default_factory=dict)
+    _trees: dict[tuple[str, int], KDTree] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.surface.faces is None or not len(self.surface.faces):
@@ -158,10 +159,10 @@ class Target:
         return RayCaster(self.surface)
 
     @cached_property
-    def _places(self) -> cKDTree:
-        return cKDTree(self._fine[0].numpy())
+    def _places(self) -> KDTree:
+        return KDTree(self._fine[0].numpy())
 
-    def _tree(self, level: str, bin_number: int) -> cKDTree:
+    def _tree(self, level: str, bin_number: int) -> KDTree:
         """Samples lifted to (y, r m) in six dimensions, for r at the bin's lower edge."""
         if (level, bin_number) not in self._trees:
             if level == "fine":
@@ -170,7 +171,7 @@ class Target:
             else:
                 points, normals = self._coarse
             lifted = torch.cat([points, 2 ** (bin_number / 2) * normals], 1)
-            self._trees[level, bin_number] = cKDTree(lifted.numpy(), leafsize=24)
+            self._trees[level, bin_number] = KDTree(lifted.numpy(), leafsize=24)
         return self._trees[level, bin_number]
 
     def signed_distance(self, points: Float[Tensor, "points 3"]) -> tuple[Tensor, Tensor]:
@@ -240,7 +241,7 @@ class Target:
         while len(rows) and seen < most:
             neighbours = min(neighbours, tree.n)
             query = torch.cat([beliefs.position[rows], factor * beliefs.normal[rows]], 1)
-            away, near = tree.query(query.numpy(), k=list(range(seen + 1, neighbours + 1)))
+            away, near = tree.query(query.numpy(), k=np.arange(seen + 1, neighbours + 1))
             away, faces = torch.from_numpy(away), face_of[torch.from_numpy(near)]
             part = beliefs[rows]
             points = closest_points(part, self.corners[faces])
