@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -6,16 +8,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK
 import torch
 import yaml
 
 from depthscope.cli import main
 from depthscope.commands import simulate as verb
+from depthscope.commands.simulate import schedule
+from depthscope.commands.simulate.options import light_of
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps, read_sequence
 from depthscope.simulation import anatomy as anatomies
 from depthscope.simulation.anatomy import patient
+from depthscope.simulation.clip_files import movies
 from depthscope.video import video_size
 
 COARSE_MM = 0.8
@@ -90,7 +97,7 @@ def test_what_is_there_is_not_done_again_and_more_may_be_asked_for(folder, capsy
 
 
 def test_same_bytes_for_any_number_of_workers_and_after_a_lost_clip(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(verb, "FRAMES_AT_ONCE", 1)  # other jobs, other order: the same frames
+    monkeypatch.setattr(schedule, "FRAMES_AT_ONCE", 1)  # other jobs, other order: the same frames
     again = tmp_path / "again"
     shutil.copytree(folder, again)
     shutil.rmtree(again / "patient_00002" / "clip_00")
@@ -125,12 +132,81 @@ def test_two_processes_give_the_bytes_of_one(tmp_path):
         (("--variety", "2"), "0 to 1"),
         (("--seed", "9999", "--patients", "2"), "0 to 9999"),
         (("--split", "test", "--seed", "1000"), "0 to 999"),
+        (("--size", "65x48"), "even numbers"),
+        (("--faults", "smoke=1"), "fault 'smoke'"),
+        (("--faults", "fog=1.5"), "severity from 0 to 1"),
+        (("--light", "sun"), "one of colonoscope_effective"),
+        (("--light", "absent.yaml"), "cannot be read"),
+        (("--swelling", "3"), "0 to 1.5 mm"),
+        (("--workers", "-1"), "0 or more"),
     ],
 )
 def test_bad_options_are_told_in_one_line(tmp_path, capsys, options, told):
     assert main(["simulate", "--out", str(tmp_path / "sim"), *options]) == 2
     message = capsys.readouterr().err
     assert told in message and message.count("\n") == 1 and not (tmp_path / "sim").exists()
+
+
+def test_more_lamps_than_the_model_knows_are_refused(tmp_path, capsys):
+    told = {"lamps": [{"position_mm": [1.0, 0.0, 0.0], "spread": 1.5}] * 9, "gamma": 2.2}
+    for content, message in ((told, "9 light sources"), ({"lamp": []}, "lamp"), ([1], "scope.yaml")):
+        (tmp_path / "scope.yaml").write_text(yaml.safe_dump(content))
+        assert main(["simulate", "--out", str(tmp_path / "sim"), "--light", str(tmp_path / "scope.yaml")]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1 and not (tmp_path / "sim").exists()
+    (tmp_path / "scope.yaml").write_text(yaml.safe_dump(told | {"lamps": told["lamps"][:8]}))
+    found = light_of(str(tmp_path / "scope.yaml"))
+    assert found is not None and len(found.lamps) == 8 and found.lamps[0].spread == 1.5
+
+
+def test_an_unknown_anatomy_is_refused(tmp_path):
+    with pytest.raises(SystemExit) as refused:
+        main(["simulate", "--out", str(tmp_path / "sim"), "--anatomy", "ear"])
+    assert refused.value.code == 2 and not (tmp_path / "sim").exists()
+
+
+def test_a_disk_that_fills_up_on_the_way_is_told_and_leaves_no_drafts(tmp_path, monkeypatch, capsys):
+    def full(path, values):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(movies, "write_array", full)
+    assert simulated(tmp_path / "sim") == 2
+    error = capsys.readouterr().err
+    assert "No space left" in error and error.count("\n") == 1
+    assert not list((tmp_path / "sim").glob("**/.*.partial")) and not (tmp_path / "sim" / ".work").exists()
+
+
+def test_faults_are_recorded_and_the_camera_file_is_wrong_as_told(tmp_path, capsys):
+    out, faults = tmp_path / "sim", "instrument=1,debris=0.5,breathing=0.3,rolling_shutter=1,wrong_focal=0.2,planar=1"
+    assert simulated(out, "--faults", faults, "--no-dicom") == 0
+    person, clip = out / "patient_00002", out / "patient_00002" / "clip_00"
+    record = yaml.safe_load((out / "simulation.yaml").read_text())
+    assert record["faults"]["wrong_focal"] == 0.2 and len(record["faults"]) == 6
+    assert yaml.safe_load((person / "patient.yaml").read_text())["faults"] == record["faults"]
+    assert json.loads((clip / "result.json").read_text())["focal_told_too_long_by"] == 0.2
+    told, true = camera_file.read(clip / "camera.yaml").focal_px[0], read_sequence(clip).cameras[0].focal_px[0]
+    assert told == pytest.approx(1.2 * true, rel=1e-6)
+    for mask in ("instrument", "debris"):
+        assert len(list((clip / "masks" / mask).glob("*.png"))) == 4
+    assert not (person / "ct_dicom").exists()
+    assert simulated(out, "--no-dicom") == 2 and "faults" in capsys.readouterr().err
+
+
+def test_dicom_series_and_nifti_have_the_same_geometry_for_other_readers(folder):
+    person = folder / "patient_00002"
+    nifti = SimpleITK.ReadImage(str(person / "ct.nii.gz"))
+    files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(person / "ct_dicom"))
+    series = SimpleITK.ReadImage(files)
+    assert series.GetSize() == nifti.GetSize()
+    for name in ("GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(series, name)() == pytest.approx(getattr(nifti, name)(), abs=1e-4), name
+    same = bool((SimpleITK.GetArrayFromImage(series) == SimpleITK.GetArrayFromImage(nifti)).all())
+    assert same
+    first, second = (pydicom.dcmread(path) for path in files[:2])
+    assert [float(x) for x in first.ImagePositionPatient] == pytest.approx(nifti.GetOrigin(), abs=1e-3)
+    step = float(second.ImagePositionPatient[2]) - float(first.ImagePositionPatient[2])
+    assert step == pytest.approx(nifti.GetSpacing()[2], abs=1e-3)
+    assert [float(x) for x in first.PixelSpacing] == pytest.approx(nifti.GetSpacing()[1::-1], abs=1e-4)
 
 
 def test_a_full_disk_and_a_strange_folder_are_told(tmp_path, monkeypatch):

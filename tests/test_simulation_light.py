@@ -116,3 +116,23 @@ def test_what_the_model_does_not_know_is_refused():
         Lamp(spread=-1.0)
     with pytest.raises(BadInputError, match="gamma"):
         Lighting(gamma=0.1)
+
+
+def test_a_bright_wall_close_by_takes_the_gain_down():
+    linear = torch.full((1000,), 0.01)
+    linear[:50] = 1.0
+    free, held = (AutoGain(lowest=0.01, ceiling=ceiling).wanted(linear, 2.2) for ceiling in (math.inf, 0.9))
+    assert free == pytest.approx(0.45**2.2 / 0.01, rel=1e-4)
+    assert held == pytest.approx(0.9, rel=1e-4)
+
+
+def test_a_few_glints_do_not_take_the_gain_down():
+    linear = torch.full((1000,), 0.01)
+    linear[:20] = 1.0
+    free, held = (AutoGain(ceiling=ceiling).wanted(linear, 2.2) for ceiling in (math.inf, 0.9))
+    assert held == pytest.approx(free)
+
+
+def test_a_ceiling_of_nothing_is_refused():
+    with pytest.raises(BadInputError, match="ceiling"):
+        AutoGain(ceiling=0.0)

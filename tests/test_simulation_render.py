@@ -155,7 +155,7 @@ def test_flow_depth_and_motions_agree_and_survive_the_file(tmp_path):
     # Where the flow ends, the other frame's ray meets the same point.
     rays = seen.camera.unproject(pixels)
     hits = wall.cast(there.inverse().translation[None], rotate(there.inverse().rotation, rays))
-    met = there.inverse().apply(hits.depth[:, None] * rays)
+    met = there.inverse().apply(hits.distance[:, None] * rays)
     again = seen.camera.project(here.apply(met))
     error = (again - seen.pixels[visible.flatten()]).norm(dim=-1)
     assert float(error.quantile(0.99)) < 0.02

@@ -13,10 +13,12 @@ from depthscope.errors import DepthscopeError, InterruptedRunError
 VERBS = {
     "demo": "train and predict on a small simulated clip, and show how good it is",
     "simulate": "phantom patients: a CT, and endoscopic clips with exact depth, motions and points",
+    "reconstruct": "structure from motion on a video: sequences to train on, or why not",
     "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",
     "convert": "write a sequence in another layout (colmap, jhu)",
     "train": "train a depth network on sequences",
     "predict": "depth maps, previews and point clouds from a trained network",
+    "fuse": "one surface from the depth maps of a clip",
     "register": "a surface to a CT: rotation, shift and scale without a start by hand, and how sure that is",
     "evaluate": "how good depth maps are, against a sequence's points or true depth",
 }

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion, Surface
-from depthscope.geometry.depth import backprojected, pixel_grid, sample
+from depthscope.geometry.depth import backprojected, pixel_grid, sample, sampled_at
 from depthscope.geometry.scale import LogMedian
 from depthscope.networks import DepthPrediction, as_prediction
 from depthscope.recipes import Recipe, from_yaml
@@ -289,16 +289,6 @@ def _predicted(network, window: _Window, recording, first, images, scaled, devic
         name = recording.names[first + number]
         deviation = None if std is None else std[number]
         yield DepthMap(name, depth[number], deviation, window.canvas_content, image, camera, unit)
-
-
-def sampled_at(
-    depth: Float[Tensor, "batch height width"], pixels: Float[Tensor, "batch *points 2"]
-) -> Float[Tensor, "batch *points"]:
-    """Depth between pixels, in inverse depth over the pixels that are known; 0 where none of the four is."""
-    known = depth > 0
-    inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
-    total, share = sample(torch.stack([inverse, known.to(depth)], 1), pixels).unbind(1)
-    return torch.where(share > 1e-3, share / total.clamp_min(1e-12), 0.0)
 
 
 def frame_scales(

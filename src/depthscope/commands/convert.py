@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from depthscope.formats import PoseDirection, read_sequence, write_sequence
+from depthscope.formats import PoseDirection, write_clip
+from depthscope.sequence import Sequence
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
 
 def convert(
     sequence: Annotated[Positional[Path], arg(metavar="SEQUENCE")],
     destination: Annotated[Positional[Path], arg(metavar="DST")],
-    to: Literal["colmap", "colmap-text", "jhu"],
+    to: Literal["colmap", "colmap-text", "jhu", "nerfstudio", "tum"],
     pose_direction: PoseDirection = "auto",
 ) -> int:
     """Write a sequence in another layout, with its images.
@@ -21,24 +22,25 @@ def convert(
     Args:
         sequence: Folder of frames with their structure from motion, in any known layout.
         destination: New folder to write.
-        to: The layout: colmap (binary files), colmap-text, or jhu.
+        to: The layout: colmap (binary files), colmap-text, jhu, nerfstudio, or tum (the poses alone).
         pose_direction: How the poses are to be read where the layout leaves that open; auto asks the images.
 
     Returns:
         Exit code: 0.
     """
     started = time.monotonic()
-    clip = read_sequence(sequence, pose_direction)
     with writing_folder(destination, inputs=(sequence,)) as folder:
-        notes = write_sequence(clip, folder, to)
+        clip, notes = write_clip(sequence, folder, to, pose_direction)
+        points = len(clip.points) if isinstance(clip, Sequence) else 0
+        observations = len(clip.observations) if isinstance(clip, Sequence) else 0
         write_result(
             folder,
             {
                 "to": to,
                 "pose_direction": clip.pose_direction,
                 "registered": len(clip),
-                "points": len(clip.points),
-                "observations": len(clip.observations),
+                "points": points,
+                "observations": observations,
                 "notes": [*clip.notes, *notes],
             },
         )
@@ -48,9 +50,7 @@ def convert(
             inputs={str(sequence): content_hash(sequence)},
             seconds=time.monotonic() - started,
         )
-    print(
-        f"{destination}: {len(clip)} frames, {len(clip.points)} points, {len(clip.observations)} observations as {to}"
-    )
+    print(f"{destination}: {len(clip)} frames, {points} points, {observations} observations as {to}")
     for note in (*clip.notes, *notes):
         print(f"  {note}")
     return 0

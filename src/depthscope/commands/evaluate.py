@@ -1,8 +1,9 @@
 """``depthscope evaluate PREDICTION TRUTH --out DIR``."""
 
 import csv
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +16,10 @@ from tyro.conf import Positional, arg
 from depthscope.errors import BadInputError
 from depthscope.evaluation import DepthEvaluation, FrameDepth, cross_view_difference, evaluated, flat_wall
 from depthscope.formats import depth_maps
-from depthscope.prediction import points_of, sampled_at
+from depthscope.geometry.depth import sampled_at
+from depthscope.prediction import points_of
 from depthscope.sequence import Sequence
+from depthscope.truth import TruthClip
 
 POINTS, DENSE = "sfm-points-1", "dense-1"
 
@@ -34,7 +37,8 @@ def evaluate(
 
     Args:
         prediction: Folder written by depthscope predict.
-        truth: Sequence folder, or a folder of true depth maps (float TIFF) with the same names.
+        truth: Sequence folder, dataset folder with dense depth, or a folder of true depth maps (float TIFF) with the
+            same names.
         out: Folder for result.json and frames.csv.
         run: Training run: measure only at the points that it kept from training, and scale by the others.
         gap: Frames between the two views whose depths are compared.
@@ -42,7 +46,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from depthscope.formats import read_sequence, recognised
+    from depthscope.formats import is_truth, read_sequence, read_truth, recognised
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
     if gap < 1:
@@ -50,7 +54,7 @@ def evaluate(
     start = time.perf_counter()
     maps = depth_maps.listed(prediction)
     figures: dict = {}
-    if protocol == POINTS or (protocol == "auto" and recognised(truth)):
+    if protocol == POINTS or (protocol == "auto" and recognised(truth) and not is_truth(truth)):
         sequence = read_sequence(truth)
         measured = held_out_points(sequence, run) if run is not None else None
         result = evaluated(frames_at_points(maps, sequence, measured), POINTS)
@@ -58,6 +62,10 @@ def evaluate(
         floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
         figures["flat_wall_abs_rel"] = floor.per_frame_median.abs_rel
         figures["cross_view"] = {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap)}
+    elif is_truth(truth):
+        dense = read_truth(truth)
+        result = evaluated(frames_of_truth(maps, dense), DENSE)
+        figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
     else:
         result = evaluated(frames_of_maps(maps, depth_maps.listed(truth)), DENSE)
     with writing_folder(out) as folder:
@@ -129,19 +137,58 @@ def flat_frames(
 
 def frames_of_maps(maps: dict[str, Path], truths: dict[str, Path]) -> Iterator[FrameDepth]:
     """Predicted and true depth at all pixels that both know; maps of another size are resized to the truth."""
-    common = [name for name in truths if name in maps]
-    if not common:
-        raise BadInputError(
-            f"no depth map of TRUTH ({next(iter(truths))}, ...) has a prediction ({next(iter(maps))}, ...)",
-            "the same frame names",
-            "predict on the frames of TRUTH",
-        )
-    for name in common:
-        depth, truth = depth_maps.read(maps[name]), depth_maps.read(truths[name])
+    for name, other in same_frames(truths, maps).items():
+        depth, truth = depth_maps.read(maps[other]), depth_maps.read(truths[name])
         if depth.shape != truth.shape:
             depth = resized_to(depth, truth.shape)
         both = (depth > 0) & (truth > 0)
         yield FrameDepth(name, depth[both], truth[both])
+
+
+def same_frames(truths: Iterable[str], maps: Iterable[str]) -> dict[str, str]:
+    """Which prediction is of which frame: of the same name, or else of the same number at the end of the name.
+
+    Raises:
+        BadInputError: None is.
+    """
+    truths, maps = list(truths), list(maps)
+    common = {name: name for name in truths if name in set(maps)}
+    if common:
+        return common
+    numbered = {frame_number(name): name for name in maps}
+    if len(numbered) == len(maps) and None not in numbered:
+        common = {name: numbered[n] for name in truths if (n := frame_number(name)) in numbered}
+    if not common or len(set(common.values())) < len(common):
+        raise BadInputError(
+            f"no depth map of TRUTH ({truths[0]}, ...) has a prediction ({maps[0]}, ...)",
+            "the same frame names, or names that end in the same numbers",
+            "predict on the frames of TRUTH",
+        )
+    return common
+
+
+def frame_number(name: str) -> int | None:
+    """The number at the end of a name, or None."""
+    found = re.search(r"(\d+)$", name)
+    return int(found[1]) if found else None
+
+
+def frames_of_truth(maps: dict[str, Path], truth: TruthClip) -> Iterator[FrameDepth]:
+    """Predicted depth and a dataset's, on the undistorted frames, one map in memory at a time."""
+    numbers = [n for n, name in enumerate(truth.frame_names) if name in maps and truth.depth[n] is not None]
+    if not numbers:
+        raise BadInputError(
+            f"{truth.name} ({truth.layout}): {truth.with_depth} of {len(truth)} frames have depth, and none of them "
+            f"({truth.frame_names[0]}, ...) has a prediction ({next(iter(maps))}, ...)",
+            "the same frame names",
+            "predict on the frames of TRUTH",
+        )
+    for n in numbers:
+        depth, known = depth_maps.read(maps[truth.frame_names[n]]), truth.depth_of(n, undistorted=True)
+        if depth.shape != known.shape:
+            depth = resized_to(depth, known.shape)
+        both = (depth > 0) & (known > 0)
+        yield FrameDepth(truth.frame_names[n], depth[both], known[both])
 
 
 def resized_to(depth: Tensor, shape: torch.Size) -> Tensor:

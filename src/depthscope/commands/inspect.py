@@ -1,21 +1,27 @@
 """``depthscope inspect``: is a sequence usable, why, and how are its poses stored?"""
 
 import time
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
 from depthscope import inspection
-from depthscope.errors import NoAnswerError
-from depthscope.formats import PoseDirection, read_sequence
-from depthscope.inspection import Verdict
+from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.formats import PoseDirection, is_truth, read_sequence, read_truth
+from depthscope.inspection import HeldOutMatches, Verdict, Witnesses
 from depthscope.sequence import Sequence
+from depthscope.truth import TruthClip, depth_agreement, with_points
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+
+HELD_OUT = "held_out_matches.npz"
 
 
 def inspect(
@@ -31,14 +37,18 @@ def inspect(
         pose_direction: How the poses are to be read where the layout leaves that open; auto asks the images.
 
     Returns:
-        Exit code: 0 accepted, 3 refused.
+        Exit code: 0 accepted, 3 refused or undecided.
     """
     started = time.monotonic()
-    clip = read_sequence(sequence, pose_direction)
-    verdict = inspection.inspect(clip)
+    truth = read_truth(sequence) if is_truth(sequence) else None
+    said = {} if truth is None else dataset_figures(truth)
+    if truth is not None:
+        show_dataset(truth, said["depth_agreement"])
+    clip = read_sequence(sequence, pose_direction) if truth is None else with_points(truth)
+    verdict = inspection.inspect(clip, witnesses_of(sequence, clip))
     if out is not None:
         with writing_folder(out, inputs=(sequence,)) as folder:
-            write_result(folder, figures(clip, verdict))
+            write_result(folder, {**figures(clip, verdict), **said})
             write_provenance(
                 folder,
                 options={"sequence": sequence, "pose_direction": pose_direction},
@@ -49,11 +59,30 @@ def inspect(
     return 0 if verdict.accepted else NoAnswerError.exit_code
 
 
+def dataset_figures(truth: TruthClip) -> dict:
+    """What ``result.json`` says of a dataset with dense depth."""
+    return {"layout": truth.layout, "frames_with_depth": truth.with_depth, "depth_agreement": depth_agreement(truth)}
+
+
+def show_dataset(truth: TruthClip, agreement: float | None) -> None:
+    """Prints what a dataset folder is and holds, before anything can be refused."""
+    has = [f"{truth.with_depth} depth maps" if truth.with_depth else "no depth"]
+    has += ["no camera" if truth.cameras is None else f"{truth.cameras[0].model} camera"]
+    has += ["no poses" if truth.camera_from_world is None else f"poses stored as {truth.pose_direction}"]
+    print(f"{truth.name}: {truth.layout}, {len(truth)} frames, {', '.join(has)}, unit {truth.unit}")
+    for note in truth.notes:
+        print(f"  {note}")
+    if agreement is not None:
+        print(f"  depth differs between frames by {agreement:.2%} (median) after warping with poses and camera")
+
+
 def figures(clip: Sequence, verdict: Verdict) -> dict:
     """What ``result.json`` says."""
     camera = clip.cameras[0]
     return {
         "accepted": verdict.accepted,
+        "outcome": verdict.outcome,
+        "confidence": verdict.confidence,
         "reasons": list(verdict.reasons),
         "checks": {name: asdict(check) for name, check in verdict.checks.items()},
         "pose_direction": clip.pose_direction,
@@ -75,11 +104,49 @@ def figures(clip: Sequence, verdict: Verdict) -> dict:
     }
 
 
+def witnesses_of(folder: Path, clip: Sequence) -> Witnesses:
+    """The matches that `reconstruct` hid from the reconstruction (``held_out_matches.npz``), if they are there.
+
+    The file holds `names` of frames, and for each match two numbers into them (`frames`) and two `pixels`.
+
+    Raises:
+        BadInputError: The file cannot be read.
+    """
+    path = folder / HELD_OUT
+    if not path.is_file():
+        return Witnesses()
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            names = [str(name) for name in stored["names"]]
+            frames = torch.from_numpy(stored["frames"].astype(np.int64)).reshape(-1, 2)
+            pixels = torch.from_numpy(stored["pixels"].astype(np.float64)).reshape(-1, 2, 2)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadInputError(
+            f"{path} cannot be read ({error})",
+            "names, frames and pixels as reconstruct writes them",
+            "reconstruct again",
+        ) from error
+    place = {Path(path.name).stem: number for number, path in enumerate(clip.images)}
+    number = torch.tensor([place.get(Path(name).stem, -1) for name in names] or [-1])
+    inside = (frames >= 0) & (frames < len(number))
+    placed = torch.where(inside, number[frames.clamp(0, len(number) - 1)], -1)
+    used = (placed >= 0).all(-1)
+    placed, pixels = placed[used], pixels[used]
+    return Witnesses(matches=HeldOutMatches(placed[:, 0], placed[:, 1], pixels[:, 0], pixels[:, 1]))
+
+
+WORDS = {
+    "accepted": "[bold green]usable[/]",
+    "refused": "[bold red]refused[/]",
+    "cannot tell": "[bold yellow]cannot tell[/]",
+}
+MARKS = {True: "[green]ok[/]", False: "[red]no[/]", None: "?"}
+
+
 def show(clip: Sequence, verdict: Verdict) -> None:
     """Prints the verdict, then why, then every check."""
     console = Console(soft_wrap=True, highlight=False)
-    word = "[bold green]usable[/]" if verdict.accepted else "[bold red]refused[/]"
-    console.print(f"{word}: {clip.name}", emoji=False)
+    console.print(f"{WORDS[verdict.outcome]}: {clip.name}", emoji=False)
     for reason in verdict.reasons:
         console.print(f"  - {reason}", markup=False)
     width, height = clip.size_px
@@ -87,15 +154,20 @@ def show(clip: Sequence, verdict: Verdict) -> None:
         f"{len(clip)} registered frames of {width} x {height}, {len(clip.points)} points, "
         f"{len(clip.observations)} observations"
     )
-    for note in clip.notes:
+    for note in (*clip.notes, *verdict.notes):
         console.print(note, markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("check")
     table.add_column("found", justify="right")
-    table.add_column("at least", justify="right")
+    table.add_column("gate", justify="right")
+    table.add_column("null", justify="right")
     table.add_column("")
     table.add_column("in words", overflow="fold")
     for name, check in verdict.checks.items():
-        mark = "[green]ok[/]" if check.passed else "[red]no[/]"
-        table.add_row(name.replace("_", " "), f"{check.value:.3g}", f"{check.gate:g}", mark, check.sentence)
+        sign = ">=" if check.direction == "at least" else "<="
+        found = "" if check.passed is None else f"{check.value:.3g}"
+        null = "" if check.null is None else f"{check.null:.2g}"
+        table.add_row(
+            name.replace("_", " "), found, f"{sign} {check.gate:g}", null, MARKS[check.passed], check.sentence
+        )
     Console(highlight=False).print(table)

@@ -102,14 +102,19 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     Raises:
         BadInputError: It is none of these.
     """
-    from depthscope.formats import camera_file as cameras, read_sequence, recognised
-    from depthscope.video import is_video, list_images, read_grey, read_image, read_video, video_size
+    from depthscope.formats import camera_file as cameras, is_truth, read_sequence, read_truth, recognised
+    from depthscope.video import image_size, is_video, list_images, read_grey, read_image, read_video, video_size
 
     if source.is_dir() and recognised(source):
         if camera_file is not None or mask_file is not None:
             raise BadInputError(
                 f"--camera or --mask for {source}", "neither: a sequence has its own", "leave them away"
             )
+        if is_truth(source):
+            clip = read_truth(source)  # its depth is not looked at
+            size = image_size(clip.images[0]) if clip.cameras is None else clip.cameras[0].size_px
+            camera = None if clip.cameras is None else clip.cameras[0]
+            return Recording(clip.frame_names, (read_image(p) for p in clip.images), size, camera, clip.mask)
         return Recording.of_sequence(read_sequence(source))
     if not source.exists():
         raise BadInputError(f"{source} is missing", "a sequence folder, image folder or video", "check the path")

@@ -22,10 +22,25 @@ def parse(arguments: list[str]) -> Callable[[], int]:
     options = _parser(base)
     given = tyro.cli(options, args=arguments, prog="depthscope train", config=(tyro.conf.AvoidSubcommands,))
     recipe = with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
-    return lambda: train(given.sequences, given.out, recipe, resume=given.resume, store=given.store)
+    return lambda: train(
+        given.sequences,
+        given.out,
+        recipe,
+        resume=given.resume,
+        store=given.store,
+        accept_rejected=given.accept_rejected,
+    )
 
 
-def train(sequences: tuple[Path, ...], out: Path, recipe: Recipe, *, resume: bool, store: Path | None = None) -> int:
+def train(
+    sequences: tuple[Path, ...],
+    out: Path,
+    recipe: Recipe,
+    *,
+    resume: bool,
+    store: Path | None = None,
+    accept_rejected: bool = False,
+) -> int:
     """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
     from depthscope.formats import read_sequence
     from depthscope.recipes import to_yaml
@@ -37,6 +52,10 @@ def train(sequences: tuple[Path, ...], out: Path, recipe: Recipe, *, resume: boo
         raise BadInputError(
             f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
         )
+    for folder in sequences:
+        note = checked_verdict(folder, accept_rejected)
+        if note:
+            print(note)
     fabric = launched(recipe.training)
     read = [read_sequence(folder) for folder in sequences]
     for sequence in read:
@@ -67,6 +86,30 @@ def train(sequences: tuple[Path, ...], out: Path, recipe: Recipe, *, resume: boo
     )
     print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0
+
+
+def checked_verdict(folder: Path, accept_rejected: bool) -> str:
+    """What the verdict stored with a sequence says, in words; "" where it was accepted.
+
+    Raises:
+        BadInputError: It was not accepted, and `accept_rejected` is not set.
+    """
+    from depthscope.workspace import read_result
+
+    stored = read_result(folder) if (folder / "result.json").is_file() else {}
+    if "accepted" not in stored:
+        return f"{folder} carries no verdict; `depthscope inspect {folder}` gives one"
+    if stored["accepted"]:
+        return ""
+    outcome = stored.get("outcome", "refused")
+    reason = next(iter(stored.get("reasons") or ["no reason is stored"]))
+    if accept_rejected:
+        return f"{folder}: the verdict is '{outcome}' ({reason}); trained on all the same, as told"
+    raise BadInputError(
+        f"{folder}: the verdict on its structure from motion is '{outcome}' ({reason})",
+        "an accepted sequence",
+        "leave it out, reconstruct it again, or say --accept-rejected",
+    )
 
 
 def _base_recipe(arguments: list[str]) -> Recipe:
@@ -107,6 +150,7 @@ def _parser(base: Recipe) -> type:
         "config": flag(Path | None, "YAML file with changes to the recipe.", None),
         "steps": flag(int | None, "Number of steps (as --training.steps).", None),
         "resume": flag(bool, "Go on with the run in --out.", False),
+        "accept_rejected": flag(bool, "Train also on sequences whose stored verdict is not 'accepted'.", False),
         "store": flag(Path | None, "Where to keep frames at network size (default: in --out).", None),
     }
     fields = [(name, kind, default) for name, (kind, default) in named.items()]

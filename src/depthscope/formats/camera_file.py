@@ -6,11 +6,11 @@ from typing import Any
 import yaml
 
 from depthscope.errors import BadInputError, require_file
-from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion
+from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
 
 REQUIRED = ("model", "size_px", "focal_px", "centre_px")
 OPTIONAL = ("distortion", "source")
-MODELS = ("pinhole", "brown", "fisheye")
+MODELS = ("pinhole", "brown", "fisheye", "omnidirectional")
 
 
 def read(path: Path) -> Camera:
@@ -46,6 +46,8 @@ def read(path: Path) -> Camera:
             lens = Brown(distortion or (0.0,) * 4)
         case "fisheye":
             lens = KannalaBrandt(distortion or (0.0,) * 4)
+        case "omnidirectional":
+            lens = Scaramuzza(distortion)
         case other:
             raise BadInputError(f"{path}: model {other}", f"one of {', '.join(MODELS)}", "correct it")
     fx, fy = _numbers(entries, "focal_px", path, 2)

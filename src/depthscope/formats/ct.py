@@ -4,8 +4,13 @@ Places are in LPS mm, as DICOM and ITK have them (x to the patient's left, y to 
 RAS; ITK converts.
 """
 
+import errno
 import hashlib
 import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,11 +199,23 @@ def _volume_mm3(points: Float[Tensor, "points 3"], faces: Tensor) -> float:
     return float((a * torch.linalg.cross(b, c)).sum() / 6)
 
 
+@contextmanager
+def _telling_why(path: Path) -> Iterator[None]:
+    """Turns ITK's refusal to write, which says no reason, into an OSError that does."""
+    try:
+        yield
+    except RuntimeError as error:
+        full = shutil.disk_usage(path.parent).free < 1_000_000
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
 def write_nifti(ct: CT, path: Path) -> None:
     """Writes the volume as NIfTI (``.nii.gz``), in Hounsfield units."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(ct.image, str(path), useCompression=True)
+    with _telling_why(path):
+        SimpleITK.WriteImage(ct.image, str(path), useCompression=True)
 
 
 def write_dicom_series(ct: CT, folder: Path) -> None:
@@ -242,7 +259,8 @@ def write_dicom_series(ct: CT, folder: Path) -> None:
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{i + 1:04d}.dcm"))
-        writer.Execute(one)
+        with _telling_why(folder):
+            writer.Execute(one)
 
 
 def read_ct(path: Path) -> CT:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.geometry.omnidirectional import Scaramuzza
 from depthscope.geometry.shapes import Pixels, Points
 
 Plane = Float[Tensor, "*points 2"]  # points on the plane z = 1
@@ -136,7 +137,7 @@ class KannalaBrandt:
         return torch.where(reached | near_axis, plane * factor, torch.full_like(plane, torch.nan))
 
 
-Distortion = NoDistortion | Brown | KannalaBrandt
+Distortion = NoDistortion | Brown | KannalaBrandt | Scaramuzza
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Camera:
         size_px: (width, height).
         focal_px: (fx, fy).
         centre_px: (cx, cy), where the top-left pixel's centre is (0.5, 0.5).
-        distortion: `NoDistortion`, `Brown` or `KannalaBrandt`.
+        distortion: `NoDistortion`, `Brown`, `KannalaBrandt` or `Scaramuzza`.
         source: Where the numbers came from, in words ("" if it was not said).
 
     Example:
@@ -181,7 +182,7 @@ class Camera:
             )
 
     @property
-    def model(self) -> Literal["pinhole", "brown", "fisheye"]:
+    def model(self) -> Literal["pinhole", "brown", "fisheye", "omnidirectional"]:
         """The model's name in ``camera.yaml``."""
         match self.distortion:
             case NoDistortion():
@@ -190,6 +191,8 @@ class Camera:
                 return "brown"
             case KannalaBrandt():
                 return "fisheye"
+            case Scaramuzza():
+                return "omnidirectional"
 
     @property
     def pinhole(self) -> Pinhole:

@@ -91,6 +91,10 @@ class RayCaster:
             torch.from_numpy(face), torch.from_numpy(distance), torch.from_numpy(np.stack([1 - u - v, u, v], 1))
         )
 
+    def distances(self, starts: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Float[Tensor, " rays"]:
+        """How far rays get, in lengths of their direction, as Embree rounds it; huge where they meet nothing."""
+        return torch.from_numpy(self._tree.run(_packed(starts), _packed(directions), query="DISTANCE"))
+
     def view(self, camera: Camera, camera_from_world: RigidMotion) -> Hits:
         """What a camera sees, pixel by pixel in rows; with rays of z = 1 the distance is the z-depth."""
         width, height = camera.size_px

@@ -42,6 +42,16 @@ def sample(
     return values.reshape(*maps.shape[:2], *pixels.shape[1:-1])
 
 
+def sampled_at(
+    depth: Float[Tensor, "batch height width"], pixels: Float[Tensor, "batch *points 2"]
+) -> Float[Tensor, "batch *points"]:
+    """Depth between pixels, in inverse depth over the pixels that are known; 0 where none of the four is."""
+    known = depth > 0
+    inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
+    total, share = sample(torch.stack([inverse, known.to(depth)], 1), pixels).unbind(1)
+    return torch.where(share > 1e-3, share / total.clamp_min(1e-12), 0.0)
+
+
 def rays(height: int, width: int, camera: Pinhole) -> Float[Tensor, "batch {height} {width} 3"]:
     """The ray of every pixel of a batch of cameras, with z = 1."""
     return camera[:, None, None].unproject(pixel_grid(height, width, camera.focal_px))

@@ -1,5 +1,23 @@
 """The verdict on a sequence: is its structure from motion right, and if not, why not?"""
 
-from depthscope.inspection.inspection import CHECKS, Check, Evidence, Verdict, inspect, largest_angles_deg
+from depthscope.inspection.angles import largest_angles_deg
+from depthscope.inspection.check import Check
+from depthscope.inspection.cleaning import Cleaned, cleaned
+from depthscope.inspection.evidence import Evidence, HeldOutMatches, Witnesses
+from depthscope.inspection.verdict import CHECKS, Combination, Verdict, combination, inspect, judged
 
-__all__ = ["CHECKS", "Check", "Evidence", "Verdict", "inspect", "largest_angles_deg"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Cleaned",
+    "Combination",
+    "Evidence",
+    "HeldOutMatches",
+    "Verdict",
+    "Witnesses",
+    "cleaned",
+    "combination",
+    "inspect",
+    "judged",
+    "largest_angles_deg",
+]

@@ -14,7 +14,8 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion
 from depthscope.geometry.depth import pixel_grid
 from depthscope.geometry.motion import rotate
-from depthscope.sequence import Observations, Sequence
+from depthscope.sequence import Sequence
+from depthscope.simulation.sparse import measured, mistaken
 from depthscope.simulation.tissue import Tissue, exposed, radiance
 from depthscope.simulation.tube import SHORTEST_TRACK, Tube, Wall, ray_depth
 
@@ -106,37 +107,29 @@ def tracked(wall: Wall, motions: RigidMotion, images: tuple[Path, ...], pictures
     rays = camera.unproject(pixels)
     surface = motions[home].inverse().apply(ray_depth(wall, motions[home], rays)[:, None] * rays)
 
-    # An outlier is at home on its home ray only, but measured consistently in all its frames, as mirror images are.
     centres = motions.origin[home]
-    wrong = torch.as_tensor(draw.random(len(home)) < options.outliers)
-    shift = torch.as_tensor(draw.choice([-1, 1], len(home)) * draw.uniform(0.25, 0.6, len(home)))
-    measured = centres + (surface - centres) * torch.exp(wrong * shift)[:, None]
+    followed = mistaken(surface, centres, options.outliers, draw)
 
     each_frame, every = motions.unsqueeze(1), (frames, -1, -1)
-    seen = _sees(wall, each_frame, surface.expand(every)) & _inside(options, each_frame, measured.expand(every))
+    seen = _sees(wall, each_frame, surface.expand(every)) & _inside(options, each_frame, followed.expand(every))
     seen = track_runs(seen, home, draw)
-    point, frame = seen.T.nonzero(as_tuple=True)
-    exact = camera.project(motions[frame].apply(measured[point]))
-    noise = torch.as_tensor(draw.standard_normal(exact.shape)) * options.pixel_noise_px
-    factor = torch.exp(options.depth_noise * torch.as_tensor(draw.standard_normal(len(home))))
-    placed = centres + (measured - centres) * factor[:, None]
-
-    error = (camera.project(motions[frame].apply(placed[point])) - exact - noise).norm(dim=-1)
-    count = seen.sum(0)
-    error = torch.zeros(len(home), dtype=torch.float64).index_add(0, point, error) / count.clamp_min(1)
+    observations, placed, error = measured(
+        seen, followed, centres, lambda frame, points: camera.project(motions[frame].apply(points)),
+        options.pixel_noise_px, options.depth_noise, draw,
+    )  # fmt: skip
     sequence = Sequence(
         name=f"tube-{options.seed}",
         images=images,
         cameras=(camera,) * frames,
         camera_from_world=motions,
         points=placed,
-        observations=Observations(frame, point, exact + noise),
+        observations=observations,
         point_error_px=error,
         point_colours=colours,
         unit="mm",
         notes=("simulated: the motions are exact",),
     )
-    return sequence.with_points(count >= SHORTEST_TRACK)
+    return sequence.with_points(seen.sum(0) >= SHORTEST_TRACK)
 
 
 def features(

@@ -226,6 +226,8 @@ class AutoGain:
     Attributes:
         quantile: Of the picture's brightness.
         level: Picture value (0 to 1) that this quantile is held at.
+        ceiling: Linear brightness, of full scale, that no more than a fortieth of the round picture may exceed: a wall
+            close to the lens takes the gain down, though most of the picture then gets dark.
         lag_frames: Time constant; 0 follows at once.
         history: Frames that are looked back on. The gain of a frame depends on these frames' scenes only.
         lowest: Smallest gain, for light per mm^2 of a lamp of strength 1.
@@ -234,6 +236,7 @@ class AutoGain:
 
     quantile: float = 0.7
     level: float = 0.45
+    ceiling: float = math.inf
     lag_frames: float = 5.0
     history: int = 10
     lowest: float = 10.0
@@ -242,13 +245,17 @@ class AutoGain:
     def __post_init__(self) -> None:
         if not 0 < self.quantile < 1 or not 0 < self.level < 1:
             raise BadInputError(f"gain that holds quantile {self.quantile} at {self.level}", "numbers between 0 and 1")
+        if not self.ceiling > 0:
+            raise BadInputError(f"gain with a ceiling of {self.ceiling:g}", "a positive number")
         if self.lag_frames < 0 or self.history < 1 or not 0 < self.lowest <= self.highest:
             raise BadInputError("gain with a negative lag, no history, or lowest above highest", "an ordered range")
 
     def wanted(self, linear: Float[Tensor, " samples"], gamma: float) -> float:
         """The gain at which this linear brightness of the round picture has the wanted quantile."""
-        bright = float(linear.quantile(self.quantile)) if linear.numel() else 0.0
-        gain = self.level**gamma / max(bright, 1e-12)
+        bright, brightest = (
+            linear.quantile(linear.new_tensor([self.quantile, 0.975])).tolist() if linear.numel() else (0.0,) * 2
+        )
+        gain = min(self.level**gamma / max(bright, 1e-12), self.ceiling / max(brightest, 1e-12))
         return min(max(gain, self.lowest), self.highest)
 
     def weights(self) -> list[float]:

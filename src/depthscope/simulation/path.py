@@ -54,6 +54,9 @@ class Trajectory:
         tremor_mm: Standard deviation of the hand's tremor at the tip.
         tremor_deg: Standard deviation of its tilt and roll.
         frames_per_second: Of the video.
+        travel: What all of the way and the tremor is multiplied by: 0 leaves rotation alone.
+        turning: What all turns of the view are multiplied by.
+        aside: What the way across the lumen and off its middle is multiplied by: 0 leads straight ahead.
     """
 
     manner: Manner | None = None
@@ -64,6 +67,9 @@ class Trajectory:
     tremor_mm: float = 0.1
     tremor_deg: float = 0.2
     frames_per_second: float = 25.0
+    travel: float = 1.0
+    turning: float = 1.0
+    aside: float = 1.0
 
     def __post_init__(self) -> None:
         if self.manner is not None and self.manner not in get_args(Manner):
@@ -82,6 +88,8 @@ class Trajectory:
             )
         if not 1 <= self.frames_per_second <= 120:
             raise BadInputError(f"{self.frames_per_second} frames per second", "1 to 120")
+        if not all(0 <= share <= 1 for share in (self.travel, self.turning, self.aside)):
+            raise BadInputError(f"travel {self.travel}, turning {self.turning}, aside {self.aside}", "0 to 1 each")
 
 
 def camera_from_world(
@@ -114,25 +122,26 @@ def camera_from_world(
     depth = _median_depth(anatomy, _posed(way, begin, torch.zeros(1, 2), bias[None], torch.zeros(1)))
     length = trajectory.baseline * depth
     across = min(ACROSS[manner] * length, 1.2 * float(way.at(way.room, begin)))
-    along = 0.0 if manner == "dwell" else math.sqrt(length**2 - across**2)
+    along = 0.0 if manner == "dwell" else math.sqrt(length**2 - (trajectory.aside * across) ** 2)
     along = -along if manner == "retraction" else along
 
     time = torch.arange(frames, dtype=torch.float64)
     clip, second = time / CLIP, time / trajectory.frames_per_second
     pace = clip + 0.05 * _wander(draw, clip, (0.5, 1.2))
-    s = way.reflected(begin + along * pace)
+    s = way.reflected(begin + trajectory.travel * along * pace)
     # Across the lumen: from one side to the other, along a drawn direction, with some wandering beside it.
     direction = draw.uniform(0, 2 * np.pi)
     swing = torch.sin(torch.pi * (0.6 * clip + draw.uniform(-0.45, -0.15)))
     offset = across * torch.stack([0.6 * swing, 0.12 * _wander(draw, clip, (0.4, 1.2))], -1)
     turn = torch.tensor([[math.cos(direction), math.sin(direction)], [-math.sin(direction), math.cos(direction)]])
     offset = offset @ turn.to(offset) + trajectory.tremor_mm * _tremor(draw, second, 2)
+    offset = trajectory.travel * trajectory.aside * offset
 
     sway = math.radians(trajectory.rotation_deg)
     looks = [0.42 * sway * _wander(draw, clip, (0.25, 0.7)) for _ in range(3)]
     shake = math.radians(trajectory.tremor_deg) * _tremor(draw, second, 3)
-    gaze = bias + torch.stack(looks[:2], -1) + shake[:, :2]
-    motion = _posed(way, s, offset, gaze, 0.7 * looks[2] + shake[:, 2])
+    gaze = bias + trajectory.turning * (torch.stack(looks[:2], -1) + shake[:, :2])
+    motion = _posed(way, s, offset, gaze, trajectory.turning * (0.7 * looks[2] + shake[:, 2]))
     closest = float(way.clearance(motion.origin).min())
     if closest < trajectory.clearance_mm:
         raise BadInputError(

@@ -14,6 +14,11 @@ import torch
 from depthscope.errors import BadInputError
 from depthscope.geometry import Brown, Camera, KannalaBrandt
 from depthscope.simulation.anatomy import Kind
+from depthscope.simulation.breathing import Breathing
+from depthscope.simulation.debris import Debris
+from depthscope.simulation.disturbances import Disturbances
+from depthscope.simulation.exposure import Shutter
+from depthscope.simulation.instrument import Instrument
 from depthscope.simulation.light import AutoGain, Lighting, coaxial, colonoscope_effective, colonoscope_leds, rigid_4mm
 from depthscope.simulation.path import Trajectory
 from depthscope.simulation.render import Shading
@@ -59,8 +64,9 @@ class Scope:
         sensor: Its camera head and processor.
         shading: What its picture shows of the tissue's surface.
         gain: Its automatic gain.
-        shutter: Share of the time between frames that its shutter is open.
+        shutter: When its rows are exposed and read.
         seed: Of its sensor's pattern.
+        crf: Quality of its recorder's H.264: 18 looks like the original, 32 has blocks.
     """
 
     camera: Camera
@@ -69,12 +75,13 @@ class Scope:
     sensor: Sensor
     shading: Shading
     gain: AutoGain
-    shutter: float
+    shutter: Shutter
     seed: int
+    crf: int = 18
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shutter <= 1:
-            raise BadInputError(f"a shutter open for {self.shutter:g} of the time", "0 to 1")
+        if not 0 <= self.crf <= 51:
+            raise BadInputError(f"a recorder of CRF {self.crf}", "0 (lossless) to 51 (worst)")
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Subject:
         swelling_mm: Between CT and video.
         tracks: Of the sparse points.
         trajectory: How the camera is led; what it leaves open is drawn for each clip.
+        disturbances: What moves or stands before the camera; where and when is drawn for each clip.
+        told_focal: What the focal length in the clip's camera file is off by, as a share; 0 is true.
     """
 
     look: Look
@@ -94,6 +103,14 @@ class Subject:
     swelling_mm: float = 0.0
     tracks: Tracks = field(default_factory=Tracks)
     trajectory: Trajectory = field(default_factory=Trajectory)
+    disturbances: Disturbances = field(default_factory=Disturbances)
+    told_focal: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.swelling_mm <= 1.5:
+            raise BadInputError(
+                f"a swelling of {self.swelling_mm:g} mm", "0 to 1.5 mm", "more would close the passages"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +128,10 @@ class Dice:
     def about(self, value: float, factor: float) -> float:
         """Log-uniform within `factor` of the value, to either side."""
         return float(value * factor ** (self.variety * self.draw.uniform(-1, 1)))
+
+    def happens(self, share: float) -> bool:
+        """True in this share of the draws at full variety, and never at none."""
+        return bool(self.draw.random() < self.variety * share)
 
     def within(self, low: float, high: float) -> float:
         """Uniform between two values."""
@@ -138,21 +159,23 @@ def subject(
         raise BadInputError(f"a variety of {variety:g}", "0 to 1")
     if min(size_px) < 32 or max(size_px) > 8192:
         raise BadInputError(f"frames of {size_px[0]} x {size_px[1]} pixels", "32 to 8192 along each side")
-    dice = Dice(np.random.default_rng((seed, 51)), variety)
+    dice, faulty = (Dice(np.random.default_rng((seed, stream)), variety) for stream in (51, 52))
     look = tissue(dice, kind)
     match preset:
         case "clean":
             return Subject(look, clean_scope(dice, seed, size_px), tracks=Tracks(pixel_noise_px=0.0, depth_noise=0.0))
         case "typical":
-            return Subject(look, typical_scope(dice, seed, kind, size_px))
+            scope = typical_scope(dice, seed, kind, size_px)
+            return Subject(look, mildly_late(faulty, scope), disturbances=rarely_disturbed(faulty))
         case "hard":
-            plain = replace(look, contrast=0.45 * look.contrast, wetness=min(1.2 * look.wetness, 1.0))
+            plain = replace(look, contrast=0.65 * look.contrast, wetness=min(1.2 * look.wetness, 1.0))
             return Subject(
                 plain,
-                hard_scope(dice, seed, kind, size_px),
+                late(faulty, hard_scope(dice, seed, kind, size_px)),
                 swelling_mm=dice.within(0.3, 0.9),
                 tracks=Tracks(300, 5.0, 0.7, 0.03, 0.05),
                 trajectory=Trajectory(baseline=dice.about(0.3, 1.5), tremor_mm=0.2, tremor_deg=0.5),
+                disturbances=disturbed(faulty),
             )
 
 
@@ -160,14 +183,14 @@ def tissue(dice: Dice, kind: Kind) -> Look:
     """The look of a patient's tissue; the colon is paler, and its vessels are wider apart."""
     nasal = kind == "nasal"
     return Look(
-        contrast=dice.about(1.0, 1.3),
-        blood=dice.about(0.85 if nasal else 0.70, 1.35),
-        blotches=dice.about(0.26 if nasal else 0.20, 1.4),
-        vessels=dice.about(0.9, 1.5),
-        grain=dice.about(0.05, 1.5),
+        contrast=dice.about(0.45 if nasal else 0.65, 1.25),
+        blood=dice.about(1.15 if nasal else 0.95, 1.3),
+        blotches=dice.about(0.30 if nasal else 0.22, 1.4),
+        vessels=dice.about(0.7 if nasal else 0.8, 1.4),
+        grain=dice.about(0.02, 1.5),
         tile_mm=dice.about(26.0 if nasal else 52.0, 1.35),
         wetness=dice.within(0.45, 0.8),
-        bumps=dice.about(0.075, 1.35),
+        bumps=dice.about(0.05, 1.35),
         hue=dice.within(-0.10, 0.06) if nasal else dice.within(-0.02, 0.12),
     )
 
@@ -179,7 +202,7 @@ def clean_scope(dice: Dice, seed: int, size_px: tuple[int, int]) -> Scope:
     focal = disc.radius_px / math.tan(half)
     camera = Camera(size_px, (focal, focal), disc.centre_px, source="simulated")
     shading = Shading(shadows=False, film=0.0, translucency_mm=0.0)
-    return Scope(camera, disc, coaxial(), Sensor(), shading, AutoGain(lag_frames=0), 0.0, seed)
+    return Scope(camera, disc, coaxial(), Sensor(), shading, AutoGain(lag_frames=0), Shutter(), seed)
 
 
 def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -> Scope:
@@ -189,25 +212,25 @@ def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -
     sensor = Sensor(
         focus_mm=dice.about(13.0 if kind == "nasal" else 20.0, 1.3),
         defocus_px=k * dice.about(1.6, 1.4),
-        soft_px=dice.about(0.5, 1.2),
+        soft_px=dice.about(0.6, 1.2),
         chromatic_px=k * dice.about(0.5, 1.5),
         vignetting=dice.within(0.5, 2.0),
         bloom=dice.about(0.22, 1.5),
         bloom_px=k * dice.about(3.0, 1.4),
-        veil=dice.about(0.008, 1.6),
+        veil=dice.about(0.003, 1.6),
         shot=dice.about(0.025, 1.5),
         read=dice.about(0.22, 1.4),
         pattern=0.003,
         balance=(dice.about(1.0, 1.04), 1.0, dice.about(1.0, 1.06)),
         knee=dice.about(1.5, 1.2),
-        sharpening=dice.about(0.7, 1.4),
+        sharpening=dice.about(0.45, 1.4),
         rim_px=k * dice.about(2.5, 1.4),
         notch_rad=float(dice.draw.uniform(-math.pi, math.pi)) if kind == "nasal" else None,
         black=dice.within(0.0, 3.0),
     )
-    gain = AutoGain(level=dice.within(0.50, 0.60), lag_frames=dice.about(5.0, 1.4))
+    gain = AutoGain(level=dice.within(0.50, 0.60), ceiling=0.9, lag_frames=dice.about(5.0, 1.4))
     shading = Shading(film=dice.about(1.4, 1.5), translucency_mm=dice.about(0.5, 1.4))
-    return Scope(camera, disc, lamps(dice, kind), sensor, shading, gain, dice.about(0.35, 1.4), seed)
+    return Scope(camera, disc, lamps(dice, kind), sensor, shading, gain, Shutter(dice.about(0.35, 1.4)), seed)
 
 
 def hard_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -> Scope:
@@ -228,7 +251,7 @@ def hard_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -> S
     )
     gain = replace(scope.gain, level=dice.within(0.42, 0.68))
     shading = replace(scope.shading, film=2.2 * scope.shading.film, samples=3)
-    return replace(scope, sensor=sensor, gain=gain, shading=shading, shutter=dice.within(0.6, 0.9))
+    return replace(scope, sensor=sensor, gain=gain, shading=shading, shutter=Shutter(dice.within(0.6, 0.9)))
 
 
 def round_picture(size_px: tuple[int, int], share: float, shift: tuple[float, float] = (0.0, 0.0)) -> Disc:
@@ -260,3 +283,31 @@ def lamps(dice: Dice, kind: Kind) -> Lighting:
     light = known[int(dice.draw.integers(len(known)))]()
     light = light.varied(dice.about(1.0, 1.3), dice.about(1.0, 1.3))
     return replace(light, gamma=dice.within(2.1, 2.3), ambient=dice.about(0.06, 1.5))
+
+
+def mildly_late(dice: Dice, scope: Scope) -> Scope:
+    """A scope that a third of the time reads its rows over up to 4 ms, with a good recorder."""
+    readout = dice.within(0.02, 0.1) if dice.happens(0.33) else 0.0
+    return replace(scope, shutter=replace(scope.shutter, readout=readout), crf=round(dice.within(18.0, 23.0)))
+
+
+def late(dice: Dice, scope: Scope) -> Scope:
+    """A scope that reads its rows over 4 to 16 ms, or is interlaced now and then, with a bad recorder."""
+    shutter = replace(scope.shutter, readout=dice.within(0.1, 0.4), fields=0.5 if dice.happens(0.2) else 0.0)
+    return replace(scope, shutter=shutter, crf=round(dice.within(25.0, 32.0)))
+
+
+def rarely_disturbed(dice: Dice) -> Disturbances:
+    """A droplet in every fifth patient, and nothing else."""
+    return Disturbances(debris=Debris(droplets=1) if dice.happens(0.2) else Debris())
+
+
+def disturbed(dice: Dice) -> Disturbances:
+    """Breath and pulse, a dirty lens, some fog, and an instrument in every second patient."""
+    return Disturbances(
+        Breathing(dice.within(0.1, 0.4), dice.about(0.3, 1.4), dice.within(0.02, 0.1), dice.about(1.2, 1.3)),
+        Instrument(dice.within(1.8, 3.2), reach=dice.within(0.4, 0.7)) if dice.happens(0.5) else None,
+        Debris(
+            round(dice.within(1.0, 5.0)), dice.within(0.02, 0.15), round(dice.within(0.0, 5.0)), dice.within(0.0, 0.3)
+        ),
+    )

@@ -1,6 +1,13 @@
-"""Frames in and out: still images, folders of them, and videos."""
+"""Frames in and out, and what is worth reconstructing among them.
 
-from depthscope.video.movies import VIDEO_ENDINGS, is_video, read_video, video_size, write_video
+`survey` looks at a video or folder once and plans clips; `write_clip` writes one of them for structure from motion.
+"""
+
+from depthscope.video.clip_images import write_clip
+from depthscope.video.content_area import ContentArea, circle_of_frame, content_area, whole_frame
+from depthscope.video.frames import FolderFrames, FrameSource, MovieFrames, open_frames
+from depthscope.video.movies import VIDEO_ENDINGS, Frame, is_video, movie_frames, read_video, video_size, write_video
+from depthscope.video.selection import SelectionOptions
 from depthscope.video.stills import (
     IMAGE_ENDINGS,
     Grey,
@@ -13,21 +20,39 @@ from depthscope.video.stills import (
     read_image,
     write_image,
 )
+from depthscope.video.survey import ClipPlan, FrameRecord, Survey, SurveyOptions, survey
 
 __all__ = [
+    "ClipPlan",
+    "ContentArea",
+    "FolderFrames",
+    "Frame",
+    "FrameRecord",
+    "FrameSource",
     "Grey",
     "IMAGE_ENDINGS",
     "Image",
+    "MovieFrames",
+    "SelectionOptions",
+    "Survey",
+    "SurveyOptions",
     "VIDEO_ENDINGS",
     "check_sizes",
+    "circle_of_frame",
+    "content_area",
     "image_size",
     "is_video",
     "list_images",
+    "movie_frames",
+    "open_frames",
     "order_of_name",
     "read_grey",
     "read_image",
     "read_video",
+    "survey",
     "video_size",
+    "whole_frame",
+    "write_clip",
     "write_image",
     "write_video",
 ]

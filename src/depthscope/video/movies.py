@@ -1,6 +1,7 @@
-"""Video files: frames in, one at a time, and out."""
+"""Video files: frames in, one at a time with their times, and out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,35 @@ import numpy as np
 import torch
 
 from depthscope.errors import BadInputError
+from depthscope.video.fields import Deinterlacer, is_combed
 from depthscope.video.stills import Image
 
-VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v", ".webm")
+VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v", ".webm", ".ts", ".mts", ".mxf")
+
+FRAMES_LOOKED_AT = 12
+"""So many frames are looked at to tell whether a video is interlaced."""
+
+MOST_ERRORS = 200
+"""After so many packets in a row that cannot be decoded, the rest of a file is taken as lost."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame; it also unpacks into its three parts.
+
+    Attributes:
+        index: Its place in the video or folder.
+        time_s: Seconds since the first.
+        image: sRGB bytes, shape (height, width, 3).
+    """
+
+    index: int
+    time_s: float
+    image: Image
+
+    def __iter__(self) -> Iterator[Any]:
+        """Index, time and image."""
+        return iter((self.index, self.time_s, self.image))
 
 
 def is_video(path: Path) -> bool:
@@ -20,17 +47,19 @@ def is_video(path: Path) -> bool:
 
 
 def video_size(path: Path) -> tuple[int, tuple[int, int]]:
-    """How many frames a video holds, and their (width, height); every packet is looked at, none decoded but the first.
+    """How many frames a video holds, and their (width, height) as they are shown; no more than the first is decoded.
 
     Raises:
         BadInputError: It cannot be opened, or holds no video.
     """
-    with _opened_video(path) as container:
-        stream = container.streams.video[0]
-        count = sum(1 for packet in container.demux(stream) if packet.size)
-        size = stream.codec_context.width, stream.codec_context.height
-    if not count:
-        raise BadInputError(f"{path} holds no frames", "a video with at least one", "record it again")
+    with opened_video(path) as container:
+        stream, size, count = container.streams.video[0], None, 0
+        for packet in container.demux(stream):
+            count += bool(packet.size)
+            if size is None:
+                size = next((shown_size(frame) for frame in _decoded(packet) or ()), None)
+    if size is None:
+        raise no_frames(path)
     return count, size
 
 
@@ -40,29 +69,216 @@ def read_video(path: Path) -> Iterator[Image]:
     Raises:
         BadInputError: It cannot be opened, or holds no video.
     """
-    with _opened_video(path) as container:
-        for frame in container.decode(video=0):
-            yield torch.from_numpy(frame.to_ndarray(format="rgb24"))
+    for frame in movie_frames(path):
+        yield frame.image
 
 
-def _opened_video(path: Path) -> Any:
+def movie_frames(
+    path: Path,
+    *,
+    from_s: float = 0.0,
+    wanted: Callable[[int, float], bool] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Frame]:
+    """The frames of a video with their presentation times, upright and de-interlaced, one at a time.
+
+    What cannot be decoded (a file cut short, damaged packets) is left out and told; frames are numbered in the order
+    in which they are shown. Frames of another size than the first, as where recordings were joined, are left out too.
+
+    Args:
+        path: The file.
+        from_s: Starts at the last frame from which decoding can begin before this time, where the file can seek.
+            The numbers then count from there.
+        wanted: Called with the number and time of each frame; where it says no, the frame is not converted or given.
+        tell: Called with each sentence about what was lost or mended.
+
+    Yields:
+        Frames; `time_s` counts from the start of the video's stream.
+
+    Raises:
+        BadInputError: It cannot be opened, or holds no video.
+    """
+    with opened_video(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        clock = Clock(stream)
+        if from_s > 0:
+            container.seek(clock.ticks(from_s), stream=stream, backward=True)
+        losses = Losses(announced=stream.frames if from_s <= 0 else 0)
+        shown = upright_frames(_whole_frames(container, stream, losses), losses)
+        index, size = 0, None
+        for raw in shown:
+            time_s = clock.time_s(raw)
+            size = size or (raw.width, raw.height)
+            if (raw.width, raw.height) != size:
+                losses.other_size += 1
+                continue
+            if wanted is None or wanted(index, time_s):
+                yield Frame(index, time_s, torch.from_numpy(_pixels(raw)))
+            index += 1
+    if index == 0 and from_s <= 0:
+        raise no_frames(path)
+    if tell is not None:
+        for sentence in losses.sentences(Path(path).name, index):
+            tell(sentence)
+
+
+class Clock:
+    """Turns time stamps into seconds since the start of the stream; frames without one follow at the average rate."""
+
+    def __init__(self, stream: Any) -> None:
+        self.time_base = stream.time_base or Fraction(1, 1000)
+        self.start = stream.start_time
+        self.step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+        self.last_s = -self.step_s
+
+    def time_s(self, frame: Any) -> float:
+        """Seconds of one frame; never before the one that was shown before it."""
+        if frame.pts is None:
+            self.last_s += self.step_s
+            return self.last_s
+        if self.start is None:
+            self.start = frame.pts * (frame.time_base or self.time_base) / self.time_base
+        found = float(frame.pts * (frame.time_base or self.time_base) - self.start * self.time_base)
+        self.last_s = max(found, self.last_s)
+        return self.last_s
+
+    def ticks(self, time_s: float) -> int:
+        """The time stamp of a time."""
+        return int((self.start or 0) + time_s / self.time_base)
+
+
+class Losses:
+    """What was lost or mended while a video was read, counted."""
+
+    def __init__(self, announced: int) -> None:
+        self.announced, self.packets, self.corrupt, self.other_size, self.interlaced = announced, 0, 0, 0, False
+
+    def sentences(self, name: str, given: int) -> Iterator[str]:
+        """One sentence for each kind of loss."""
+        if self.packets or self.corrupt:
+            yield (
+                f"{name} is damaged or cut short: {self.packets} packets could not be decoded and "
+                f"{self.corrupt} frames came out damaged; {given} frames could be read"
+            )
+        elif given + self.other_size < self.announced - 1:
+            yield (
+                f"{name} is cut short: {given} of the {self.announced} frames that its header announces could be read"
+            )
+        if self.other_size:
+            yield f"{name}: {self.other_size} frames of another size than the first were left out"
+        if self.interlaced:
+            yield f"{name} is interlaced; its frames were de-interlaced (bwdif)"
+
+
+def upright_frames(frames: Iterator[Any], losses: Losses) -> Iterator[Any]:
+    """De-interlaces where the first frames are flagged as interlaced, or look it."""
+    looked_at = []
+    for frame in frames:
+        looked_at.append(frame)
+        if len(looked_at) == FRAMES_LOOKED_AT:
+            break
+    flagged = sum(bool(frame.interlaced_frame) for frame in looked_at)
+    combed = sum(is_combed(frame) for frame in looked_at)
+    losses.interlaced = 2 * max(flagged, combed) > len(looked_at) > 0
+    if not losses.interlaced:
+        while looked_at:
+            yield looked_at.pop(0)
+        yield from frames
+        return
+    deinterlacer = Deinterlacer(looked_at[0])
+    while looked_at:
+        yield from deinterlacer.next(looked_at.pop(0))
+    for frame in frames:
+        yield from deinterlacer.next(frame)
+    yield from deinterlacer.rest()
+
+
+def _whole_frames(container: Any, stream: Any, losses: Losses) -> Iterator[Any]:
+    """All frames that can be decoded and came out whole."""
+    from av.error import FFmpegError
+
+    in_a_row = 0
+    packets = container.demux(stream)
+    while in_a_row < MOST_ERRORS:
+        try:
+            packet = next(packets, None)
+        except FFmpegError:  # the file ends in the middle of a packet
+            losses.packets += 1
+            in_a_row += 1
+            continue
+        if packet is None:
+            return
+        frames = _decoded(packet)
+        in_a_row = in_a_row + 1 if frames is None else 0
+        losses.packets += frames is None
+        for frame in frames or ():
+            if frame.is_corrupt or packet.is_corrupt:
+                losses.corrupt += 1
+            else:
+                yield frame
+
+
+def _decoded(packet: Any) -> list[Any] | None:
+    """The frames that a packet completes, or None if it is damaged."""
+    from av.error import EOFError as NoMore, FFmpegError
+
+    try:
+        return packet.decode()
+    except NoMore:
+        return []
+    except (FFmpegError, ValueError):
+        return None
+
+
+def shown_size(frame: Any) -> tuple[int, int]:
+    """(width, height) of a decoded frame after the rotation that its file asks for."""
+    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+
+
+def _pixels(frame: Any) -> np.ndarray:
+    """The sRGB bytes of a decoded frame, turned as its file asks for."""
+    pixels = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def opened_video(path: Path) -> Any:
+    """A container whose first video stream can be decoded.
+
+    Raises:
+        BadInputError: It cannot be opened, or holds no video.
+    """
     import av
 
+    path = Path(path)
+    if not path.exists():
+        raise BadInputError(f"{path} is missing", "a video file", "check the path")
+    if path.is_file() and path.stat().st_size == 0:
+        raise BadInputError(f"{path} is empty (0 bytes)", "a video", "copy it again")
     try:
         container = av.open(str(path))
     except (OSError, ValueError) as error:
         raise BadInputError(
             f"{path} cannot be opened as a video ({str(error).splitlines()[0]})",
             "a video that players show",
-            "convert it",
+            "convert it, or copy it again: a recording that was cut off may lack its index",
         ) from error
     if not container.streams.video:
         container.close()
         raise BadInputError(f"{path} holds no video stream", "a video", "choose another file")
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise BadInputError(f"{path} is coded in a way that cannot be read here", "a common codec", "convert it")
     return container
 
 
-def write_video(path: Path, frames: Iterable[Image], fps: float | int) -> Path:
+def no_frames(path: Path) -> BadInputError:
+    """The error for a video without a frame."""
+    return BadInputError(f"{path} holds no frames", "a video with at least one", "record it again")
+
+
+def write_video(path: Path, frames: Iterable[Image], fps: float | int, *, crf: int = 18) -> Path:
     """Writes frames as H.264 in an MP4 file (yuv420p, which every player shows).
 
     Odd widths and heights are made even by repeating the last column or row.
@@ -71,18 +287,21 @@ def write_video(path: Path, frames: Iterable[Image], fps: float | int) -> Path:
         path: The file to write.
         frames: sRGB frames of one size, shape (height, width, 3) each; drawn one at a time.
         fps: Frames per second.
+        crf: Quality, 0 (lossless) to 51 (worst); 18 looks like the original.
 
     Raises:
-        BadInputError: There are no frames, or they differ in size.
+        BadInputError: There are no frames, they differ in size, or the quality is out of its range.
     """
     import av  # only here: reading stills should not load a video library
 
+    if not 0 <= crf <= 51:
+        raise BadInputError(f"crf {crf} for {path}", "0 (lossless) to 51 (worst)")
     path, shape = Path(path), None
     try:
         with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             stream.pix_fmt = "yuv420p"
-            stream.options = {"crf": "18", "preset": "medium"}
+            stream.options = {"crf": str(crf), "preset": "medium"}
             for number, frame in enumerate(frames):
                 pixels = frame.cpu().numpy()
                 if shape is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion
+from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
 
 MODELS = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV",
@@ -53,6 +53,10 @@ def numbers_of(camera: Camera) -> tuple[int, list[float]]:
     match camera.distortion:
         case NoDistortion():
             model = "PINHOLE"
+        case Scaramuzza():
+            raise BadInputError(
+                "an omnidirectional camera", "a model that COLMAP has", "undistort frames first, or choose --to tum"
+            )
         case KannalaBrandt(coefficients):
             model, numbers = "OPENCV_FISHEYE", [*numbers, *coefficients]
         case Brown(coefficients) if len(coefficients) == 4:

@@ -1,0 +1,188 @@
+"""``depthscope reconstruct``: from a video to sequences that can be trained on, or a reasoned refusal."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from tyro.conf import Positional, arg
+
+from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.formats import camera_file
+from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
+from depthscope.video import Survey, is_video, survey
+from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result, writing_folder
+
+
+def reconstruct(
+    input: Annotated[Positional[Path], arg(metavar="INPUT")],
+    out: Path,
+    camera: Path | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    threads: int = 0,
+    minutes: float = 0.0,
+    memory_gb: float = 0.0,
+    ray: str = "",
+) -> int:
+    """Structure from motion on a video: frames with their motions and points, and whether they can be trusted.
+
+    A call that was interrupted goes on when it is given again.
+
+    Args:
+        input: Video, or folder of images.
+        out: Folder for the result; with several clips, one folder for each in it.
+        camera: camera.yaml of the recording; without it the camera is self-calibrated, which is less sure.
+        seed: Of everything random.
+        workers: Clips done at a time (0: one for every four cores).
+        threads: Of each clip (0: all cores, shared).
+        minutes: Limit of time for each clip (0: ten, and one for each frame).
+        memory_gb: Limit of memory for each clip (0: most of the machine's, shared).
+        ray: Address of a Ray cluster that shares the folder, or "local"; this machine's processes if empty.
+
+    Returns:
+        Exit code: 0 if a clip was accepted, 3 if all were refused.
+    """
+    began = time.monotonic()
+    options = Options(seed, workers, threads, minutes, memory_gb)
+    source = frames_of(Path(input))
+    given = None if camera is None else camera_file.read(camera)
+    inputs = {str(path): content_hash(path) for path in (source, camera) if path is not None}
+    console = Console(soft_wrap=True, highlight=False)
+    with ExitStack() as stack:
+        display = stack.enter_context(Bars(console))
+        try:
+            surveyed = survey(source, progress=display.surveying)
+        except NoAnswerError as error:
+            refuse(out, error, inputs, asdict(options) | {"camera": camera}, time.monotonic() - began)
+            raise
+        asked = Asked(source, out, given, "" if camera is None else str(camera), surveyed, options, inputs)
+        pool = stack.enter_context(ray_pool(ray)) if ray else None
+        with telling_write_errors(out):
+            results = reconstruct_clips(asked, pool, display)
+    seconds = time.monotonic() - began
+    if len(results) > 1:
+        with telling_write_errors(out):
+            write_provenance(out, options=asdict(options) | {"camera": camera}, inputs=inputs, seconds=seconds)
+            write_result(out, summary(results, surveyed, seconds))
+    show(console, out, results)
+    return 0 if any(result["accepted"] for result in results) else NoAnswerError.exit_code
+
+
+def frames_of(path: Path) -> Path:
+    """The video or folder of images that an input names; of a folder with ``images`` in it, that one.
+
+    Raises:
+        BadInputError: There is nothing that could be frames.
+    """
+    if not path.exists():
+        raise BadInputError(f"{path} does not exist", "a video or a folder of images", "check the path")
+    if path.is_file() and not is_video(path):
+        raise BadInputError(f"{path} is no video by its name", "a video or a folder of images", "check the path")
+    inner = path / "images"
+    return inner if inner.is_dir() else path
+
+
+def refuse(out: Path, error: NoAnswerError, inputs: dict[str, str], options: dict[str, Any], seconds: float) -> None:
+    """Writes the result of an input that no clip could be taken from."""
+    with writing_folder(out, inputs=tuple(Path(name) for name in inputs)) as folder:
+        write_provenance(folder, options=options, inputs=inputs, seconds=seconds)
+        write_result(
+            folder,
+            {
+                "accepted": False,
+                "reasons": [str(error)],
+                "checks": {},
+                "frames": 0,
+                "registered": 0,
+                "points": 0,
+                "mean_track_length": None,
+                "mean_reprojection_px": None,
+            },
+        )
+
+
+def summary(results: list[dict[str, Any]], surveyed: Survey, seconds: float) -> dict[str, Any]:
+    """``result.json`` of several clips: totals, and a row for each."""
+    placed = [result for result in results if result["registered"]]
+
+    def mean(name: str, weight: str) -> float | None:
+        total = sum(result[weight] for result in placed)
+        return sum(result[name] * result[weight] for result in placed) / total if total else None
+
+    rows = ("name", "accepted", "reasons", "frames", "registered", "points", "camera_source")
+    return {
+        "accepted": any(result["accepted"] for result in results),
+        "accepted_clips": sum(result["accepted"] for result in results),
+        "reasons": [f"{result['name']}: {reason}" for result in results for reason in result["reasons"]],
+        "checks": {},
+        "frames": sum(result["frames"] for result in results),
+        "registered": sum(result["registered"] for result in results),
+        "points": sum(result["points"] for result in results),
+        "mean_track_length": mean("mean_track_length", "points"),
+        "mean_reprojection_px": mean("mean_reprojection_px", "points"),
+        "clips": [{key: result.get(key) for key in rows} for result in results],
+        "notes": list(surveyed.notes),
+        "seconds": seconds,
+    }
+
+
+def show(console: Console, out: Path, results: list[dict[str, Any]]) -> None:
+    """Prints what became of each clip, why, and where to go next."""
+    for result in results:
+        word = "[bold green]usable[/]" if result["accepted"] else "[bold red]refused[/]"
+        place = out if len(results) == 1 else out / result["name"]
+        console.print(
+            f"{word}: {place}, {result['registered']} of {result['frames']} frames, {result['points']} points",
+            emoji=False,
+        )
+        for reason in result["reasons"]:
+            console.print(f"  - {reason}", markup=False)
+        for note in result.get("notes", []):
+            console.print(f"  {note}", markup=False)
+    usable = [out if len(results) == 1 else out / r["name"] for r in results if r["accepted"]]
+    if usable:
+        console.print(f"next: depthscope train {' '.join(map(str, usable))} --out RUN", markup=False)
+
+
+class Bars(Display):
+    """One progress display for the survey and all clips; plain lines where there is no terminal.
+
+    Args:
+        console: Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.console, self.rows = console, dict[str, TaskID]()
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def __enter__(self) -> "Bars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def surveying(self, done: int, total: int | None) -> None:
+        """How far the survey is."""
+        self._set("survey", "looking at frames", done, total)
+
+    def step(self, clip: str, stage: str, done: int, total: int) -> None:
+        """How far a clip is."""
+        self._set(clip, f"{clip}: {stage}", done, total)
+
+    def finished(self, clip: str, result: dict[str, Any]) -> None:
+        """A clip has ended."""
+        if clip in self.rows:
+            self.progress.remove_task(self.rows.pop(clip))
+        if not self.console.is_terminal:
+            print(f"{clip}: {result['registered']} of {result['frames']} frames placed", flush=True)
+
+    def _set(self, row: str, text: str, done: int, total: int | None) -> None:
+        if row not in self.rows:
+            self.rows[row] = self.progress.add_task(text, total=total)
+        self.progress.update(self.rows[row], description=text, completed=done, total=total)

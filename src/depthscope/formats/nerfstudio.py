@@ -1,0 +1,180 @@
+"""nerfstudio's ``transforms.json`` (also Instant-NGP's and Blender-NeRF's).
+
+Checked against nerfstudio's documentation of its data conventions: world_from_camera with OpenGL camera axes (y up, z
+back), pixel centres at half numbers as here, distortion as OpenCV's. Depth files hold numbers that times 0.001 are in
+the unit of the poses, unless ``depth_unit_scale_factor`` says otherwise (an option of nerfstudio, which others write
+into the file). ``applied_transform`` moves the whole world and is left in place: depth, poses and cameras agree without
+undoing it; ``applied_scale`` is refused where there is depth, as the two scales then differ.
+"""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthscope.errors import BadInputError
+from depthscope.formats.dataset_files import motions_of_matrices
+from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
+from depthscope.sequence import Sequence
+from depthscope.truth import DepthEncoding, DepthFile, TruthClip
+from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size
+
+FILE = "transforms.json"
+FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
+"""Between OpenGL's camera axes and OpenCV's."""
+
+DEPTH_SCALE = 1e-3
+MM_PER_M = 1000.0
+UNIT = "depthscope_unit"
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds a ``transforms.json``."""
+    return (folder / FILE).is_file()
+
+
+def read(folder: Path) -> TruthClip:
+    """Reads a folder.
+
+    Raises:
+        BadInputError: The file is damaged, or a file it names is missing.
+    """
+    folder = Path(folder)
+    path = folder / FILE
+    try:
+        entries = json.loads(path.read_text())
+        frames = sorted(entries["frames"], key=lambda frame: str(frame["file_path"]))
+        matrices = np.array([frame["transform_matrix"] for frame in frames], float)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(
+            f"{path} is damaged", "frames with file_path and transform_matrix", "export it again"
+        ) from error
+    if not frames or matrices.shape[1:] not in ((4, 4), (3, 4)):
+        raise BadInputError(f"{path} holds {len(frames)} frames or no 4x4 matrices", "at least one", "export it again")
+    if matrices.shape[1] == 3:
+        matrices = np.concatenate([matrices, np.tile([[[0, 0, 0, 1.0]]], (len(matrices), 1, 1))], 1)
+    if not np.isfinite(matrices).all():
+        bad = frames[int(np.argmin(np.isfinite(matrices).all((1, 2))))]["file_path"]
+        raise BadInputError(f"{path}: the pose of {bad} is not finite", "a rigid motion", "leave this frame out")
+    images = tuple(_image(folder, str(frame["file_path"])) for frame in frames)
+    cameras = tuple(_camera({**entries, **frame}, image, path) for frame, image in zip(frames, images, strict=True))
+    for camera in dict.fromkeys(cameras):
+        own = [image for image, c in zip(images, cameras, strict=True) if c == camera]
+        check_sizes(own, camera.size_px, f"its camera in {FILE}")
+    metres = entries.get(UNIT) == "m"
+    world_from_camera = motions_of_matrices(matrices @ FLIP, path).scaled(MM_PER_M if metres else 1.0)
+    depth = tuple(_depth(folder, frame, entries, MM_PER_M if metres else 1.0, path) for frame in frames)
+    return TruthClip(
+        name=folder.resolve().name,
+        layout="nerfstudio",
+        images=images,
+        cameras=cameras,
+        camera_from_world=world_from_camera.inverse(),
+        depth=depth,
+        unit="mm" if metres else "sfm",
+        notes=("poses are world_from_camera with OpenGL axes, turned to OpenCV's",),
+        pose_direction="world_from_camera",
+    )
+
+
+def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
+    """Writes ``transforms.json``, images, and depth where the clip has it; returns what was decided, in words.
+
+    Depth is written as float arrays (``.npy``) in thousandths of the unit of the poses, which is nerfstudio's default;
+    a clip in mm is written in metres.
+
+    Raises:
+        BadInputError: The clip has no cameras or poses, or its lens has no place in the layout.
+    """
+    if clip.cameras is None or clip.camera_from_world is None:
+        raise BadInputError(f"{clip.name} has no cameras or no poses", "both", "this layout cannot hold the clip")
+    scale = 1 / MM_PER_M if clip.unit == "mm" else 1.0
+    motions = clip.camera_from_world.inverse().scaled(scale)
+    matrices = np.tile(np.eye(4), (len(clip.images), 1, 1))
+    matrices[:, :3, :3], matrices[:, :3, 3] = motions.rotation.numpy(), motions.translation.numpy()
+    frames = []
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for n, (image, camera, matrix) in enumerate(zip(clip.images, clip.cameras, matrices @ FLIP, strict=True)):
+        shutil.copyfile(image, folder / "images" / image.name)
+        frame = {
+            "file_path": f"images/{image.name}",
+            **_entries(camera, clip.name),
+            "transform_matrix": matrix.tolist(),
+        }
+        if isinstance(clip, TruthClip) and clip.depth[n] is not None:
+            (folder / "depth").mkdir(exist_ok=True)
+            np.save(folder / "depth" / f"{image.stem}.npy", (clip.depth_of(n) * (scale / DEPTH_SCALE)).numpy())
+            frame["depth_file_path"] = f"depth/{image.stem}.npy"
+        frames.append(frame)
+    head = {"depth_unit_scale_factor": DEPTH_SCALE, UNIT: "m" if clip.unit == "mm" else clip.unit}
+    (folder / FILE).write_text(json.dumps({**head, "frames": frames}, indent=1))
+    return ("poses are written as world_from_camera with OpenGL axes" + (", in metres" if scale != 1 else ""),)
+
+
+def _image(folder: Path, name: str) -> Path:
+    """The image of a frame; Blender-NeRF leaves the ending away."""
+    if Path(name).suffix.lower() in IMAGE_ENDINGS:
+        return folder / name
+    return next((p for e in IMAGE_ENDINGS if (p := folder / f"{name}{e}").is_file()), folder / f"{name}.png")
+
+
+def _depth(folder: Path, frame: dict[str, Any], entries: dict[str, Any], unit: float, path: Path) -> DepthFile | None:
+    name = frame.get("depth_file_path")
+    if not name:
+        return None
+    if float(entries.get("applied_scale", 1.0)) != 1.0:
+        raise BadInputError(
+            f"{path} has depth and an applied_scale", "poses in the unit of the depth", "undo the scale"
+        )
+    file = folder / str(name)
+    if not file.is_file():
+        raise BadInputError(f"{file}, named in {FILE}, is missing", "the depth of this frame", "copy it too")
+    per_level = float(entries.get("depth_unit_scale_factor", DEPTH_SCALE)) * unit
+    kind = "float32" if file.suffix.lower() in (".npy", ".tiff", ".tif", ".exr") else "uint16"
+    return DepthFile(file, DepthEncoding(kind, per_level))
+
+
+def _camera(entry: dict[str, Any], image: Path, path: Path) -> Camera:
+    try:
+        size = (int(entry["w"]), int(entry["h"])) if "w" in entry and "h" in entry else image_size(image)
+        fx = entry.get("fl_x") or size[0] / (2 * math.tan(float(entry["camera_angle_x"]) / 2))
+        fy = entry.get("fl_y") or fx
+        centre = float(entry.get("cx", size[0] / 2)), float(entry.get("cy", size[1] / 2))
+        k1, k2, k3, k4, p1, p2 = (float(entry.get(name, 0.0)) for name in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{path} tells no camera for {image.name}", "fl_x or camera_angle_x", "add it") from error
+    model = str(entry.get("camera_model", "OPENCV"))
+    if model not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "OPENCV_FISHEYE"):
+        raise BadInputError(f"{path}: camera_model {model}", "OPENCV, PINHOLE or OPENCV_FISHEYE", "convert it first")
+    if model == "OPENCV_FISHEYE":
+        lens = KannalaBrandt((k1, k2, k3, k4))
+    elif any((k1, k2, p1, p2, k3)):
+        lens = Brown((k1, k2, p1, p2, k3) if k3 else (k1, k2, p1, p2))
+    else:
+        lens = NoDistortion()
+    return Camera(size, (float(fx), float(fy)), centre, lens)
+
+
+def _entries(camera: Camera, clip: str) -> dict[str, Any]:
+    names: tuple[str, ...]
+    match camera.distortion:
+        case NoDistortion():
+            model, names = "OPENCV", ()
+        case Brown(numbers) if len(numbers) == 4 or (len(numbers) == 5 and not numbers[4]):
+            model, names = "OPENCV", ("k1", "k2", "p1", "p2")
+        case Brown(numbers) if len(numbers) == 5:
+            model, names = "OPENCV", ("k1", "k2", "p1", "p2", "k3")
+        case KannalaBrandt():
+            model, names = "OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")
+        case Brown() | Scaramuzza():
+            raise BadInputError(
+                f"{clip}: a {camera.model} camera with {len(camera.distortion.coefficients)} coefficients",
+                "a lens that nerfstudio has",
+                "undistort the frames first, or choose --to tum",
+            )
+    lens = dict(zip(names, camera.distortion.coefficients, strict=False))
+    (w, h), (fx, fy), (cx, cy) = camera.size_px, camera.focal_px, camera.centre_px
+    return {"camera_model": model, "w": w, "h": h, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, **lens}

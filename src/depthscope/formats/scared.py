@@ -1,0 +1,156 @@
+"""SCARED: stereo laparoscopy of porcine abdomens with structured light (Allan et al. 2021), left camera.
+
+A keyframe folder holds ``Left_Image.png`` with ``left_depth_map.tiff``; its clip, unpacked, holds frames in
+``image_02/data`` (the AF-SfMLearner layout, counted from 1) or ``data/left``, ``scene_points*.tiff`` (left above
+right, counted from 0) and ``frame_data*.json``. Written after the public toolkits' loaders: X Y Z in mm per pixel, of
+which OpenCV reads the third first; ``camera-pose`` maps keyframe to frame, which is camera_from_world; K and D are
+OpenCV's, with integer pixel centres. Not verified, as the data is not here: the half pixel, and the name ``data/left``.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depthscope.errors import BadInputError
+from depthscope.formats.dataset_files import camera_beside, depth_beside, motions_of_matrices, numbered, size_of
+from depthscope.geometry import Brown, Camera, NoDistortion, RigidMotion
+from depthscope.truth import DepthEncoding, DepthFile, TruthClip
+
+STILL, STILL_DEPTH, CALIBRATION = "Left_Image.png", "left_depth_map.tiff", "endoscope_calibration.yaml"
+STILL_ENCODING = DepthEncoding("float32", 1.0, channels=3, channel=0)
+CLIP_ENCODING = DepthEncoding("float32", 1.0, channels=3, channel=0, upper_half=True)
+
+FRAME_PLACES = ("image_02/data", "data/left", "data/image_02/data")
+POINT_PLACES = ("data/scene_points", "groundtruth", "image_02/data/groundtruth", "scene_points")
+DATA_PLACES = ("data/frame_data", "frame_data", "data")
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder is a keyframe of SCARED, complete or not."""
+    has = [(folder / name).is_file() for name in (STILL, STILL_DEPTH, CALIBRATION)]
+    return sum(has) >= 2 or bool(_clip_frames(folder) and (_points(folder) or _frame_data(folder)))
+
+
+def read(folder: Path) -> TruthClip:
+    """Reads a keyframe folder: its clip where that is unpacked, else the keyframe alone.
+
+    Raises:
+        BadInputError: A file is missing or damaged.
+    """
+    folder = Path(folder)
+    frames = _clip_frames(folder)
+    return _clip(folder, frames) if frames else _keyframe(folder)
+
+
+def _clip_frames(folder: Path) -> dict[int, Path]:
+    for place in FRAME_PLACES:
+        found = numbered(folder / place, r"(\d+)\.(?:png|jpe?g)")
+        if found:
+            return found
+    return {}
+
+
+def _points(folder: Path) -> dict[int, Path]:
+    return next((f for p in POINT_PLACES if (f := numbered(folder / p, r"scene_points(\d+)\.tiff?"))), {})
+
+
+def _frame_data(folder: Path) -> dict[int, Path]:
+    return next((f for p in DATA_PLACES if (f := numbered(folder / p, r"frame_data(\d+)\.json"))), {})
+
+
+def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
+    """All frames with their scene points and poses; frames count from 1, scene points and frame data from 0."""
+    shift = min(frames) - min(_points(folder) or frames)
+    maps = {number + shift: path for number, path in _points(folder).items()}
+    data = {number + shift: path for number, path in _frame_data(folder).items()}
+    seems = f"{folder} looks like SCARED: {len(frames)} frames"
+    depth = depth_beside(frames, maps, CLIP_ENCODING, seems, "scene_points*.tiff unpacked in data/scene_points")
+    paths = tuple(frames.values())
+    size = size_of(paths)
+    given = camera_beside((folder,), size)
+    missing = [frames[n].name for n in frames if n not in data]
+    if data and missing:
+        raise BadInputError(f"{folder}: {missing[0]} has no frame_data", "frame_data*.json for each frame", "unpack it")
+    read = [_read_frame_data(data[n], size) for n in frames] if data else []
+    cameras = (given,) * len(paths) if given else tuple(camera for camera, _ in read) or None
+    poses = np.array([pose for _, pose in read])
+    motions = motions_of_matrices(poses, next(iter(data.values())).parent) if read else None
+    notes = [f"frame {min(frames)} belongs to scene_points {min(frames) - shift}"]
+    notes += ["poses are camera_from_world, the world being the keyframe"] if read else ["frame_data*.json is missing"]
+    notes += ["depth far from the keyframe was warped by kinematics and drifts: prefer frames near it"]
+    return TruthClip(
+        name=_name(folder),
+        layout="SCARED",
+        images=paths,
+        cameras=cameras,
+        camera_from_world=motions,
+        depth=depth,
+        notes=tuple(notes),
+        pose_direction="camera_from_world" if read else "",
+    )
+
+
+def _keyframe(folder: Path) -> TruthClip:
+    """The keyframe alone."""
+    for name, what in ((STILL, "the left frame"), (STILL_DEPTH, "depth")):
+        if not (folder / name).is_file():
+            raise BadInputError(f"{folder} looks like SCARED, but no {what}", name, "download the keyframe again")
+    size = size_of([folder / STILL])
+    camera = camera_beside((folder,), size) or _calibrated(folder / CALIBRATION, size)
+    packed = (folder / "data" / "rgb.mp4").is_file()
+    hint = "; its clip is packed: unpack rgb.mp4 (upper half) to data/left, and scene_points and frame_data"
+    return TruthClip(
+        name=_name(folder),
+        layout="SCARED",
+        images=(folder / STILL,),
+        cameras=None if camera is None else (camera,),
+        camera_from_world=RigidMotion.identity(1),
+        depth=(DepthFile(folder / STILL_DEPTH, STILL_ENCODING),),
+        notes=("the keyframe alone" + (hint if packed else ""),),
+        pose_direction="camera_from_world",
+    )
+
+
+def _name(folder: Path) -> str:
+    return "-".join(folder.resolve().parts[-2:])
+
+
+def _read_frame_data(path: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarray]:
+    try:
+        entries = json.loads(path.read_text())
+        calibration = entries["camera-calibration"]
+        k, d = np.array(calibration["KL"], float), np.array(calibration["DL"], float).ravel()
+        pose = np.array(entries["camera-pose"], float).reshape(4, 4)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{path} is damaged", "camera-calibration {KL, DL} and camera-pose 4x4") from error
+    if not np.isfinite(pose).all():
+        raise BadInputError(f"{path}: the pose is not finite", "a rigid motion", "leave this frame out")
+    return _camera(k, d, size, path), pose
+
+
+def _calibrated(path: Path, size: tuple[int, int]) -> Camera | None:
+    """The left camera of OpenCV's file storage."""
+    if not path.is_file():
+        return None
+    text = path.read_text(errors="replace")
+    if not re.match(r"%YAML", text):
+        raise BadInputError(f"{path} does not start with %YAML", "an OpenCV calibration file", "download it again")
+    try:
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        k, d = (
+            next(m for n in names if (m := storage.getNode(n).mat()) is not None) for names in (("M1", "K1"), ("D1",))
+        )
+    except (cv2.error, SystemError, StopIteration) as error:
+        raise BadInputError(f"{path} is damaged", "nodes M1 and D1", "download it again") from error
+    return _camera(k, d.ravel(), size, path)
+
+
+def _camera(k: np.ndarray, d: np.ndarray, size: tuple[int, int], path: Path) -> Camera:
+    if k.shape != (3, 3) or len(d) not in (4, 5, 8):
+        raise BadInputError(f"{path}: K of shape {k.shape} and {len(d)} distortion numbers", "3x3, and 4, 5 or 8")
+    lens = Brown(tuple(map(float, d))) if np.any(d) else NoDistortion()
+    focal, centre = (float(k[0, 0]), float(k[1, 1])), (float(k[0, 2]) + 0.5, float(k[1, 2]) + 0.5)
+    return Camera(size, focal, centre, lens, source=f"SCARED {path.name}")

@@ -1,0 +1,69 @@
+"""One figure on a sequence, with its gate and what it means in words."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["at least", "at most"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure and its gate.
+
+    Attributes:
+        value: The figure; NaN where there is nothing to measure.
+        gate: What it is compared with.
+        direction: Whether the value has to be at least or at most the gate.
+        passed: Whether it is; None = cannot tell.
+        sentence: What was found, in words.
+        hint: What to do where it did not pass.
+        null: The same figure where nothing is right (or where everything is: then it is the best to be had), if known.
+        standard_error: Of the value, if known.
+        p_value: Chance of a value as good under the null, if known.
+    """
+
+    value: float
+    gate: float
+    direction: Direction
+    passed: bool | None
+    sentence: str
+    hint: str = ""
+    null: float | None = None
+    standard_error: float | None = None
+    p_value: float | None = None
+
+    @property
+    def excess(self) -> float:
+        """How far beyond its gate the value lies, as ln(value / gate) with the sign of "bad"; 0 where it is unknown."""
+        if not math.isfinite(self.value):
+            return 0.0
+        if self.gate <= 0 or self.value <= 0:
+            bad = self.gate - self.value
+            return bad if self.direction == "at least" else -bad
+        ratio = math.log(self.value / self.gate)
+        return -ratio if self.direction == "at least" else ratio
+
+
+def at_least(value: float, gate: float, found: str, hint: str, **known: float | None) -> Check:
+    """A check of a figure that has to be high; NaN = cannot tell."""
+    return _judged(value, gate, "at least", found, hint, **known)
+
+
+def at_most(value: float, gate: float, found: str, hint: str, **known: float | None) -> Check:
+    """A check of a figure that has to be low; NaN = cannot tell."""
+    return _judged(value, gate, "at most", found, hint, **known)
+
+
+def cannot_tell(gate: float, direction: Direction, why: str, **known: float | None) -> Check:
+    """A check that has nothing to go by."""
+    return Check(math.nan, gate, direction, None, f"cannot tell: {why}", "", **known)
+
+
+def _judged(value: float, gate: float, direction: Direction, found: str, hint: str, **known: float | None) -> Check:
+    if math.isnan(value):
+        return cannot_tell(gate, direction, "nothing to measure")
+    passed = value >= gate if direction == "at least" else value <= gate
+    word = "less" if direction == "at least" else "more"
+    sentence = found if passed else f"{found} ({word} than {gate:g})"
+    return Check(float(value), float(gate), direction, bool(passed), sentence, "" if passed else hint, **known)

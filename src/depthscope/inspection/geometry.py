@@ -1,0 +1,104 @@
+"""Geometry: points before the cameras and inside the picture, a path without jumps, points that are no plane."""
+
+import torch
+
+from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
+from depthscope.inspection.evidence import Evidence
+
+LEAST_SHARE_IN_VIEW = 0.95
+LEAST_RELIEF = 0.35
+MOST_JUMP = 5.0
+
+
+def in_front(evidence: Evidence) -> Check:
+    """Do the points lie in front of the cameras that saw them?"""
+    share = float((evidence.sequence.observed_depths > 0).double().mean())
+    return at_least(
+        share,
+        LEAST_SHARE_IN_VIEW,
+        f"{share:.1%} of the observed points lie in front of their cameras",
+        "the poses may be stored in the other direction; try --pose-direction",
+    )
+
+
+def inside_image(evidence: Evidence) -> Check:
+    """Do they project into the image?"""
+    share = float(evidence.inside_image.double().mean())
+    return at_least(
+        share,
+        LEAST_SHARE_IN_VIEW,
+        f"{share:.1%} of the observations project into the image",
+        "the camera's numbers may belong to another image size; check the calibration file",
+    )
+
+
+def inside_mask(evidence: Evidence) -> Check:
+    """And onto tissue?"""
+    share = float(evidence.inside_mask.double().mean())
+    return at_least(
+        share,
+        LEAST_SHARE_IN_VIEW,
+        f"{share:.1%} of the observations project into the mask",
+        "the mask may be inverted or belong to other frames",
+    )
+
+
+def path_jump(evidence: Evidence) -> Check:
+    """Is one step of the camera much longer than the steps around it, or one turn than the turns around it?"""
+    where, ratio = largest_jump(evidence)
+    if where < 0:
+        return cannot_tell(MOST_JUMP, "at most", "too few frames to tell a jump from a step")
+    names = evidence.sequence.frame_names
+    return at_most(
+        ratio,
+        MOST_JUMP,
+        f"the largest step, from frame {names[where]} to {names[where + 1]}, is {ratio:.1f} times those around it",
+        "the path jumps there: cut the clip at this place or leave the frame out",
+        null=1.0,
+    )
+
+
+def largest_jump(evidence: Evidence) -> tuple[int, float]:
+    """The frame before the longest step relative to the eight steps around it (their upper quartile), and the ratio."""
+    clip = evidence.sequence
+    between = clip.camera_from_world[1:] @ clip.camera_from_world[:-1].inverse()
+    if len(clip) < 6:
+        return -1, 0.0
+    seen = clip.median_depth
+    best, where = 0.0, 0
+    step = (clip.camera_centres[1:] - clip.camera_centres[:-1]).norm(dim=-1)
+    for length, floor in ((step, 0.005 * seen), (between.angle_rad, 0.02)):
+        for f in range(len(length)):
+            around = torch.cat([length[max(0, f - 4) : f], length[f + 1 : f + 5]])
+            ratio = float(length[f]) / max(float(around.quantile(0.75)), floor)
+            if ratio > best:
+                best, where = ratio, f
+    return where, best
+
+
+def relief(evidence: Evidence) -> Check:
+    """Are the points as far from a plane as our own triangulation says?"""
+    found, tracks = evidence.retriangulated, evidence.retriangulated_tracks
+    good = (found.depth_sd < 0.1) & found.bundle.points.isfinite().all(-1)
+    if int(good.sum()) < 30:
+        return cannot_tell(LEAST_RELIEF, "at least", "too few points could be followed by optical flow")
+    given, own = evidence.working.points[tracks.point[good]], found.bundle.points[good]
+    noise = float((found.depth_sd[good]).quantile(0.5)) * evidence.working.median_depth
+    flat_given, flat_own = _off_plane(given), _off_plane(own)
+    if flat_own < 2 * noise:
+        return cannot_tell(LEAST_RELIEF, "at least", "the scene itself is nearly a plane")
+    ratio = flat_given / flat_own
+    return at_least(
+        ratio,
+        LEAST_RELIEF,
+        f"the points lie {ratio:.2f} times as far off a plane as the images say",
+        "the points have been flattened onto a plane; do not use them, reconstruct again with more sideways motion",
+    )
+
+
+def _off_plane(points: torch.Tensor) -> float:
+    """Median distance from the best plane."""
+    centred = points - points.median(0).values
+    normal = torch.linalg.svd(centred, full_matrices=False).Vh[2]
+    distance = centred @ normal
+    return float((distance - distance.median()).abs().quantile(0.5))

@@ -1,0 +1,181 @@
+"""The verdict: all checks, combined into accept, refuse or cannot tell, with reasons in order of weight."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+
+from depthscope.inspection import (
+    agreement,
+    degeneracy,
+    drift,
+    epipolar,
+    geometry,
+    lens,
+    light,
+    lock,
+    retracking,
+    support,
+)
+from depthscope.inspection.check import Check
+from depthscope.inspection.evidence import Evidence, Witnesses
+from depthscope.sequence import Sequence
+
+Outcome = Literal["accepted", "refused", "cannot tell"]
+
+CHECKS: dict[str, Callable[[Evidence], Check]] = {
+    "registered_share": support.registered_share,
+    "points_per_frame": support.points_per_frame,
+    "track_length": support.track_length,
+    "co_visible_pairs": support.co_visible_pairs,
+    "cells_occupied": support.cells_occupied,
+    "stationary_share": support.stationary_share,
+    "highlight_share": support.highlight_share,
+    "in_front": geometry.in_front,
+    "inside_image": geometry.inside_image,
+    "inside_mask": geometry.inside_mask,
+    "path_jump": geometry.path_jump,
+    "path_break": retracking.path_break,
+    "lock_on": lock.lock_on_seen,
+    "lock_on_above_null": lock.lock_on_above_null,
+    "lock_on_unseen": lock.lock_on_unseen,
+    "retracking": retracking.retracking,
+    "epipolar_share": epipolar.epipolar_share,
+    "broken_links": epipolar.broken_links,
+    "track_fit": epipolar.track_fit,
+    "held_out_matches": epipolar.held_out_matches,
+    "resection": agreement.resection,
+    "own_adjustment": agreement.own_adjustment,
+    "split_tracks": agreement.split_tracks,
+    "two_runs": agreement.two_runs,
+    "second_run_share": agreement.second_run_share,
+    "self_calibration": lens.self_calibration,
+    "scale_drift": drift.scale_drift,
+    "point_depth": retracking.point_depth,
+    "depth_order": retracking.depth_order,
+    "depth_scale": retracking.depth_scale,
+    "relief": geometry.relief,
+    "light_falloff": light.light_falloff,
+    "triangulation_angle": degeneracy.triangulation_angle,
+    "parallax": degeneracy.parallax,
+    "forward_motion": degeneracy.forward_motion,
+    "depth_uncertainty": degeneracy.depth_uncertainty,
+}
+"""The checks in the order in which they are told."""
+
+LONGEST_EXCESS = 2.0
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A monotone logistic regression over the checks: none may make a sequence better by being worse.
+
+    Attributes:
+        intercept: ln odds of failure at the gates.
+        weights: Of each check's excess beyond its gate (ln ratio, cut to -2..2), not negative.
+        gates: Checks that refuse alone where they fail.
+        leads: How early the check is told where it fails: those that name one cause stand before those that name none.
+        accept_below: Chance of failure up to which a sequence is accepted.
+        refuse_above: And from which it is refused; between them the verdict is "cannot tell".
+    """
+
+    intercept: float
+    weights: dict[str, float]
+    gates: tuple[str, ...]
+    leads: dict[str, float]
+    accept_below: float
+    refuse_above: float
+
+    def failure(self, checks: dict[str, Check]) -> float:
+        """Chance that the sequence is wrong."""
+        score = self.intercept
+        for name, check in checks.items():
+            score += self.weights.get(name, 0.0) * excess(check)
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a sequence is usable.
+
+    Attributes:
+        outcome: "accepted", "refused" or "cannot tell".
+        reasons: Sentences with hints, the most telling first; empty where accepted.
+        checks: All of them by name.
+        confidence: Of the outcome, 0..1, from the combination of all checks.
+        notes: What was dropped before, and what else there is to say.
+    """
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    checks: dict[str, Check]
+    confidence: float = 1.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it may be trained on."""
+        return self.outcome == "accepted"
+
+
+@cache
+def combination() -> Combination:
+    """The fitted weights that the package carries (``weights.yaml``)."""
+    text = files("depthscope.inspection").joinpath("weights.yaml").read_text()
+    content = yaml.safe_load(text)
+    return Combination(
+        float(content["intercept"]),
+        {name: float(weight) for name, weight in content["weights"].items()},
+        tuple(content["gates"]),
+        {name: float(lead) for name, lead in content["leads"].items()},
+        float(content["accept_below"]),
+        float(content["refuse_above"]),
+    )
+
+
+def excess(check: Check) -> float:
+    """How far beyond its gate, cut to -2..2; 0 where it cannot tell."""
+    return 0.0 if check.passed is None else max(-LONGEST_EXCESS, min(LONGEST_EXCESS, check.excess))
+
+
+def inspect(sequence: Sequence, witnesses: Witnesses | None = None) -> Verdict:
+    """Runs every check on a sequence as it is, and combines them.
+
+    Args:
+        sequence: Images, poses and points.
+        witnesses: What else the reconstruction can give.
+
+    Raises:
+        BadInputError: An image cannot be read.
+    """
+    evidence = Evidence(sequence, witnesses or Witnesses())
+    return judged({name: check(evidence) for name, check in CHECKS.items()})
+
+
+def judged(checks: dict[str, Check], rule: Combination | None = None) -> Verdict:
+    """The verdict on the figures."""
+    rule = rule or combination()
+    failed = [name for name, check in checks.items() if check.passed is False]
+    chance = rule.failure(checks)
+    outcome: Outcome
+    if any(name in rule.gates for name in failed) or chance > rule.refuse_above:
+        outcome, confidence = "refused", max(chance, 0.5)
+    elif chance <= rule.accept_below:
+        outcome, confidence = "accepted", 1 - chance
+    else:
+        outcome, confidence = "cannot tell", 1 - abs(2 * chance - 1)
+    if outcome == "accepted":
+        return Verdict(outcome, (), checks, confidence)
+
+    def rank(name: str) -> tuple[float, float]:
+        return -rule.leads.get(name, 0.0), -excess(checks[name])
+
+    reasons = [f"{checks[name].sentence}: {checks[name].hint}" for name in sorted(failed, key=rank)]
+    if not reasons:
+        near = sorted(checks, key=lambda name: -rule.weights.get(name, 0.0) * (2 + excess(checks[name])))[:2]
+        reasons = [f"no check fails alone, but {checks[name].sentence} is near its limit" for name in near]
+    return Verdict(outcome, tuple(reasons), checks, confidence)

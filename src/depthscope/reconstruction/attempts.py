@@ -1,0 +1,120 @@
+"""The ladder of attempts: what to try next where too few frames were registered, and which attempt to keep."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OVERLAP, WIDE_OVERLAP = 15, 30
+PEAK, LOW_PEAK = 0.002, 0.001
+ANGLE_DEG, SMALL_ANGLE_DEG = 4.0, 2.0
+
+MOST_FOR_EXHAUSTIVE = 150
+"""Frames of a clip up to which all pairs are matched, at last."""
+
+LEAST_FOR_HALVES = 12
+"""Frames of a clip from which its halves are tried alone."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Each frame is matched with the next ones.
+
+    Attributes:
+        overlap: So many of them.
+    """
+
+    overlap: int = OVERLAP
+
+
+@dataclass(frozen=True)
+class EveryPair:
+    """Every frame is matched with every other."""
+
+
+@dataclass(frozen=True)
+class Incremental:
+    """Frame after frame, from a first pair.
+
+    Attributes:
+        first_angle_deg: Least triangulation angle of the first pair.
+    """
+
+    first_angle_deg: float = ANGLE_DEG
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """All rotations, then all positions (global mapping)."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Each half of the clip alone, frame after frame; the larger model counts.
+
+    Attributes:
+        first_angle_deg: Least triangulation angle of the first pair.
+    """
+
+    first_angle_deg: float = SMALL_ANGLE_DEG
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to reconstruct a clip.
+
+    Attributes:
+        name: In words.
+        peak_threshold: Contrast from which SIFT takes a feature.
+        pairs: Which frames are matched.
+        mapper: How they are put together.
+    """
+
+    name: str
+    peak_threshold: float = PEAK
+    pairs: Neighbours | EveryPair = Neighbours()
+    mapper: Incremental | AtOnce | Halves = Incremental()
+
+    def figures(self) -> dict[str, Any]:
+        """The options as plain values."""
+        return {
+            "name": self.name,
+            "peak_threshold": self.peak_threshold,
+            "pairs": {"kind": type(self.pairs).__name__, **asdict(self.pairs)},
+            "mapper": {"kind": type(self.mapper).__name__, **asdict(self.mapper)},
+        }
+
+
+def ladder(frames: int) -> tuple[Attempt, ...]:
+    """What is tried in turn on a clip of so many frames; attempts that would change nothing are left out."""
+    wide = Neighbours(WIDE_OVERLAP) if frames > OVERLAP + 1 else Neighbours()
+    tried = [
+        Attempt("standard"),
+        Attempt("wider overlap", pairs=wide),
+        Attempt("fainter features", LOW_PEAK, wide),
+        Attempt("smaller first angle", LOW_PEAK, wide, Incremental(SMALL_ANGLE_DEG)),
+    ]
+    pairs: Neighbours | EveryPair = wide
+    if WIDE_OVERLAP + 1 < frames <= MOST_FOR_EXHAUSTIVE:
+        pairs = EveryPair()
+        tried.append(Attempt("every pair", LOW_PEAK, pairs, Incremental(SMALL_ANGLE_DEG)))
+    tried.append(Attempt("all at once", LOW_PEAK, pairs, AtOnce()))
+    if frames >= LEAST_FOR_HALVES:
+        tried.append(Attempt("halves", LOW_PEAK, pairs, Halves()))
+    different: dict[tuple, Attempt] = {}
+    for attempt in tried:
+        different.setdefault((attempt.peak_threshold, attempt.pairs, attempt.mapper), attempt)
+    return tuple(different.values())
+
+
+@dataclass(frozen=True, order=True)
+class Size:
+    """How much of a clip a model covers; the larger is the better of two.
+
+    Attributes:
+        registered: Frames placed.
+        observations: How often points were seen.
+        points: Points.
+    """
+
+    registered: int = 0
+    observations: int = 0
+    points: int = 0

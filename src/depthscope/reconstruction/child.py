@@ -1,0 +1,176 @@
+"""The child process: ``python -m depthscope.reconstruction.child JOB.json``.
+
+Tells its progress on standard output, one JSON object a line; COLMAP's own log goes to standard error. The model, the
+attempts and all figures are left in the job's folder, each file whole, so that a killed run goes on where it was.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from depthscope.reconstruction.attempts import Attempt, Size, ladder
+from depthscope.reconstruction.features import Support, detect, match, support
+from depthscope.reconstruction.front_end import prepare
+from depthscope.reconstruction.held_out import LEAST_MATCHES, spared, write_held_out
+from depthscope.reconstruction.job import Job, Lens, read_job, write_whole
+from depthscope.reconstruction.mapping import Mapped, finished, mapped, with_hidden_tracks, write_model
+
+REPORT = "report.json"
+
+
+def main(arguments: list[str]) -> int:
+    """Does one job."""
+    job = read_job(Path(arguments[0]))
+    run(job)
+    return 0
+
+
+def tell(stage: str, done: int, total: int) -> None:
+    """One line of progress."""
+    print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Goes up the ladder until enough frames are registered; leaves the model and the report."""
+    began = time.monotonic()
+    folder = Path(job.folder)
+    images, masks = folder / "images", folder / "masks"
+    report = earlier(folder)
+    watch = Watch()
+    for done in prepare(job, images, masks):
+        tell("frames", done, len(job.frames))
+    watch.lap("frames")
+    lenses = job.lenses
+    for number, attempt in enumerate(ladder(len(job.frames))):
+        best = Size(*report["best"]["size"]) if report["best"] else Size()
+        late = number > 0 and time.monotonic() - began > job.seconds
+        if best.registered >= job.least_share * len(job.frames) or late:
+            break
+        if number < report["tried"]:
+            continue
+        if report["best"] and not job.lenses[0].fixed:
+            lenses = (Lens(**report["best"]["lens"]),)
+        database, seen = matched(job, attempt, images, masks, watch)
+        report["support"] = asdict(seen)
+        write_whole(folder / REPORT, json.dumps(report, indent=1))
+        for lens in lenses if seen.matched_pairs else ():
+            left = job.seconds - (time.monotonic() - began)
+            row, better = attempted(job, attempt, lens, database, seen, best, max(left, 30.0), watch)
+            report["attempts"].append(row)
+            if better is not None:
+                best, report["best"] = Size(*better["size"]), better
+        report["tried"] = number + 1
+        write_whole(folder / REPORT, json.dumps(report, indent=1))
+    for key, laps in (("seconds", watch.laps), ("cpu_seconds", watch.cpu_laps)):
+        report[key] = {stage: report[key].get(stage, 0.0) + value for stage, value in laps.items()}
+    report["finished"] = True
+    write_whole(folder / REPORT, json.dumps(report, indent=1))
+    tell("done", 1, 1)
+    return report
+
+
+def earlier(folder: Path) -> dict[str, Any]:
+    """The report of a run of the same job that was killed, or a new one."""
+    if (folder / REPORT).is_file():
+        return json.loads((folder / REPORT).read_text())
+    return {
+        "tried": 0,
+        "attempts": [],
+        "best": None,
+        "support": asdict(Support()),
+        "seconds": {},
+        "cpu_seconds": {},
+        "finished": False,
+    }
+
+
+def matched(job: Job, attempt: Attempt, images: Path, masks: Path, watch: "Watch") -> tuple[Path, Support]:
+    """The database with the attempt's features and matches."""
+    database = Path(job.folder) / f"features_{attempt.peak_threshold:g}.db"
+    detect(job, images, masks, database, attempt.peak_threshold, tell)
+    watch.lap("features")
+    match(job, database, attempt.pairs, tell)
+    watch.lap("matching")
+    return database, support(job, database)
+
+
+def attempted(
+    job: Job, attempt: Attempt, lens: Lens, database: Path, seen: Support, best: Size, seconds: float, watch: "Watch"
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """One mapping: its row in the report, and what is to be kept of it if it is better than what there was."""
+    folder, began = Path(job.folder), time.monotonic()
+    share = job.held_out if seen.matches_per_pair >= LEAST_MATCHES else 0.0
+    chosen = folder / "mapping.db"
+    hidden = spared(database, chosen, share, job.seed)
+    images, scratch = folder / "images", folder / "scratch"
+    result = mapped(job, attempt, lens, chosen, images, scratch, seconds, tell)
+    size = result.size
+    better = None
+    if size > best:
+        better = kept(job, result, database, hidden_from=chosen, hidden=hidden)
+    watch.lap("mapping")
+    row = attempt.figures() | {
+        "lens": asdict(lens),
+        "registered": size.registered,
+        "points": size.points,
+        "observations": size.observations,
+        "held_out_matches": len(hidden),
+        "refined_focal_px": better["camera"]["focal_px"] if better else None,
+        "seconds": round(time.monotonic() - began, 2),
+    }
+    return row, better
+
+
+def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) -> dict[str, Any]:
+    """Writes the model with its witnesses, and returns its figures."""
+    folder = Path(job.folder)
+    assert result.model is not None
+    size = result.size
+    if len(hidden):
+        write_held_out(folder / "held_out_matches.npz", hidden, result.model, job)
+        full = folder / "full.db"
+        spared(database, full, 0.0, job.seed)
+        result = replace(result, model=with_hidden_tracks(job, result, full, folder / "images", folder / "scratch"))
+        full.unlink()
+    else:
+        (folder / "held_out_matches.npz").unlink(missing_ok=True)
+    assert result.model is not None
+    model = finished(job, result.model)
+    write_model(model, folder / "model")
+    camera = next(iter(model.cameras.values()))
+    return {
+        "size": [size.registered, size.observations, size.points],
+        "lens": asdict(result.lens),
+        "points": model.num_points3D(),
+        "observations": model.compute_num_observations(),
+        "mean_track_length": model.compute_mean_track_length(),
+        "mean_reprojection_px": model.compute_mean_reprojection_error(),
+        "camera": {
+            "model": camera.model_name,
+            "numbers": camera.params.tolist(),
+            "focal_px": camera.mean_focal_length(),
+        },
+    }
+
+
+class Watch:
+    """Seconds of clock and processor by stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self.cpu_laps: dict[str, float] = {}
+        self.last, self.last_cpu = time.monotonic(), time.process_time()
+
+    def lap(self, stage: str) -> None:
+        """Counts the time since the last lap to a stage."""
+        now, now_cpu = time.monotonic(), time.process_time()
+        self.laps[stage] = self.laps.get(stage, 0.0) + now - self.last
+        self.cpu_laps[stage] = self.cpu_laps.get(stage, 0.0) + now_cpu - self.last_cpu
+        self.last, self.last_cpu = now, now_cpu
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

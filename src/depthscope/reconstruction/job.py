@@ -1,0 +1,123 @@
+"""What the child process is asked to do: one clip, as a JSON file. Light enough for the child to import."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cattrs
+
+MOST_WORKING_PIXELS = 960 * 540
+"""Half of a full HD frame: more pixels cost time and bring no more matches on tissue."""
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """How frames are made ready for features.
+
+    Attributes:
+        most_pixels: Frames with more are made smaller; none is ever enlarged.
+        clip_limit: Of the contrast-limited histogram equalisation (CLAHE).
+        tiles: Its tiles in each direction.
+        area_margin_px: Features keep this distance from the border of the content area, at working size.
+        mask_margin_px: And this from what the frame's own mask hides.
+        most_features: Of a frame.
+    """
+
+    most_pixels: int = MOST_WORKING_PIXELS
+    clip_limit: float = 3.0
+    tiles: int = 8
+    area_margin_px: int = 6
+    mask_margin_px: int = 2
+    most_features: int = 6000
+
+    def working_size(self, size_px: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) that frames of `size_px` are worked on at."""
+        width, height = size_px
+        factor = min(1.0, (self.most_pixels / (width * height)) ** 0.5)
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A camera as COLMAP names it, for the frames as they are.
+
+    Attributes:
+        model: COLMAP's name of the model.
+        numbers: Its parameters; the top-left pixel's centre is (0.5, 0.5) there too.
+        fixed: Whether they are known; otherwise focal length and distortion are refined.
+    """
+
+    model: str
+    numbers: tuple[float, ...]
+    fixed: bool = True
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame.
+
+    Attributes:
+        name: In the model that is written.
+        image: Its file.
+        mask: File of its own mask (0 is ignored), or "".
+    """
+
+    name: str
+    image: str
+    mask: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to reconstruct.
+
+    Attributes:
+        folder: Where the child works and leaves its results.
+        frames: In the order of time.
+        size_px: (width, height) of all of them.
+        lenses: Cameras to try: one where it is known, else several first guesses.
+        area: File of the mask of the content area (0 is ignored), or "".
+    window: (left, top, width, height) of what is worked on, at working size; None for all of it.
+        front_end: How frames are made ready.
+        least_share: Attempts end when this share of the frames is registered.
+        held_out: Share of the tracks that is hidden from mapping, as a witness.
+        seconds: No second attempt is begun after so many.
+        threads: For COLMAP.
+        seed: Of everything random.
+    """
+
+    folder: str
+    frames: tuple[Frame, ...]
+    size_px: tuple[int, int]
+    lenses: tuple[Lens, ...]
+    area: str = ""
+    window: tuple[int, int, int, int] | None = None
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+    least_share: float = 0.8
+    held_out: float = 0.2
+    seconds: float = 1800.0
+    threads: int = 1
+    seed: int = 0
+
+    @property
+    def working_window(self) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of what is worked on, at working size."""
+        return self.window or (0, 0, *self.front_end.working_size(self.size_px))
+
+
+def write_job(job: Job, path: Path) -> Path:
+    """Writes the job whole or not at all."""
+    return write_whole(path, json.dumps(asdict(job), indent=1))
+
+
+def read_job(path: Path) -> Job:
+    """The job of a file that `write_job` wrote."""
+    return cattrs.structure(json.loads(Path(path).read_text()), Job)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Writes a text so that a reader finds all of it or none."""
+    draft = path.with_name(f".{path.name}.partial")
+    draft.write_text(text)
+    draft.replace(path)
+    return path

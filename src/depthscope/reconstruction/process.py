@@ -1,0 +1,216 @@
+"""Runs the child process: reads its progress, and ends it at its limits of time and memory.
+
+Whatever becomes of the child (crash, hang, nonsense on its output), the parent gets a sentence and the end of its log.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import depthscope
+from depthscope.reconstruction.job import Job, write_job
+
+PROGRESS, LOG, JOB, REPORT = "progress.jsonl", "log.txt", "job.json", "report.json"
+
+POLL_S = 0.1
+PATIENCE_S = 5.0
+"""Between asking the child to end and ending it."""
+
+TAIL_LINES = 12
+
+
+class StoppedError(Exception):
+    """The user stopped the run while the child worked."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a child may take.
+
+    Attributes:
+        seconds: Of the clock, all in all.
+        silent_seconds: Without any progress.
+        memory_bytes: Resident.
+    """
+
+    seconds: float = 7200.0
+    silent_seconds: float = 1800.0
+    memory_bytes: int = 16 << 30
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended.
+
+    Attributes:
+        problem: What went wrong, in words; "" if nothing did.
+        report: What it left, also of attempts before it failed; None if there is nothing that can be read.
+        log_tail: The last lines of its log.
+        peak_bytes: Most memory that was seen.
+    """
+
+    problem: str
+    report: dict[str, Any] | None
+    log_tail: str
+    peak_bytes: int
+
+
+def run_child(
+    job: Job, limits: Limits, stop: threading.Event | None = None, command: Sequence[str] | None = None
+) -> Ended:
+    """Runs one job in a process of its own and waits for it.
+
+    Args:
+        job: What to do; its folder must exist.
+        limits: When to give up.
+        stop: Set by another thread to stop at once.
+        command: Another program in the child's place, for tests.
+
+    Raises:
+        StoppedError: `stop` was set; the child was ended.
+    """
+    folder = Path(job.folder)
+    path = write_job(job, folder / JOB)
+    line = [*(command or (sys.executable, "-m", "depthscope.reconstruction.child")), str(path)]
+    with (folder / LOG).open("wb") as log:
+        child = subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=_environment(job), process_group=0
+        )
+        listener = _Listener(child, folder / PROGRESS)
+        try:
+            problem, peak = _watch(child, listener, limits, stop)
+            tail = _tail(folder / LOG)  # before the child is asked to end, which it would tell about at length
+        finally:
+            _end(child)
+            listener.join(PATIENCE_S)
+    report = _report(folder / REPORT)
+    if not problem and child.returncode < 0:
+        problem = f"structure from motion crashed ({_signal_name(-child.returncode)})"
+    elif not problem and child.returncode:
+        problem = f"structure from motion ended with an error (exit code {child.returncode})"
+    elif not problem and (report is None or not report.get("finished")):
+        problem = "structure from motion ended without a report that can be read"
+    return Ended(problem, report, tail, peak)
+
+
+def memory_limit(workers: int) -> int:
+    """Most of the machine's memory, shared between so many children."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        total = 8 << 30
+    return int(0.8 * total / max(workers, 1))
+
+
+def resident_bytes(process: int) -> int:
+    """Memory that a process holds; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{process}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        pass
+    if Path("/proc/self/statm").exists() or not shutil.which("ps"):
+        return 0  # it has ended, or there is no way to know
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return int(told.stdout.strip() or 0) * 1024
+
+
+class _Listener(threading.Thread):
+    """Copies the child's progress into a file that any process can look at; other output is left out."""
+
+    def __init__(self, child: subprocess.Popen, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.child, self.path, self.heard = child, path, time.monotonic()
+        self.start()
+
+    def run(self) -> None:
+        assert self.child.stdout is not None
+        with self.path.open("w") as copy:
+            for line in self.child.stdout:
+                step = read_step(line)
+                if step is not None:
+                    self.heard = time.monotonic()
+                    copy.write(json.dumps(step) + "\n")
+                    copy.flush()
+
+
+def read_step(line: bytes | str) -> dict[str, Any] | None:
+    """A line of progress, or None if it is none."""
+    try:
+        step = json.loads(line)
+        return {"stage": str(step["stage"]), "done": int(step["done"]), "total": int(step["total"])}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _watch(
+    child: subprocess.Popen, listener: _Listener, limits: Limits, stop: threading.Event | None
+) -> tuple[str, int]:
+    """Waits for the end; what was exceeded, if anything was, and the most memory seen."""
+    began, peak = time.monotonic(), 0
+    while child.poll() is None:
+        if stop is not None and stop.is_set():
+            raise StoppedError
+        peak = max(peak, resident_bytes(child.pid))
+        if peak > limits.memory_bytes:
+            return f"structure from motion took more than {limits.memory_bytes / 1e9:.1f} GB of memory", peak
+        now = time.monotonic()
+        if now - began > limits.seconds:
+            return f"structure from motion did not end within {limits.seconds:.0f} s", peak
+        if now - listener.heard > limits.silent_seconds:
+            return f"structure from motion made no progress for {limits.silent_seconds:.0f} s", peak
+        time.sleep(POLL_S)
+    return "", peak
+
+
+def _end(child: subprocess.Popen) -> None:
+    """Ends the child and what it started, first by asking."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            return
+        try:
+            os.killpg(child.pid, sign)
+        except (ProcessLookupError, PermissionError):
+            child.kill()
+        try:
+            child.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _environment(job: Job) -> dict[str, str]:
+    """That of this process, with this package first and as many threads as the job has."""
+    source = str(Path(depthscope.__file__).resolve().parents[1])
+    paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(job.threads)}
+
+
+def _report(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"attempts", "best", "support"} <= set(found) else None
+
+
+def _tail(path: Path) -> str:
+    """The last lines of a log, without the frames of a stack."""
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    lines = [line for line in lines if line.strip() and not line.lstrip().startswith(("@ ", "***"))]
+    return "\n".join(lines[-TAIL_LINES:])
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

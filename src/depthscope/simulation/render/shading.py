@@ -1,0 +1,199 @@
+"""The light that comes back along rays: lamps, shadows, film, bounces, and the instrument before the tissue."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.geometry import RigidMotion
+from depthscope.geometry.motion import rotate
+from depthscope.simulation.light import Lamp, Lighting, arriving, glint, irradiance
+from depthscope.simulation.render.scene import OFF_THE_WALL_MM, Placed, Scene
+
+SCOPE_TIP_MM = 1.0
+"""What lies closer to a lamp than its distance from the lens and this much more casts no shadow: the tip is there."""
+
+
+@dataclass(frozen=True)
+class Shading:
+    """What the picture shows besides matte light.
+
+    Attributes:
+        samples: Rays through a pixel, along each side: 2 is 2 x 2.
+        shadows: Whether walls cast shadows.
+        film: Strength of the wet film's glints; 0 is dry.
+        translucency_mm: How far red light spreads within tissue; green and blue less. 0 is opaque.
+    """
+
+    samples: int = 2
+    shadows: bool = True
+    film: float = 1.0
+    translucency_mm: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.samples <= 8:
+            raise BadInputError(f"{self.samples} rays along each side of a pixel", "1 to 8")
+        if self.film < 0 or not 0 <= self.translucency_mm <= 5:
+            raise BadInputError(
+                f"film {self.film:g} and translucency {self.translucency_mm:g} mm", "0 or more, at most 5 mm"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What rays found, to be averaged.
+
+    Attributes:
+        diffuse: Linear RGB light, shape (rays, 3).
+        glint: Linear light of the film, white.
+        irradiance: Light of the lamps that arrives.
+        albedo: Reflectance, shape (rays, 3).
+        offered: Light that would arrive without shadows.
+        taken: What shadows take of it.
+    """
+
+    diffuse: Float[Tensor, "rays 3"]
+    glint: Float[Tensor, " rays"]
+    irradiance: Float[Tensor, " rays"]
+    albedo: Float[Tensor, "rays 3"]
+    offered: Float[Tensor, " rays"]
+    taken: Float[Tensor, " rays"]
+
+    @classmethod
+    def none(cls, rays: int) -> "Samples":
+        """Nothing."""
+        flat, colour = torch.zeros(rays), torch.zeros(rays, 3)
+        return cls(colour, flat, flat, colour, flat, flat)
+
+    def __add__(self, other: "Samples") -> "Samples":
+        return Samples(*(a + b for a, b in zip(self._values, other._values, strict=True)))
+
+    def scaled(self, factor: float) -> "Samples":
+        """All of it times a factor."""
+        return Samples(*(factor * value for value in self._values))
+
+    def with_opaque(self, where: Bool[Tensor, " rays"], other: "Samples") -> "Samples":
+        """With what some rays found instead: something that light does not spread within."""
+        opaque = replace(other, irradiance=torch.zeros_like(other.irradiance), albedo=torch.zeros_like(other.albedo))
+        merged = [value.clone() for value in self._values]
+        for value, found in zip(merged, opaque._values, strict=True):
+            value[where] = found
+        return Samples(*merged)
+
+    @property
+    def _values(self) -> tuple[Tensor, ...]:
+        return self.diffuse, self.glint, self.irradiance, self.albedo, self.offered, self.taken
+
+
+def sampled(
+    scene: Scene,
+    rays: Float[Tensor, "rays 3"],
+    camera_from_world: RigidMotion,
+    focal_px: float,
+    lighting: Lighting,
+    shading: Shading,
+    number: int = 0,
+    instrument: Placed | None = None,
+) -> Samples:
+    """What one ray through each pixel finds; rays that meet nothing find darkness.
+
+    Args:
+        scene: The tissue.
+        rays: With z = 1, in camera axes.
+        camera_from_world: Of the camera, or of each ray.
+        focal_px: Of the camera, for the size of a pixel on the tissue.
+        lighting: The lamps.
+        shading: What the picture shows.
+        number: Of the sample within the pixel.
+        instrument: What may stand before the tissue. It shades the tissue, and itself, but is not shaded by it.
+    """
+    tissue, depth = _shaded(scene, rays, camera_from_world, focal_px, lighting, shading, number, instrument)
+    if instrument is None:
+        return tissue
+    camera_from_own = camera_from_world @ instrument.world_from_own
+    before = in_front(instrument, rays, camera_from_world, depth)
+    if not bool(before.any()):
+        return tissue
+    some = camera_from_own[before] if camera_from_own.translation.dim() > 1 else camera_from_own
+    metal, _ = _shaded(instrument.scene, rays[before], some, focal_px, lighting, shading, number, None)
+    return tissue.with_opaque(before, metal)
+
+
+def in_front(
+    instrument: Placed, rays: Float[Tensor, "rays 3"], camera_from_world: RigidMotion, depth: Float[Tensor, " rays"]
+) -> Bool[Tensor, " rays"]:
+    """Which rays meet the instrument before the tissue at this depth (0 is none)."""
+    own_from_camera = (camera_from_world @ instrument.world_from_own).inverse()
+    starts = own_from_camera.translation.reshape(-1, 3)
+    found = instrument.scene.cast(starts, rotate(own_from_camera.rotation, rays))
+    return found.found & ((depth == 0) | (found.distance < depth))
+
+
+def _shaded(
+    scene: Scene,
+    rays: Float[Tensor, "rays 3"],
+    camera_from_world: RigidMotion,
+    focal_px: float,
+    lighting: Lighting,
+    shading: Shading,
+    number: int,
+    before: Placed | None,
+) -> tuple[Samples, Float[Tensor, " rays"]]:
+    """What rays find of one surface, and how far it is; 0 where they miss it."""
+    world_from_camera = camera_from_world.inverse()
+    hits = scene.cast(world_from_camera.translation.reshape(-1, 3), rotate(world_from_camera.rotation, rays))
+    seen = hits.distance[:, None] * rays
+    places = world_from_camera.apply(seen)
+    outward, tones = scene.at(hits)
+    seen, cell = seen.float(), (hits.distance / focal_px).float()
+    turn = camera_from_world.rotation.float()
+    sticking = scene.rest.places(hits) if scene.rest else places
+    albedo = scene.texture.albedo(sticking, outward, tones, cell)
+    normals = rotate(turn, outward)
+    film, roughness = scene.texture.film(sticking, outward) if shading.film else (outward, torch.ones_like(cell))
+    film = rotate(turn, film)
+    wrap = 0.15 if shading.translucency_mm else 0.0
+
+    arrives, offered, shine, around = (torch.zeros(len(rays)) for _ in range(4))
+    above = places + OFF_THE_WALL_MM * outward
+    for lamp in lighting.lamps:
+        light = irradiance(lamp, seen, normals, wrap)
+        lit = torch.ones_like(light)
+        if shading.shadows:
+            lit = _lit(scene, lamp, above, world_from_camera, number, before)
+        offered, arrives = offered + light, arrives + lit * light
+        around = around + arriving(lamp, seen)[1]
+        if shading.film:
+            shine = shine + scene.gloss * shading.film * lit * glint(lamp, seen, film, roughness)
+    # Walls light each other: deeper in a cavity more, and each bounce takes the colour of the tissue once more.
+    bounced = lighting.ambient * (0.15 + 0.85 * tones[:, 2:]) * around[:, None] * albedo * albedo / 0.5
+    diffuse = (albedo * arrives[:, None] + bounced) / math.pi
+    zero = hits.found.float()
+    found = Samples(
+        diffuse * zero[:, None], shine * zero, arrives * zero, albedo * zero[:, None], offered * zero,
+        (offered - arrives) * zero,
+    )  # fmt: skip
+    return found, hits.distance
+
+
+def _lit(
+    scene: Scene,
+    lamp: Lamp,
+    above: Float[Tensor, "rays 3"],
+    world_from_camera: RigidMotion,
+    number: int,
+    before: Placed | None,
+) -> Float[Tensor, " rays"]:
+    """1 where a lamp's light arrives, 0 in its shadow; every sample looks at another place of its face."""
+    angle = 2.399963 * number  # the golden angle spreads any number of places over the face
+    offset = lamp.radius_mm * math.sqrt((number % 4 + 0.5) / 4)
+    place = world_from_camera.translation.new_tensor(lamp.position_mm)
+    place = place + place.new_tensor([offset * math.cos(angle), offset * math.sin(angle), 0.0])
+    ways = world_from_camera.apply(place) - above
+    own = (torch.tensor(lamp.position_mm).norm() + SCOPE_TIP_MM) / ways.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    ends = above + (1 - own.clamp(0, 0.9)) * ways
+    dark = scene.blocked(above, ends)
+    return (~(dark if before is None else dark | before.blocked(above, ends))).float()

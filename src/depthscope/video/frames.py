@@ -1,0 +1,211 @@
+"""One way to walk through frames, whether they come from a video file or from a folder of images."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from depthscope.errors import BadInputError
+from depthscope.video.movies import Frame, movie_frames, no_frames, opened_video
+from depthscope.video.stills import image_size, list_images, read_image
+
+FOLDER_STEP_S = 1.0
+"""Images of a folder have no times; they count as one second apart."""
+
+SHORT_S = 30.0
+"""A video so short is walked whole where frames spread over it are wanted; a longer one is entered in many places."""
+
+MOST_DECODED = 40
+"""Frames decoded at most in each of these places to come near the wanted time."""
+
+USUAL_RATE = 25.0
+"""Frames per second where a header does not say how many there are."""
+
+SAME_TIME_S = 1e-4
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MovieFrames:
+    """The frames of a video file; nothing is held open between two walks.
+
+    Attributes:
+        path: The file.
+        size_px: (width, height) as shown.
+        count: Frames that the header promises; None if it does not say.
+        duration_s: Length that the header tells; 0 if it does not.
+    """
+
+    path: Path
+    size_px: tuple[int, int]
+    count: int | None
+    duration_s: float
+
+    def __iter__(self) -> Iterator[Frame]:
+        """All frames, in the order in which they are shown."""
+        return movie_frames(self.path)
+
+    def walk(self, tell: Tell) -> Iterator[Frame]:
+        """All frames, telling what was lost or mended."""
+        return movie_frames(self.path, tell=tell)
+
+    def name_of(self, index: int) -> str:
+        """What a frame is called, without an ending: ``frame_000123``."""
+        return f"frame_{index:06d}"
+
+    def image_name(self, index: int) -> str:
+        """What a frame is called as a file."""
+        return f"{self.name_of(index)}.png"
+
+    def at(self, indices: Iterable[int], times_s: Iterable[float] = ()) -> Iterator[Frame]:
+        """Chosen frames in their order, by decoding again.
+
+        Args:
+            indices: Their numbers, in increasing order.
+            times_s: Their times from an earlier walk. With these the file is entered close to the first one, so that a
+                clip at the end of an hour costs little more than one at its start.
+        """
+        chosen, times = list(indices), list(times_s)
+        found = 0
+        if times and times[0] > 2.0:
+            for frame in self._near(times):
+                yield replace(frame, index=chosen[found])
+                found += 1
+        missing = set(chosen[found:])
+        if missing:
+            for frame in movie_frames(self.path, wanted=lambda index, _: index in missing):
+                yield frame
+                if frame.index == chosen[-1]:
+                    return
+
+    def _near(self, times_s: list[float]) -> Iterator[Frame]:
+        """Frames with exactly these times, as far as they are found without a gap."""
+        place = 0
+
+        def due(_: int, time_s: float) -> bool:
+            return time_s > times_s[place] - SAME_TIME_S
+
+        for frame in movie_frames(self.path, from_s=times_s[0] - 1.0, wanted=due):
+            if frame.time_s > times_s[place] + SAME_TIME_S:
+                return
+            place += 1
+            yield frame
+            if place == len(times_s):
+                return
+
+    def spread(self, count: int) -> Iterator[Frame]:
+        """About so many frames, spread over the video; their numbers are only known in a short one."""
+        if self.duration_s <= SHORT_S:
+            step = max(1, (self.count or round(USUAL_RATE * self.duration_s)) // count)
+            yield from _first(count + 1, movie_frames(self.path, wanted=lambda index, _: index % step == 0))
+            return
+        for number in range(count):
+            target_s = self.duration_s * (number + 0.5) / count
+            near = movie_frames(
+                self.path,
+                from_s=target_s,
+                wanted=lambda index, time_s: time_s >= target_s or index >= MOST_DECODED,  # noqa: B023 (used at once)
+            )
+            yield from _first(1, near)
+
+
+@dataclass(frozen=True)
+class FolderFrames:
+    """The images of a folder, in the order of the numbers in their names.
+
+    Attributes:
+        path: The folder.
+        files: Its images.
+        size_px: (width, height) of all of them.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    size_px: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.files)
+
+    @property
+    def duration_s(self) -> float:
+        """Length, by the nominal time between images."""
+        return FOLDER_STEP_S * len(self.files)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """All images."""
+        return self.at(range(len(self.files)))
+
+    def walk(self, tell: Tell) -> Iterator[Frame]:
+        """All images; nothing is lost from a folder: a damaged image is an error."""
+        return iter(self)
+
+    def name_of(self, index: int) -> str:
+        """The name of an image without its ending."""
+        return self.files[index].stem
+
+    def image_name(self, index: int) -> str:
+        """The name of an image with its ending."""
+        return self.files[index].name
+
+    def at(self, indices: Iterable[int], times_s: Iterable[float] = ()) -> Iterator[Frame]:
+        """Chosen images in their order; their times are not needed."""
+        for index in indices:
+            image = read_image(self.files[index])
+            if (image.shape[1], image.shape[0]) != self.size_px:
+                raise BadInputError(
+                    f"{self.files[index]} is {image.shape[1]} x {image.shape[0]} pixels",
+                    f"{self.size_px[0]} x {self.size_px[1]} as the first image",
+                    "put images of one size in a folder",
+                )
+            yield Frame(index, index * FOLDER_STEP_S, image)
+
+    def spread(self, count: int) -> Iterator[Frame]:
+        """About so many images, spread over the folder."""
+        step = max(1, len(self.files) // count)
+        return self.at(range(step // 2, len(self.files), step))
+
+
+FrameSource = MovieFrames | FolderFrames
+
+
+def open_frames(path: Path) -> FrameSource:
+    """The frames of a video file or of a folder of images; images whose names end in "mask" are no frames.
+
+    Raises:
+        BadInputError: It is neither, holds no frame, or holds two images of one name.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadInputError(f"{path} is missing", "a video or a folder of images", "check the path")
+    return _folder(path) if path.is_dir() else _movie(path)
+
+
+def _folder(path: Path) -> FolderFrames:
+    files = list_images(path)
+    files = tuple(file for file in files if not file.stem.lower().endswith("mask")) or files
+    stems = [file.stem for file in files]
+    if len(set(stems)) < len(stems):
+        twice = max(stems, key=stems.count)
+        raise BadInputError(f"{path} holds two images called {twice}", "one file for each frame", "move one away")
+    return FolderFrames(path, files, image_size(files[0]))
+
+
+def _movie(path: Path) -> MovieFrames:
+    with opened_video(path) as container:
+        stream = container.streams.video[0]
+        count = stream.frames or None
+        duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+        duration_s = duration_s or (container.duration or 0) / 1e6
+    first = next(movie_frames(path), None)
+    if first is None:
+        raise no_frames(path)
+    return MovieFrames(path, (first.image.shape[1], first.image.shape[0]), count, duration_s)
+
+
+def _first(count: int, frames: Iterator[Frame]) -> Iterator[Frame]:
+    for number, frame in enumerate(frames, 1):
+        yield frame
+        if number == count:
+            return

@@ -1,0 +1,107 @@
+"""What must not be used of a frame: highlights, the dark, overlays, instruments, dirt on the lens."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from depthscope.video.instruments import Neighbour, instrument_pixels
+from depthscope.video.static_marks import NO_MARKS, StaticMarks
+from depthscope.video.stills import Image
+
+HIGHLIGHT_VALUE, HIGHLIGHT_SATURATION = 215, 45
+"""Bright and pale: a mirror image of the lamp has its colour, not that of the tissue."""
+
+CLIPPED = 254
+GLOW_LEVELS, SPECK_PX = 55, 15
+"""Or smaller than so many pixels (of a frame 1280 pixels wide), and paler than its surroundings by so many levels."""
+
+DARK_VALUE = 8
+GROWN_PX = 3
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMasks:
+    """The unusable parts of one frame, each of shape (height, width).
+
+    Attributes:
+        content: Where the scope shows tissue.
+        highlight: Mirror images of the lamp, grown by a few pixels.
+        dark: Nearly black.
+        overlay: Text and logos that stand still while the scene moves.
+        dirt: Soft marks that stand still: drops and dirt on the lens.
+        instrument: Metal and plastic.
+    """
+
+    content: Bool[Tensor, "height width"]
+    highlight: Bool[Tensor, "height width"]
+    dark: Bool[Tensor, "height width"]
+    overlay: Bool[Tensor, "height width"]
+    dirt: Bool[Tensor, "height width"]
+    instrument: Bool[Tensor, "height width"]
+
+    def usable(self, for_features: bool) -> Bool[Tensor, "height width"]:
+        """Pixels that may be used.
+
+        Args:
+            for_features: For features all is left out; for a loss the dark is kept, since it says "far away".
+        """
+        bad = self.highlight | self.overlay | self.dirt | self.instrument
+        return self.content & ~(bad | self.dark if for_features else bad)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the content area that each mask takes."""
+        area = max(1, int(self.content.sum()))
+        names = ("highlight", "dark", "overlay", "dirt", "instrument")
+        return {name: int((getattr(self, name) & self.content).sum()) / area for name in names}
+
+
+def frame_masks(
+    image: Image,
+    content: Bool[Tensor, "height width"],
+    marks: StaticMarks = NO_MARKS,
+    neighbour: Neighbour | None = None,
+) -> FrameMasks:
+    """The masks of one frame.
+
+    Args:
+        image: sRGB bytes, shape (height, width, 3).
+        content: Its content area, shape (height, width).
+        marks: What stands still over the clip.
+        neighbour: Another frame of the clip, which tells what moves with the scene.
+    """
+    pixels, inside = image.numpy(), content.numpy()
+    size = inside.shape[1], inside.shape[0]
+    overlay, dirt = marks.at(size)
+    return FrameMasks(
+        content=content,
+        highlight=torch.from_numpy(highlight_pixels(pixels)),
+        dark=torch.from_numpy(pixels.max(2) < DARK_VALUE),
+        overlay=torch.from_numpy(overlay),
+        dirt=torch.from_numpy(dirt),
+        instrument=torch.from_numpy(instrument_pixels(pixels, inside, neighbour)),
+    )
+
+
+def highlight_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Mirror images of the lamp: clipped, or bright and pale, or small and glowing; grown by 3 pixels.
+
+    Args:
+        pixels: sRGB bytes, shape (height, width, 3).
+    """
+    scale = max(pixels.shape) / 1280
+    brightest, palest = pixels.max(2), pixels.min(2)
+    saturation = 255.0 * (1 - palest / np.maximum(brightest, 1.0))
+    clipped = (pixels >= CLIPPED).sum(2) >= 2
+    pale = (palest >= HIGHLIGHT_VALUE) & (saturation <= HIGHLIGHT_SATURATION)
+    speck = cv2.morphologyEx(palest, cv2.MORPH_TOPHAT, _ball(max(2, round(SPECK_PX * scale / 2))))
+    glowing = (speck > GLOW_LEVELS) & (saturation <= 1.5 * HIGHLIGHT_SATURATION)
+    return cv2.dilate((clipped | pale | glowing).astype(np.uint8), _ball(max(GROWN_PX, round(GROWN_PX * scale)))) > 0
+
+
+def _ball(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
