@@ -90,7 +90,7 @@ class Registration:
     calibration: Calibration = ON_PHANTOMS
     least_log_odds: float = math.log(20.0)
     most_tre_mm: float = 2.0
-    least_confidence: float = 0.5
+    least_confidence: float = 0.7
     seed: int = 0
 
     def __post_init__(self) -> None:
