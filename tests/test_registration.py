@@ -16,18 +16,18 @@ from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
 from noses import seen_in, similarity
 
-QUICK = Registration(search=Search(step_mm=4.0, turn_deg=25.0, rays=32, kept=30), middle=600, fine=800)
+QUICK = Registration(search=Search(step_mm=4.5, turn_deg=25.0, rays=32, kept=24), coarse=200, middle=400, fine=500)
 
 
 @pytest.fixture(scope="module")
 def nose():
-    return patient(4, "nasal", spacing_mm=0.7)
+    return patient(4, "nasal", spacing_mm=0.9)
 
 
 @pytest.fixture(scope="module")
 def target(nose) -> Surface:
     """As it is had from the CT's voxels."""
-    return extracted_surface(scanned(nose, Scanner(voxel_mm=(0.7, 0.7, 0.8))))
+    return extracted_surface(scanned(nose, Scanner(voxel_mm=(0.9, 0.9, 0.9))))
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def test_a_start_alone_is_enough_and_a_scale_prior_holds(seen, target):
     one = torch.tensor(1.05, dtype=torch.float64)
     off = Similarity(one, RigidMotion(turn, middle - 1.05 * turn @ middle + torch.tensor([2.0, -1.0, 1.0])))
     true = float(seen.target_from_source.scale)
-    options = Registration(search=None, middle=400, fine=600, scale_prior=ScalePrior(true, 0.05, "a test"))
+    options = Registration(search=None, coarse=200, middle=300, fine=400, scale_prior=ScalePrior(true, 0.05, "a test"))
     near = register(seen.views, target, options, start=off @ seen.target_from_source)
     assert seen.error_mm(near.target_from_source) < 0.8
-    tight = Registration(search=None, middle=400, fine=600, scale_prior=ScalePrior(1.1 * true, 1e-4))
+    tight = Registration(search=None, coarse=200, middle=200, fine=200, scale_prior=ScalePrior(1.1 * true, 1e-4))
     held = register(seen.views, target, tight, start=off @ seen.target_from_source)
     assert held.scale == pytest.approx(1.1 * true, rel=0.01)  # whatever the data say
 
@@ -113,6 +113,7 @@ def test_a_cylinder_is_ambiguous():
     assert float(answer.covariance[3, 3].sqrt()) < 2
 
 
+@pytest.mark.slow
 def test_a_surface_without_cameras_is_placed_too(seen, target):
     one = seen.views[0].surface
     answer = register(one, target, QUICK)
