@@ -29,10 +29,18 @@ from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import normals, pixel_grid
 from depthscope.geometry.motion import rotate
-from depthscope.registration import Evidence, Target, View, iterated_closest_points, nearest, register
+from depthscope.registration import (
+    Evidence,
+    Registration,
+    Target,
+    View,
+    iterated_closest_points,
+    nearest,
+    refusals,
+    register,
+)
 from depthscope.registration.calibration import ON_PHANTOMS
-from depthscope.registration.registration import Registration, refusals
-from depthscope.registration.solve import exponential
+from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import SPLITS, Anatomy, patient
 from depthscope.simulation.ct import scanned
 from depthscope.simulation.path import camera_from_world

@@ -11,7 +11,7 @@ from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import normals, pixel_grid
 from depthscope.geometry.motion import rotate
 from depthscope.registration import View
-from depthscope.registration.solve import exponential
+from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import Anatomy
 from depthscope.simulation.path import camera_from_world
 

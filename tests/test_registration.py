@@ -11,7 +11,7 @@ from depthscope.formats.ct import extracted_surface
 from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.geometry.surface import vertex_normals
 from depthscope.registration import Registration, ScalePrior, Search, View, register
-from depthscope.registration.solve import exponential
+from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
 from noses import seen_in, similarity

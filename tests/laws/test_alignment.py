@@ -11,17 +11,9 @@ from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.geometry.surface import vertex_normals
 from depthscope.registration import Annealing, Noise, Target, View, iterated_closest_points, viewpoint
 from depthscope.registration.certainty import covariance, displaced
+from depthscope.registration.residuals import believed, exponential, noised, stepped, terms
 from depthscope.registration.search import rotations
-from depthscope.registration.solve import (
-    Problem,
-    believed,
-    exponential,
-    noised,
-    normal_equations,
-    solve,
-    stepped,
-    terms,
-)
+from depthscope.registration.solve import Problem, normal_equations, solve
 from depthscope.registration.target import Beliefs, closest_points
 from depthscope.registration.view import Samples, sampled, thinned
 from noses import similarity

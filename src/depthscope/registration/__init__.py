@@ -1,15 +1,10 @@
 """Registration of a reconstruction to a CT by an oriented similarity, without a start by hand."""
 
+from depthscope.registration.alignment import Alignment, Residuals
 from depthscope.registration.baselines import iterated_closest_points
 from depthscope.registration.certainty import Calibration, Evidence, Mode
-from depthscope.registration.registration import (
-    Alignment,
-    Registration,
-    Residuals,
-    ScalePrior,
-    nearest,
-    register,
-)
+from depthscope.registration.options import Registration, ScalePrior, refusals
+from depthscope.registration.registration import nearest, register
 from depthscope.registration.search import Search
 from depthscope.registration.solve import Annealing
 from depthscope.registration.target import Target
@@ -30,6 +25,7 @@ __all__ = [
     "View",
     "iterated_closest_points",
     "nearest",
+    "refusals",
     "register",
     "viewpoint",
 ]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.geometry import Similarity
-from depthscope.registration.solve import crossed, placed
+from depthscope.registration.residuals import crossed, placed
 from depthscope.registration.view import Samples
 
 VAGUE = (math.pi, 100.0, 1.0)

@@ -3,17 +3,16 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Similarity, Surface
-from depthscope.registration.calibration import ON_PHANTOMS
+from depthscope.registration.alignment import Alignment, Residuals
 from depthscope.registration.certainty import (
-    Calibration,
     Evidence,
     Mode,
     covariance,
@@ -21,152 +20,13 @@ from depthscope.registration.certainty import (
     independent_samples,
     predicted_tre,
 )
-from depthscope.registration.search import Search, distinct, found_starts, panoramas
+from depthscope.registration.options import Registration, refusals
+from depthscope.registration.residuals import believed, noised, placed, terms
+from depthscope.registration.search import distinct, found_starts, panoramas
 from depthscope.registration.sight import Sight, sighted
-from depthscope.registration.solve import (
-    Annealing,
-    Problem,
-    Solved,
-    believed,
-    noised,
-    normal_equations,
-    placed,
-    solve,
-    terms,
-)
+from depthscope.registration.solve import Annealing, Problem, Solved, normal_equations, solve
 from depthscope.registration.target import Beliefs, Target
 from depthscope.registration.view import Noise, Samples, View, sampled, viewpoint
-
-FROM_AFAR = Annealing(start_mm=4.0, start_angle_deg=40.0, iterations=20, exact=False)
-FROM_NEARBY = Annealing(start_mm=1.5, start_angle_deg=20.0, iterations=16, exact=False)
-AT_LAST = Annealing(start_mm=0.4, start_angle_deg=5.0, iterations=4, annealed=0.4)
-
-
-@dataclass(frozen=True)
-class ScalePrior:
-    """What is known of the scale beforehand.
-
-    Attributes:
-        scale: mm per unit of the source.
-        log_std: Standard deviation of its logarithm.
-        source: Where it is from, in words.
-    """
-
-    scale: float
-    log_std: float = 0.1
-    source: str = "given"
-
-    def __post_init__(self) -> None:
-        if not (0 < self.scale < math.inf and 0 < self.log_std < math.inf):
-            raise BadInputError(f"a scale of {self.scale} with {self.log_std} in its logarithm", "positive numbers")
-
-
-@dataclass(frozen=True)
-class Registration:
-    """How a surface is registered.
-
-    Attributes:
-        search: How starts are found, or None to go from the given start alone.
-        noise: What is assumed of the points.
-        scale_prior: What is known of the scale, or None.
-        coarse, middle, fine: Samples in the three stages of refinement.
-        refined: Distinct ends of the first stage that enter the second.
-        stages: Annealing of the three stages.
-        calibration: From evidence to confidence.
-        least_log_odds: The best mode is ambiguous where the best one elsewhere comes as close as this.
-        most_tre_mm: Or where the covariance leaves more than this open.
-        least_confidence: Or where the confidence is below this.
-        seed: Of the choice of samples.
-    """
-
-    search: Search | None = field(default_factory=Search)
-    noise: Noise = field(default_factory=Noise)
-    scale_prior: ScalePrior | None = None
-    coarse: int = 300
-    middle: int = 1000
-    fine: int = 1500
-    refined: int = 10
-    stages: tuple[Annealing, Annealing, Annealing] = (FROM_AFAR, FROM_NEARBY, AT_LAST)
-    calibration: Calibration = ON_PHANTOMS
-    least_log_odds: float = math.log(20.0)
-    most_tre_mm: float = 2.0
-    least_confidence: float = 0.7
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 50 <= self.coarse <= self.middle <= self.fine or self.refined < 1:
-            raise BadInputError(f"samples {self.coarse}, {self.middle}, {self.fine}", "50 or more, and rising")
-
-
-@dataclass(frozen=True, eq=False)
-class Residuals:
-    """Unsigned distances from registered points to the nearest admitted point of the target.
-
-    Admitted are points that face the camera and are turned alike; where there is none, the nearest of all counts.
-
-    Attributes:
-        distance_mm: Shape (points,).
-        inlier: Which of them are no outliers, within 2.8 declared standard deviations.
-    """
-
-    distance_mm: Float[Tensor, " points"]
-    inlier: Bool[Tensor, " points"]
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """Mean, standard deviation and median over all points, and over inliers the mean and their share."""
-        d, inner = self.distance_mm, self.distance_mm[self.inlier]
-        return {
-            "mean": float(d.mean()),
-            "std": float(d.std()),
-            "median": float(d.quantile(0.5)),
-            "p95": float(d.quantile(0.95)),
-            "inlier_share": float(self.inlier.double().mean()),
-            "inlier_mean": float(inner.mean()) if len(inner) else math.nan,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Alignment:
-    """Where the source lies in the target, and how far to trust it.
-
-    Attributes:
-        target_from_source: The similarity, from the source's unit to mm.
-        residuals: Of the samples.
-        covariance: Of (w, t, ln s) about the samples' centroid, with R <- R Exp(w), shape (7, 7).
-        centroid: The samples' centroid, in the source.
-        modes: Distinct local optima, best first.
-        evidence: What the confidence follows from.
-        confidence: Probability that the mean error over the surface is below the calibration's limit.
-        reasons: Why the answer is not to be trusted; empty where it is.
-        converged: Whether the last step was short.
-        start_spread_mm: Root mean square spread of the ends that were counted as the best mode.
-        independent: Independent observations that the samples amount to.
-        seconds: What it took.
-    """
-
-    target_from_source: Similarity
-    residuals: Residuals
-    covariance: Float[Tensor, "7 7"]
-    centroid: Float[Tensor, "3"]
-    modes: tuple[Mode, ...]
-    evidence: Evidence
-    confidence: float
-    reasons: tuple[str, ...]
-    converged: bool
-    start_spread_mm: float
-    independent: float
-    seconds: float
-
-    @property
-    def scale(self) -> float:
-        """Millimetres per unit of the source."""
-        return float(self.target_from_source.scale)
-
-    @property
-    def ambiguous(self) -> bool:
-        """Whether the answer is refused."""
-        return bool(self.reasons)
 
 
 def register(
@@ -379,20 +239,6 @@ def _concluded(
         independent,
         time.perf_counter() - began,
     )
-
-
-def refusals(evidence: Evidence, confidence: float, options: Registration) -> tuple[str, ...]:
-    """Why an answer is refused, in words."""
-    reasons = []
-    if evidence.log_odds < options.least_log_odds:
-        reasons.append(f"another place fits nearly as well (odds {math.exp(max(evidence.log_odds, 0.0)):.1f} to 1)")
-    if evidence.predicted_tre_mm > options.most_tre_mm:
-        reasons.append(f"the surface leaves {evidence.predicted_tre_mm:.1f} mm open: too smooth or too symmetric")
-    if evidence.air_violation > 0.2:
-        reasons.append(f"{100 * evidence.air_violation:.0f} % of the cameras would stand in tissue")
-    if confidence < options.least_confidence:
-        reasons.append(f"the confidence is {confidence:.2f}: the surface fits this target badly")
-    return tuple(reasons)
 
 
 def nearest(

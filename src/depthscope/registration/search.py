@@ -14,7 +14,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Similarity
-from depthscope.registration.solve import exponential
+from depthscope.registration.residuals import exponential
 from depthscope.registration.target import Target
 from depthscope.registration.view import Samples, cells, fibonacci, one_per_cell
 

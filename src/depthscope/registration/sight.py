@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.geometry import Similarity
-from depthscope.registration.solve import SATURATION, placed, robust
+from depthscope.registration.residuals import SATURATION, placed, robust
 from depthscope.registration.target import Target
 from depthscope.registration.view import Noise, Samples
 
