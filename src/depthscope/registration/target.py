@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -241,7 +242,8 @@ class Target:
         while len(rows) and seen < most:
             neighbours = min(neighbours, tree.n)
             query = torch.cat([beliefs.position[rows], factor * beliefs.normal[rows]], 1)
-            away, near = tree.query(query.numpy(), k=np.arange(seen + 1, neighbours + 1))
+            ranks: Any = np.arange(seen + 1, neighbours + 1)  # SciPy's stubs know single numbers only
+            away, near = tree.query(query.numpy(), k=ranks)
             away, faces = torch.from_numpy(away), face_of[torch.from_numpy(near)]
             part = beliefs[rows]
             points = closest_points(part, self.corners[faces])
