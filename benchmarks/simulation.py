@@ -22,9 +22,10 @@ import cv2
 import torch
 
 from depthscope.commands.simulate import simulate
+from depthscope.formats.ct import write_nifti
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.clip_files import Take, flow_after, gains, photographed, scene_of, write_frames
-from depthscope.simulation.ct import scanned, write_nifti
+from depthscope.simulation.ct import scanned
 from depthscope.simulation.path import camera_from_world
 from depthscope.simulation.presets import subject
 

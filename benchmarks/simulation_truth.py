@@ -21,11 +21,11 @@ import torch
 import yaml
 
 from depthscope.formats import camera_file, depth_maps, ply, read_sequence
+from depthscope.formats.ct import extracted_surface, read_ct
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import pixel_grid
 from depthscope.geometry.nearest import NearestPoint
 from depthscope.simulation.clip_files import unpacked_flow
-from depthscope.simulation.ct import extracted_surface, read_ct
 
 LIMITS = {"ct_surface_mm_95": 0.3, "depth_relative_999": 1e-4, "flow_px_99": 0.02}
 """What the figures must stay below."""

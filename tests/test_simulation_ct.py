@@ -8,8 +8,9 @@ import torch
 import trimesh
 
 from depthscope.errors import BadInputError
+from depthscope.formats.ct import CT, extracted_surface, read_ct, write_dicom_series, write_nifti
 from depthscope.simulation.anatomy import patient
-from depthscope.simulation.ct import CT, Scanner, extracted_surface, read_ct, scanned, write_dicom_series, write_nifti
+from depthscope.simulation.ct import Scanner, scanned
 
 SCANNER = Scanner(voxel_mm=(0.7, 0.7, 0.8))
 

@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a depth network on sequences",
     "predict": "depth maps, previews and point clouds from a trained network",
     "fuse": "one surface from the depth maps of a clip",
+    "register": "a surface to a CT: rotation, shift and scale without a start by hand, and how sure that is",
     "evaluate": "how good depth maps are, against a sequence's points or true depth",
 }
 """Each verb and what it does; its code is the function of the same name in ``depthscope.commands.<verb>``."""

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from scipy import sparse
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -59,3 +61,26 @@ class Surface:
             raise BadInputError("a point cloud", "a surface with faces")
         a, b, c = self.points[self.faces].unbind(1)
         return torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
+
+
+def vertex_normals(points: Float[Tensor, "points 3"], faces: Int[Tensor, "faces 3"]) -> Float[Tensor, "points 3"]:
+    """Unit normals: the mean of the faces about each vertex, by area."""
+    a, b, c = points[faces].unbind(1)
+    area = torch.linalg.cross(b - a, c - a)
+    normals = torch.zeros_like(points)
+    for corner in range(3):
+        normals = normals.index_add(0, faces[:, corner], area)
+    return torch.nn.functional.normalize(normals, dim=-1)
+
+
+def largest_piece(
+    points: Float[Tensor, "points 3"], faces: Int[Tensor, "faces 3"]
+) -> tuple[Float[Tensor, "kept 3"], Int[Tensor, "fewer 3"]]:
+    """The connected piece of a mesh with the most vertices."""
+    edges = faces[:, [0, 1]].T.numpy(), faces[:, [1, 2]].T.numpy()
+    rows, columns = np.concatenate(edges, 1)
+    links = sparse.coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(points), len(points)))
+    _, piece = sparse.csgraph.connected_components(links, directed=False)
+    kept = torch.from_numpy(piece == np.bincount(piece).argmax())
+    number = torch.cumsum(kept, 0) - 1
+    return points[kept], number[faces[kept[faces[:, 0]]]]

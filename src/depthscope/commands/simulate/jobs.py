@@ -75,9 +75,10 @@ def patient_job(out: Path, options: Options, patient: int, clips: int) -> Job | 
 def build_patient(job: Job) -> None:
     """Anatomy, CT and landmarks of a patient as files, and what the other jobs need of it."""
     from depthscope.formats import ply
+    from depthscope.formats.ct import write_dicom_series, write_nifti
     from depthscope.simulation.anatomy import patient
     from depthscope.simulation.clip_files import scene_of
-    from depthscope.simulation.ct import scanned, write_dicom_series, write_nifti
+    from depthscope.simulation.ct import scanned
     from depthscope.simulation.path import camera_from_world
 
     options, drawn = job.options, job.options.subject(job.patient)

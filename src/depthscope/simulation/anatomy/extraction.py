@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from scipy import ndimage, sparse
+from jaxtyping import Float
+from scipy import ndimage
 from skimage import graph, measure
 from torch import Tensor
 from torch.nn import functional
 
 from depthscope.geometry import Surface
+from depthscope.geometry.surface import largest_piece
 from depthscope.simulation.anatomy.field import Field, in_blocks, projected, with_gradient
 
 Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -76,19 +77,6 @@ def zero_surface(field: Field, bounds: Bounds, spacing_mm: float) -> Surface:
     surface = Surface(points, normals, None, faces, "mm")
     agreement = (surface.face_normals * normals[faces[:, 0]]).sum(-1).median()
     return surface if agreement > 0 else Surface(points, normals, None, faces.flip(1), "mm")
-
-
-def largest_piece(
-    points: Float[Tensor, "points 3"], faces: Int[Tensor, "faces 3"]
-) -> tuple[Float[Tensor, "kept 3"], Int[Tensor, "fewer 3"]]:
-    """The connected piece of a mesh with the most vertices."""
-    edges = faces[:, [0, 1]].T.numpy(), faces[:, [1, 2]].T.numpy()
-    rows, columns = np.concatenate(edges, 1)
-    links = sparse.coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(points), len(points)))
-    _, piece = sparse.csgraph.connected_components(links, directed=False)
-    kept = torch.from_numpy(piece == np.bincount(piece).argmax())
-    number = torch.cumsum(kept, 0) - 1
-    return points[kept], number[faces[kept[faces[:, 0]]]]
 
 
 def route(

@@ -1,0 +1,31 @@
+"""Registration of a reconstruction to a CT by an oriented similarity, without a start by hand."""
+
+from depthscope.registration.alignment import Alignment, Residuals
+from depthscope.registration.baselines import iterated_closest_points
+from depthscope.registration.certainty import Calibration, Evidence, Mode
+from depthscope.registration.options import Registration, ScalePrior, refusals
+from depthscope.registration.registration import nearest, register
+from depthscope.registration.search import Search
+from depthscope.registration.solve import Annealing
+from depthscope.registration.target import Target
+from depthscope.registration.view import Noise, View, viewpoint
+
+__all__ = [
+    "Alignment",
+    "Annealing",
+    "Calibration",
+    "Evidence",
+    "Mode",
+    "Noise",
+    "Registration",
+    "Residuals",
+    "ScalePrior",
+    "Search",
+    "Target",
+    "View",
+    "iterated_closest_points",
+    "nearest",
+    "refusals",
+    "register",
+    "viewpoint",
+]

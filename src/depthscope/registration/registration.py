@@ -1,0 +1,260 @@
+"""A reconstruction to a CT: one similarity, how it was found, and whether to believe it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.geometry import RigidMotion, Similarity, Surface
+from depthscope.registration.alignment import Alignment, Residuals
+from depthscope.registration.certainty import (
+    Evidence,
+    Mode,
+    covariance,
+    displaced,
+    independent_samples,
+    predicted_tre,
+)
+from depthscope.registration.options import Registration, refusals
+from depthscope.registration.residuals import believed, noised, placed, terms
+from depthscope.registration.search import distinct, found_starts, panoramas
+from depthscope.registration.sight import Sight, sighted
+from depthscope.registration.solve import Annealing, Problem, Solved, normal_equations, solve
+from depthscope.registration.target import Beliefs, Target
+from depthscope.registration.view import Noise, Samples, View, sampled, viewpoint
+
+
+def register(
+    source: Surface | tuple[View, ...],
+    target: Surface | Target,
+    options: Registration | None = None,
+    start: Similarity | None = None,
+    told: Callable[[str], None] = lambda stage: None,
+) -> Alignment:
+    """The similarity from a reconstruction to a CT surface, without a start by hand.
+
+    Places in the target's air are searched for what the source shows; the best starts are refined by annealed robust
+    least squares on oriented points with the noise of depth maps; ends are told apart as modes, and ranked by a
+    posterior in the source's unit together with what the cameras would see, never by residuals in mm.
+
+    Args:
+        source: Views with their camera centres, in one frame and unit; or a surface alone, for which a place to see it
+            from is guessed and nothing is concluded from cameras.
+        target: Mesh in mm with normals into the air.
+        options: How.
+        start: ``target_from_source``, roughly: one start more. It never takes the place of the others.
+        told: Called with the name of each stage when it begins.
+
+    Raises:
+        BadInputError: A surface without normals or faces, too few points, or neither search nor start.
+    """
+    options, began = options or Registration(), time.perf_counter()
+    if options.search is None and start is None:
+        raise BadInputError("neither a search nor a start", "one of them", "give a start, or leave the search on")
+    cameras = not isinstance(source, Surface)
+    views = (View(source, viewpoint(source)),) if isinstance(source, Surface) else source
+    if not views:
+        raise BadInputError("no views", "at least one")
+    target = target if isinstance(target, Target) else Target(target)
+    samples = sampled(views, options.noise, options.fine)
+    centred_from_source = _shift(-samples.centroid)
+    centred = samples.moved(centred_from_source)
+    start = None if start is None else start @ centred_from_source.inverse()
+
+    told("search")
+    starts = _starts(centred, target, options, start)
+    told("refine")
+    stages = [_with_prior(stage, options) for stage in options.stages]
+    order = torch.randperm(len(centred), generator=torch.Generator().manual_seed(options.seed))
+    few, some = centred[order[: options.coarse]], centred[order[: options.middle]]
+    problem = Problem(few, target, options.noise, cameras)
+    ends = solve(problem, _at_prior(starts, options), stages[0])
+    ranked = sighted(few, target, ends.target_from_source, options.noise)
+    by_cost = (ends.cost + 0.5 * ranked.cost).argsort()
+    ordered = _rows(ends.target_from_source, by_cost)
+    kept = distinct(few, ordered, options.refined, apart_mm=1.5)
+    # What each start led to is counted over all of them, not over those that are kept.
+    second = solve(replace(problem, samples=some), kept, stages[1])
+    told("modes")
+    best, alignment_modes, spread, seen = _modes(some, target, second, ordered, options)
+    told("finish")
+    last = solve(replace(problem, samples=centred), _rows(best, torch.tensor([0])), stages[2])
+    return _concluded(
+        replace(problem, samples=centred), last, alignment_modes, spread, seen, centred_from_source, options, began
+    )
+
+
+def _shift(by: Float[Tensor, "3"]) -> Similarity:
+    one, eye = torch.tensor(1.0, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    return Similarity(one, RigidMotion(eye, by))
+
+
+def _rows(several: Similarity, rows: Tensor) -> Similarity:
+    return Similarity(several.scale[rows], several.motion[rows])
+
+
+def _with_prior(stage: Annealing, options: Registration) -> Annealing:
+    """A prior acts with its own width; without one the scale is held loosely about that of each start, then freely."""
+    if options.scale_prior is not None:
+        return replace(stage, scale_std=options.scale_prior.log_std)
+    return stage if stage.start_mm > 2 else replace(stage, scale_std=1e3)
+
+
+def _at_prior(starts: Similarity, options: Registration) -> Similarity:
+    """Starts whose scale is that of the prior, where there is one; the cameras' view of the centroid stays."""
+    if options.scale_prior is None:
+        return starts
+    return Similarity(torch.full_like(starts.scale, options.scale_prior.scale), starts.motion)
+
+
+def _starts(samples: Samples, target: Target, options: Registration, start: Similarity | None) -> Similarity:
+    """Everything to begin from, the given start last."""
+    found = []
+    if options.search is not None:
+        search = options.search
+        if options.scale_prior is not None and search.scale is None:
+            prior = options.scale_prior
+            reach = math.exp(3 * prior.log_std + 0.1)
+            search = replace(search, scale=(prior.scale / reach, prior.scale * reach))
+        found.append(found_starts(samples, target, search, panoramas(target, search)))
+    if start is not None:
+        motion = RigidMotion(start.motion.rotation.double()[None], start.motion.translation.double()[None])
+        found.append(Similarity(start.scale.double()[None], motion))
+    return Similarity(
+        torch.cat([s.scale for s in found]),
+        RigidMotion(torch.cat([s.motion.rotation for s in found]), torch.cat([s.motion.translation for s in found])),
+    )
+
+
+def _modes(
+    samples: Samples, target: Target, ends: Solved, coarse: Similarity, options: Registration
+) -> tuple[Similarity, tuple[Mode, ...], float, Sight]:
+    """Distinct ends with their posterior, best first; the spread of the ends of the best; and what is seen there."""
+    seen = sighted(samples, target, ends.target_from_source, options.noise)
+    score = ends.cost + 0.5 * seen.cost + 2.0 * seen.air_violation
+    order = score.argsort()
+    at, left, kept = ends.target_from_source, torch.ones(len(order), dtype=torch.bool), []
+    for row in order.tolist():
+        if left[row]:
+            kept.append(row)
+            one = Similarity(at.scale[row], at.motion[row])
+            near = displaced(samples, at, one) < 1.0
+            left &= ~(near & ((at.scale / at.scale[row]).log().abs() < 0.03))
+            left[row] = False
+    rows = torch.tensor(kept)
+    several = _rows(at, rows)
+    first = Similarity(several.scale[0], several.motion[0])
+    away = displaced(samples, several, first)
+    coarse_away = torch.stack(
+        [displaced(samples, coarse, Similarity(several.scale[i], several.motion[i])) for i in range(len(kept))]
+    )
+    counted = torch.where(coarse_away.amin(0) < 4.0, coarse_away.argmin(0), -1)
+    residual = _signed(samples, target, first, options.noise)
+    independent = independent_samples(samples, residual)
+    modes = tuple(
+        Mode(
+            tuple(tuple(row) for row in Similarity(several.scale[i], several.motion[i]).matrix.tolist()),
+            float(several.scale[i]),
+            int((counted == i).sum()),
+            -independent * float(score[row]),
+            float(seen.coverage[row]),
+            float(seen.nearer[row]),
+            float(seen.air_violation[row]),
+            float(away[i]),
+        )
+        for i, row in enumerate(kept)
+    )
+    together = displaced(samples, at, first)
+    near = together[together < 2.0]
+    picked = Sight(*(getattr(seen, name)[rows] for name in ("coverage", "nearer", "further", "air_violation", "cost")))
+    return several, modes, float(near.square().mean().sqrt()), picked
+
+
+def _signed(samples: Samples, target: Target, at: Similarity, noise: Noise) -> Float[Tensor, " samples"]:
+    """Distances to the matched planes in declared standard deviations, in front positive."""
+    batch = Similarity(at.scale[None], at.motion.unsqueeze(0))
+    stage = noised(samples, batch.scale, noise, 0.0, 0.0)
+    matches = target.near(believed(samples, batch, stage))
+    found = terms(samples, batch, matches.point[None], matches.normal[None], stage, derivatives=False)
+    return found.residual[0, :, 0]
+
+
+def _concluded(
+    problem: Problem,
+    last: Solved,
+    modes: tuple[Mode, ...],
+    spread: float,
+    seen: Sight,
+    centred_from_source: Similarity,
+    options: Registration,
+    began: float,
+) -> Alignment:
+    samples, target, noise = problem.samples, problem.target, options.noise
+    batch = last.target_from_source
+    at = Similarity(batch.scale[0], batch.motion[0])
+    stage = noised(samples, batch.scale, noise, 0.0, 0.0)
+    matches = problem.match(batch, stage, options.stages[2], exact=True)
+    count = len(samples)
+    found = terms(samples, batch, matches.point.reshape(1, count, 3), matches.normal.reshape(1, count, 3), stage)
+    alone = replace(options.stages[2], scale_std=1e6 if options.scale_prior is None else options.scale_prior.log_std)
+    there = matches.found[None]
+    hessian, _ = normal_equations(samples, found.without_sliding(), there, batch, batch.scale.log(), alone, None)
+    independent = independent_samples(samples, found.residual[0, :, 0])
+    spread_of = covariance(hessian[0], independent)
+    tre = predicted_tre(samples, at, spread_of)
+    inlier = there[0] & (found.residual[0, :, 0].abs() < 2.8) & (found.energy[0] < 11.0)
+    sight = sighted(samples, target, batch, noise)
+    elsewhere = [m.log_posterior for m in modes[1:] if m.away_mm > max(2.0, 2 * min(tre, 3.0))]
+    log_odds = modes[0].log_posterior - max(elsewhere) if elsewhere else 50.0
+    evidence = Evidence(
+        min(50.0, log_odds),
+        float(last.cost[0]),
+        float(sight.cost[0]),
+        float(sight.coverage[0]),
+        float(sight.nearer[0]),
+        float(sight.air_violation[0]) if problem.cameras else 0.0,
+        tre,
+        float((inlier.double() * samples.weight).sum()),
+        modes[0].starts / max(1, sum(m.starts for m in modes)),
+    )
+    confidence = options.calibration(evidence)
+    centres = placed(batch, samples.centres)[0][samples.view] if problem.cameras else None
+    distance = nearest(target, placed(batch, samples.position)[0], samples.normal @ at.motion.rotation.T, centres)
+    return Alignment(
+        at @ centred_from_source,
+        Residuals(distance, inlier),
+        spread_of,
+        -centred_from_source.motion.translation,
+        modes,
+        evidence,
+        confidence,
+        refusals(evidence, confidence, options),
+        bool(last.step[0] < 0.05),
+        spread,
+        independent,
+        time.perf_counter() - began,
+    )
+
+
+def nearest(
+    target: Target,
+    points: Float[Tensor, "points 3"],
+    normals: Float[Tensor, "points 3"] | None = None,
+    cameras: Float[Tensor, "points 3"] | None = None,
+) -> Float[Tensor, " points"]:
+    """Distances in mm to the nearest point of the target that faces the camera and is turned alike; else to any."""
+    one = torch.ones(len(points), dtype=torch.float64)
+    fixed = torch.nn.functional.normalize(points.new_tensor([[1.0, 0.0, 0.0]]), dim=-1).expand_as(points)
+    facing = fixed if normals is None else normals.double()
+    beliefs = Beliefs(points.double(), facing, fixed, one, one, 1e-6 * one, 0 * one, fixed)
+    free = target.most_likely(beliefs, most=32)
+    distance = (free.point - points).norm(dim=-1)
+    if normals is None:
+        return distance
+    gated = target.most_likely(beliefs, cameras, most=128, least_cosine=0.17)
+    return torch.where(gated.found, (gated.point - points).norm(dim=-1), distance)

@@ -1,0 +1,148 @@
+"""Registration of what cameras saw to a CT, without a start: phantoms as the oracle, and what must be refused."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from depthscope.errors import BadInputError
+from depthscope.formats.ct import extracted_surface
+from depthscope.geometry import RigidMotion, Similarity, Surface
+from depthscope.geometry.surface import vertex_normals
+from depthscope.registration import Registration, ScalePrior, Search, View, register
+from depthscope.registration.residuals import exponential
+from depthscope.simulation.anatomy import patient
+from depthscope.simulation.ct import Scanner, scanned
+from noses import seen_in, similarity
+
+QUICK = Registration(search=Search(step_mm=4.5, turn_deg=25.0, rays=32, kept=24), coarse=200, middle=400, fine=500)
+
+
+@pytest.fixture(scope="module")
+def nose():
+    return patient(4, "nasal", spacing_mm=0.9)
+
+
+@pytest.fixture(scope="module")
+def target(nose) -> Surface:
+    """As it is had from the CT's voxels."""
+    return extracted_surface(scanned(nose, Scanner(voxel_mm=(0.9, 0.9, 0.9))))
+
+
+@pytest.fixture(scope="module")
+def seen(nose):
+    return seen_in(nose, 1, noise=0.02, outliers=0.05)
+
+
+@pytest.fixture(scope="module")
+def found(seen, target):
+    return register(seen.views, target, QUICK)
+
+
+def test_views_find_their_place_in_the_ct_without_a_start(found, seen):
+    assert seen.error_mm(found.target_from_source) < 0.7
+    assert found.scale == pytest.approx(float(seen.target_from_source.scale), rel=0.02)
+    assert not found.ambiguous and found.converged and found.confidence > 0.5
+    assert found.residuals.figures["mean"] < 1.0
+    assert found.evidence.coverage > 0.8 and found.evidence.air_violation == 0
+
+
+def test_modes_are_distinct_and_the_best_is_first(found):
+    assert found.modes[0].away_mm == pytest.approx(0, abs=1e-9)
+    scores = [mode.log_posterior for mode in found.modes]
+    assert found.modes[0].starts >= 1 and all(scores[0] >= score for score in scores)
+    assert all(m.away_mm > 1 or abs(math.log(m.scale / found.modes[0].scale)) > 0.03 for m in found.modes[1:])
+
+
+def test_covariance_is_one_and_predicts_an_error(found):
+    assert float(torch.linalg.eigvalsh(found.covariance).min()) > 0
+    assert 0.01 < found.evidence.predicted_tre_mm < 2
+
+
+@pytest.mark.slow
+def test_turning_the_target_turns_the_answer(seen, target, found):
+    turn = similarity(np.random.default_rng(3), 1.0)
+    moved = register(seen.views, target.moved(turn), QUICK)
+    assert seen.error_mm(turn.inverse() @ moved.target_from_source) < 0.7
+    assert moved.residuals.figures["mean"] == pytest.approx(found.residuals.figures["mean"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_wrong_and_mirrored_and_turned_targets_are_refused(seen, target):
+    flip = torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
+    assert target.normals is not None and target.faces is not None
+    mirrored = Surface(target.points * flip, target.normals * flip, None, target.faces.flip(1), "mm")
+    turned = Surface(target.points, -target.normals, None, target.faces.flip(1), "mm")
+    for wrong in (mirrored, turned):
+        assert register(seen.views, wrong, QUICK).ambiguous
+
+
+def test_a_start_alone_is_enough_and_a_scale_prior_holds(seen, target):
+    middle = seen.target_from_source.apply(seen.points).mean(0)
+    turn = exponential(torch.tensor([0.1, -0.15, 0.1], dtype=torch.float64))
+    one = torch.tensor(1.05, dtype=torch.float64)
+    off = Similarity(one, RigidMotion(turn, middle - 1.05 * turn @ middle + torch.tensor([2.0, -1.0, 1.0])))
+    true = float(seen.target_from_source.scale)
+    options = Registration(search=None, coarse=200, middle=300, fine=400, scale_prior=ScalePrior(true, 0.05, "a test"))
+    near = register(seen.views, target, options, start=off @ seen.target_from_source)
+    assert seen.error_mm(near.target_from_source) < 0.8
+    tight = Registration(search=None, coarse=200, middle=200, fine=200, scale_prior=ScalePrior(1.1 * true, 1e-4))
+    held = register(seen.views, target, tight, start=off @ seen.target_from_source)
+    assert held.scale == pytest.approx(1.1 * true, rel=0.01)  # whatever the data say
+
+
+def test_a_cylinder_is_ambiguous():
+    angle, height = torch.meshgrid(
+        torch.linspace(0, 2 * math.pi, 61, dtype=torch.float64)[:-1],
+        torch.linspace(-30, 30, 61, dtype=torch.float64),
+        indexing="ij",
+    )
+    points = torch.stack([8 * angle.cos(), 8 * angle.sin(), height], -1).reshape(-1, 3)
+    i, j = torch.meshgrid(torch.arange(60), torch.arange(60), indexing="ij")
+    a, b = (i * 61 + j).reshape(-1), ((i + 1) % 60 * 61 + j).reshape(-1)
+    faces = torch.cat([torch.stack([a, a + 1, b], 1), torch.stack([b, a + 1, b + 1], 1)])
+    inward = vertex_normals(points, faces)
+    assert float((inward[:, :2] * points[:, :2]).sum(-1).max()) < 0
+    tube = Surface(points, inward, None, faces, "mm")
+    part = points[:, 2].abs() < 10
+    view = View(Surface(points[part], inward[part]), torch.tensor([0.0, 0.0, -11.0], dtype=torch.float64))
+    answer = register((view,), tube, QUICK)
+    assert answer.ambiguous
+    assert float(answer.covariance[5, 5].sqrt()) > 5  # it could lie anywhere along the tube
+    assert float(answer.covariance[3, 3].sqrt()) < 2
+
+
+@pytest.mark.slow
+def test_a_surface_without_cameras_is_placed_too(seen, target):
+    one = seen.views[0].surface
+    answer = register(one, target, QUICK)
+    error = (answer.target_from_source.apply(one.points) - seen.target_from_source.apply(one.points)).norm(dim=-1)
+    assert float(error.mean()) < 1.5 or answer.ambiguous
+
+
+def test_bad_input_is_told(seen, target):
+    bare = Surface(seen.views[0].surface.points)
+    with pytest.raises(BadInputError, match="normals"):
+        register(bare, target, QUICK)
+    with pytest.raises(BadInputError, match="faces"):
+        register(seen.views, Surface(target.points, target.normals), QUICK)
+    with pytest.raises(BadInputError, match="neither a search nor a start"):
+        register(seen.views, target, Registration(search=None))
+    with pytest.raises(BadInputError, match="no views"):
+        register((), target, QUICK)
+    backwards = tuple(
+        View(Surface(v.surface.points, -v.surface.normals), v.centre)
+        for v in seen.views
+        if v.surface.normals is not None
+    )
+    with pytest.raises(BadInputError, match="face a camera"):
+        register(backwards, target, QUICK)
+    for wrong in ({"coarse": 10}, {"refined": 0}):
+        with pytest.raises(BadInputError):
+            Registration(**wrong)
+    for wrong in ({"scale": -1.0}, {"scale": 1.0, "log_std": 0.0}):
+        with pytest.raises(BadInputError):
+            ScalePrior(**wrong)
+    with pytest.raises(BadInputError):
+        Search(step_mm=0.0)
