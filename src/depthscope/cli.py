@@ -12,7 +12,7 @@ from depthscope.errors import DepthscopeError, InterruptedRunError
 
 VERBS = {
     "demo": "a simulated patient through everything, and how good the result is in mm",
-    "run": "from a video or a sequence to depth and a surface, stage by stage, resumable",
+    "run": "from a video or a sequence to depth and a surface, in the CT if there is one",
     "simulate": "phantom patients: a CT, and endoscopic clips with exact depth, motions and points",
     "reconstruct": "structure from motion on a video: sequences to train on, or why not",
     "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",

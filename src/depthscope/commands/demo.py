@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 
 from depthscope.case import Case, Stage
-from depthscope.commands.run import PREDICTION, SEQUENCE, SURFACE, clips_of, quickened, river
+from depthscope.commands.run import PREDICTION, REGISTRATION, SEQUENCE, SURFACE, clips_of, quickened, river
 from depthscope.errors import BadInputError
-from depthscope.evaluation import PathError, SurfaceError, path_error, surface_error
+from depthscope.evaluation import Distances, PathError, SurfaceError, path_error, surface_error
 from depthscope.geometry import Similarity, Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.recipes import FAST, Recipe
@@ -60,13 +60,21 @@ def demo(
         f"surface: {surface['median']:.2f} mm from the true one in the median, 95 % within {surface['p95']:.2f} mm\n"
         f"depth:   {depth['per_frame_median']['abs_rel']:.1%} mean relative error, each frame at its own scale; "
         f"{depth['per_sequence']['abs_rel']:.1%} at one scale\n"
-        f"path:    {found['path']['ate']:.2f} mm, {found['path']['ate_of_extent']:.1%} of its extent",
+        f"path:    {found['path']['ate']:.2f} mm, {found['path']['ate_of_extent']:.1%} of its extent\n"
+        f"in CT:   {told(found['registration'])}",
         markup=False,
     )
     for what, place in shown(case.folder).items():
         console.print(f"{what}{place}", markup=False)
     console.print(f"done in {time.perf_counter() - start:.0f} s, {len(walked.kept)} stages were up to date")
     return 0
+
+
+def told(registration: dict) -> str:
+    """What the registration says, and what is true."""
+    residual, error = registration["residual_mm"]["mean"], registration["target_error_mm"]["median"]
+    word = "refused" if registration["refused"] else f"confidence {registration['confidence']:.2f}"
+    return f"residual {residual:.2f} mm, {word}; in truth {error:.2f} mm off in the median"
 
 
 def demo_recipe(steps: int) -> Recipe:
@@ -83,8 +91,9 @@ def demo_stages(case: Path, recipe: Recipe, frames: int, seed: int, anatomy: str
 
         simulate(folder, anatomy, frames=frames, seed=seed, split="test")  # type: ignore[arg-type]
         made = next(folder.glob("patient_*"))
-        clip.unlink(missing_ok=True)
-        clip.symlink_to((made / "clip_00").relative_to(folder), target_is_directory=True)
+        for name, place in (("video", made / "clip_00"), ("ct.nii.gz", made / "ct.nii.gz")):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(place.relative_to(folder))
 
     def depth_measured(folder: Path, resume: bool) -> None:
         from depthscope.commands.evaluate import evaluate
@@ -97,9 +106,9 @@ def demo_stages(case: Path, recipe: Recipe, frames: int, seed: int, anatomy: str
     options = {"frames": frames, "seed": seed, "anatomy": anatomy}
     return [
         Stage(PATIENT, f"simulate a patient and an endoscopic video of {frames} frames", simulated, options),
-        *river(case, clip / "video.mp4", clip / "camera.yaml", recipe, after=(PATIENT,)),
+        *river(case, clip / "video.mp4", clip / "camera.yaml", recipe, clip.parent / "ct.nii.gz", after=(PATIENT,)),
         Stage(DEPTH_ERROR, "compare with the true depth of every pixel", depth_measured, {}, (), (PREDICTION,)),
-        Stage(SURFACE_ERROR, "compare with the true anatomy", surface_measured, {}, (), (SURFACE, DEPTH_ERROR)),
+        Stage(SURFACE_ERROR, "compare with the true anatomy", surface_measured, {}, (), (REGISTRATION, DEPTH_ERROR)),
     ]
 
 
@@ -109,9 +118,9 @@ def maps_of(case: Path) -> Path:
 
 
 def measure_surface(case: Path, clip: Path, out: Path) -> None:
-    """The surface and the camera path against the truth, and the pictures.
+    """The surface, the camera path and the registration against the truth, and the pictures.
 
-    Structure from motion leaves a similarity free: the one that brings its cameras nearest to the true ones is used.
+    Structure from motion leaves a similarity free: the one that brings its points nearest to the truth is used.
     """
     from depthscope.formats import ply, read_sequence
     from depthscope.video import write_image
@@ -120,8 +129,10 @@ def measure_surface(case: Path, clip: Path, out: Path) -> None:
     folders = clips_of(case / SURFACE, case / SEQUENCE, clip / "video.mp4")
     sequence_folder, surface_folder = next(iter(folders.items()))
     found, truth = read_sequence(sequence_folder), read_sequence(clip)
-    true_from_sfm, path = aligned(found, truth)
-    surface = dataclasses.replace(ply.read(surface_folder / "surface.ply").moved(true_from_sfm), unit="mm")
+    path, true_from_sfm = path_of(found, truth), true_from_sfm_by_points(found, truth, clip)
+    free = ply.read(surface_folder / "surface.ply")
+    free = dataclasses.replace(free, points=free.points.double(), normals=None)
+    surface = dataclasses.replace(free.moved(true_from_sfm), unit="mm")
     anatomy = ply.read((clip.resolve().parent) / "anatomy.ply")
     anatomy = dataclasses.replace(anatomy, unit="mm")
     error = surface_error(surface, anatomy, faces_seen(anatomy, truth))
@@ -130,20 +141,72 @@ def measure_surface(case: Path, clip: Path, out: Path) -> None:
         ply.write(coloured, folder / "surface_mm.ply")
         write_image(folder / "surface.png", picture)
         write_image(folder / "depth.png", depth_picture_of(clip, maps_of(case)))
-        write_result(folder, figures(error, path, true_from_sfm))
+        registration = registration_error(case, free, true_from_sfm)
+        write_result(folder, {**figures(error, path, true_from_sfm), "registration": registration})
 
 
-def aligned(found: Sequence, truth: Sequence) -> tuple[Similarity, PathError]:
-    """The similarity from the reconstruction's world to the true one, and the error of the path after it."""
+def path_of(found: Sequence, truth: Sequence) -> PathError:
+    """The error of the camera path, after the similarity between the paths.
+
+    Raises:
+        BadInputError: Too few frames were placed.
+    """
+    pairs = frames_of(found, truth)
+    if len(pairs) < 3:
+        raise BadInputError(f"{len(pairs)} frames were placed", "at least 3", "choose another --seed")
+    rows, true_rows = torch.tensor(pairs).unbind(-1)
+    return path_error(found.camera_from_world[rows], truth.camera_from_world[true_rows])
+
+
+def frames_of(found: Sequence, truth: Sequence) -> list[tuple[int, int]]:
+    """Positions of the same frames in both."""
     from depthscope.commands.evaluate import same_frames
 
-    frames = same_frames(truth.frame_names, found.frame_names)
-    true_rows = torch.tensor([truth.frame_names.index(name) for name in frames])
-    found_rows = torch.tensor([found.frame_names.index(name) for name in frames.values()])
-    if len(frames) < 3:
-        raise BadInputError(f"{len(frames)} frames were placed", "at least 3", "choose another --seed")
-    align = Similarity.estimate(found.camera_centres[found_rows], truth.camera_centres[true_rows])
-    return align, path_error(found.camera_from_world[found_rows], truth.camera_from_world[true_rows])
+    same = same_frames(truth.frame_names, found.frame_names)
+    return [(found.frame_names.index(other), truth.frame_names.index(name)) for name, other in same.items()]
+
+
+def true_from_sfm_by_points(found: Sequence, truth: Sequence, depth: Path) -> Similarity:
+    """The similarity that brings the points of SfM nearest to the true surface that their frames saw there.
+
+    It is better determined than the one between the camera paths, which are short. Points far off are left out.
+    """
+    from depthscope.formats import depth_maps
+    from depthscope.prediction import sampled_at
+
+    maps, sources, targets = depth_maps.listed(depth), [], []
+    for row, true_row in frames_of(found, truth):
+        seen = found.observations.frame == row
+        pixels, camera = found.projections[seen], truth.cameras[true_row]
+        true_depth = sampled_at(depth_maps.read(maps[truth.frame_names[true_row]])[None], pixels[None].float())[0]
+        known = true_depth > 0
+        rays = camera.unproject(pixels[known])
+        world_from_camera = truth.camera_from_world[true_row].inverse()
+        targets.append(world_from_camera.apply(rays * true_depth[known, None].double()))
+        sources.append(found.points[found.observations.point[seen][known]])
+    source, target = torch.cat(sources), torch.cat(targets)
+    align, kept = Similarity.estimate(source, target), torch.ones(len(source), dtype=torch.bool)
+    for _ in range(5):
+        away = (align.apply(source) - target).norm(dim=-1)
+        kept = away <= 3 * away.quantile(0.5)
+        align = Similarity.estimate(source[kept], target[kept])
+    return align
+
+
+def registration_error(case: Path, surface: Surface, true_from_sfm: Similarity) -> dict:
+    """How far the registration without a start puts the surface from where it belongs; what it says of itself."""
+    folders = clips_of(case / REGISTRATION, case / SEQUENCE, case / PATIENT / "video" / "video.mp4")
+    found = json.loads((next(iter(folders.values())) / "result.json").read_text())
+    matrix = torch.tensor(found["target_from_source"], dtype=torch.float64)
+    points = surface.points.double()
+    away = (points @ matrix[:3, :3].T + matrix[:3, 3] - true_from_sfm.apply(points)).norm(dim=-1)
+    return {
+        "residual_mm": found["residual_mm"],
+        "target_error_mm": asdict(Distances.of(away)),
+        "scale_error": found["scale"] / float(true_from_sfm.scale) - 1,
+        "confidence": found["confidence"],
+        "refused": found["ambiguous"],
+    }
 
 
 def faces_seen(surface: Surface, sequence: Sequence, width: int = 160) -> torch.Tensor:
@@ -219,7 +282,7 @@ def figures(error: SurfaceError, path: PathError, true_from_sfm: Similarity) -> 
         "surface": asdict(error),
         "path": asdict(path),
         "true_from_sfm": true_from_sfm.matrix.tolist(),
-        "scale_source": "the true camera path of the phantom",
+        "scale_source": "the true depth of the phantom at the points of SfM",
         "unit": "mm",
     }
 
@@ -230,5 +293,6 @@ def shown(case: Path) -> dict[str, Path]:
         "picture of the surface: ": case / SURFACE_ERROR / "surface.png",
         "picture of the depth:   ": case / SURFACE_ERROR / "depth.png",
         "surface in mm, coloured by its error: ": case / SURFACE_ERROR / "surface_mm.ply",
+        "surface registered to the CT: ": case / REGISTRATION / "aligned.ply",
         "video of the depth: ": maps_of(case) / "video.mp4",
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+from rich.console import Console
 from tyro.conf import Positional, arg
 
 from depthscope.case import Case, Stage
@@ -13,7 +14,7 @@ from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.recipes import Recipe, read_recipe, recipe_named, to_yaml, with_steps
 from depthscope.workspace import read_result, write_result
 
-SEQUENCE, RUN, PREDICTION, SURFACE = "sequence", "run", "prediction", "surface"
+SEQUENCE, RUN, PREDICTION, SURFACE, REGISTRATION = "sequence", "run", "prediction", "surface", "registration"
 """Folders of the stages."""
 
 
@@ -22,12 +23,15 @@ def run(
     /,
     out: Path,
     camera: Path | None = None,
+    ct: Path | None = None,
     recipe: str = "fast",
     config: Path | None = None,
     steps: int | None = None,
     accept_rejected: bool = False,
 ) -> int:
-    """From a video to depth and a surface: structure from motion, training, prediction, fusion.
+    """From a video to depth and a surface, in the patient's CT where there is one.
+
+    Structure from motion, training, prediction, fusion, registration, stage by stage.
 
     What is up to date is not done again; an interrupted call goes on when it is given again.
 
@@ -35,13 +39,15 @@ def run(
         input: Video, folder of images, or sequence folder.
         out: Folder for the case.
         camera: camera.yaml of the recording; without it the camera is self-calibrated, which is less sure.
+        ct: The patient's CT (DICOM folder, NIfTI, NRRD, MetaImage), or a surface in mm.
         recipe: fast, paper-2018 or tmi-2020.
         config: YAML file with changes to the recipe.
         steps: Number of training steps.
         accept_rejected: Go on with structure from motion that was found wanting.
-    """
-    from rich.console import Console
 
+    Returns:
+        Exit code: 0 done, 3 where the registration was refused.
+    """
     if not input.exists():
         raise BadInputError(
             f"{input} is missing", "a video, a folder of images, or a sequence folder", "check the path"
@@ -50,11 +56,29 @@ def run(
     chosen = with_steps(chosen if config is None else read_recipe(config, chosen), steps)
     console = Console(highlight=False, soft_wrap=True)
     case = Case(out)
-    stages = river(case.folder, input, camera, chosen, accept_rejected=accept_rejected)
+    if ct is not None and not ct.exists():
+        raise BadInputError(f"{ct} is missing", "a CT", "check the path")
+    stages = river(case.folder, input, camera, chosen, ct, accept_rejected=accept_rejected)
     case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
     for clip, folder in clips_of(case.folder / SURFACE, case.folder / SEQUENCE, input).items():
         console.print(f"{clip.name}: surface {folder / 'surface.ply'}, picture {folder / 'surface.jpg'}", markup=False)
-    return 0
+    return 0 if ct is None else registered(console, case.folder, input)
+
+
+def registered(console: Console, case: Path, source: Path) -> int:
+    """Tells how well each surface lies in the CT; the exit code."""
+    code = 0
+    for clip, folder in clips_of(case / REGISTRATION, case / SEQUENCE, source).items():
+        found = read_result(folder)
+        residual = found["residual_mm"]
+        word = "refused" if found["ambiguous"] else "registered"
+        code = 3 if found["ambiguous"] else code
+        console.print(
+            f"{clip.name}: {word}, residual {residual['mean']:.2f} mm, confidence {found['confidence']:.2f}: "
+            f"{folder / 'aligned.ply'}",
+            markup=False,
+        )
+    return code
 
 
 def river(
@@ -62,6 +86,7 @@ def river(
     source: Path,
     camera: Path | None,
     recipe: Recipe,
+    ct: Path | None = None,
     *,
     accept_rejected: bool = False,
     after: tuple[str, ...] = (),
@@ -73,6 +98,7 @@ def river(
         source: Video, folder of images, or sequence folder.
         camera: camera.yaml, or None.
         recipe: How the network is trained.
+        ct: The CT to register to, or None.
         accept_rejected: Whether a refused sequence is used all the same.
         after: Stages that make `source`, where it lies in the case itself.
     """
@@ -106,7 +132,7 @@ def river(
         if len(clips) > 1:
             write_result(folder, {"clips": [out.name for out in clips.values()]})
 
-    return [
+    stages = [
         Stage(
             SEQUENCE,
             "structure from motion, and whether it can be trusted",
@@ -119,6 +145,13 @@ def river(
         Stage(PREDICTION, "depth of every frame", predicted, {}, (), (SEQUENCE, RUN)),
         Stage(SURFACE, "one surface", fused, {}, (), (SEQUENCE, PREDICTION)),
     ]
+    if ct is None:
+        return stages
+    files = () if after else (ct,)
+    into_ct = Stage(
+        REGISTRATION, "into the CT, with no start", registered_to_ct, {}, files, (*after, SEQUENCE, SURFACE)
+    )
+    return [*stages, into_ct]
 
 
 def sequence_of(source: Path, camera: Path | None, folder: Path, accept_rejected: bool) -> None:
