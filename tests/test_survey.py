@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.video import (
@@ -18,7 +20,7 @@ from depthscope.video import (
     write_clip,
     write_image,
 )
-from depthscope.video.survey import windows
+from depthscope.video.survey import filled, windows
 from moving_pictures import SIZE, disc, encode, pan, tensors, tissue, window
 
 FINE = {"crf": "10"}
@@ -27,7 +29,8 @@ FINE = {"crf": "10"}
 def test_a_plain_clip(tmp_path):
     path = encode(tmp_path / "a.mkv", pan(60, step=4.0, inside=disc()), options=FINE)
     seen = []
-    found = survey(path, progress=lambda done, count: seen.append(done))
+    by_motion = SurveyOptions(least_keyframes=8)
+    found = survey(path, by_motion, progress=lambda done, count: seen.append(done))
     assert found.size_px == SIZE and len(found.frames) == 60 and seen == list(range(1, 61))
     assert found.area.shape == "circle" and found.area.radius_px == pytest.approx(110, abs=2)
     assert len(found.clips) == 1 and len(found.clips[0].frames) == 60
@@ -81,6 +84,39 @@ def test_long_shots_become_clips_that_overlap(tmp_path):
         assert len(set(one.keyframes) & set(two.keyframes)) == 4
     assert found.clips[0].frames[0] == 0 and found.clips[-1].frames[-1] == 89
     assert [clip.name for clip in found.clips[:2]] == ["clip_000", "clip_001"]
+
+
+def test_a_camera_that_moves_little_still_gives_many_keyframes(tmp_path):
+    path = encode(tmp_path / "a.mkv", pan(30, step=1.0, inside=disc()), options=FINE)
+    by_motion = survey(path, SurveyOptions(least_keyframes=4)).clips[0]
+    assert 2 <= len(by_motion.keyframes) <= 5
+    found = survey(path, SurveyOptions(least_keyframes=12)).clips[0]
+    assert len(found.keyframes) == 12 and set(by_motion.keyframes) <= set(found.keyframes)
+    assert max(np.diff(found.keyframes)) <= 4
+    assert survey(path).clips[0].keyframes == tuple(range(30))  # there are no more
+
+
+@given(
+    frames=st.sets(st.integers(0, 300), min_size=2, max_size=120),
+    share=st.floats(0, 1),
+    wanted=st.integers(2, 60),
+    seed=st.integers(0, 99),
+)
+def test_keyframes_are_filled_up_evenly(frames, share, wanted, seed):
+    usable, random = sorted(frames), np.random.default_rng(seed)
+    keys = [n for n in usable if n == usable[0] or random.random() < share]
+    sharpness = random.random(301).tolist()
+    found = filled(usable, keys, wanted, sharpness)
+    assert found == sorted(set(found)) and set(keys) <= set(found) <= set(usable)
+    assert len(found) == max(len(keys), min(wanted, len(usable)))
+
+
+def test_sharp_frames_are_added_first():
+    sharpness = [1.0] * 100
+    sharpness[47] = 2.0
+    assert filled(list(range(100)), [0], 2, sharpness) == [0, 47]
+    spread = filled(list(range(400)), [0, 200], 40, [1.0] * 400)
+    assert len(spread) == 40 and max(np.diff([*spread, 400])) <= 4 * min(np.diff(spread))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +173,8 @@ def test_refusals(tmp_path):
         survey(tmp_path / "nothing.mp4")
     with pytest.raises(BadInputError, match="most_keyframes"):
         SurveyOptions(most_keyframes=2)
+    with pytest.raises(BadInputError, match="shortest_shot"):
+        SurveyOptions(shortest_shot=1)
     with pytest.raises(BadInputError, match="blur_ratio"):
         SelectionOptions(blur_ratio=2.0)
     with pytest.raises(BadInputError, match="not among its frames"):

@@ -17,6 +17,7 @@ from depthscope.reconstruction.front_end import prepare
 from depthscope.reconstruction.held_out import LEAST_MATCHES, spared, write_held_out
 from depthscope.reconstruction.job import Job, Lens, read_job, write_whole
 from depthscope.reconstruction.mapping import Mapped, finished, mapped, with_hidden_tracks, write_model
+from depthscope.reconstruction.reversal import right_way_round
 
 REPORT = "report.json"
 
@@ -125,8 +126,9 @@ def attempted(
 
 
 def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) -> dict[str, Any]:
-    """Writes the model with its witnesses, and returns its figures."""
+    """Turns the model the right way round, writes it with its witnesses, and returns its figures."""
     folder = Path(job.folder)
+    result, choice = right_way_round(job, result, hidden_from, folder / "images", folder / "scratch")
     assert result.model is not None
     size = result.size
     if len(hidden):
@@ -144,6 +146,7 @@ def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) ->
     return {
         "size": [size.registered, size.observations, size.points],
         "lens": asdict(result.lens),
+        "depth_order": choice.figures(),
         "points": model.num_points3D(),
         "observations": model.compute_num_observations(),
         "mean_track_length": model.compute_mean_track_length(),

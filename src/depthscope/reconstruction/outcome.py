@@ -73,6 +73,7 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
         return Outcome(None, camera, None, tuple(reasons), (), report, ended.problem)
     if ended.problem:
         notes.append(f"{ended.problem}; the best of {len(report['attempts'])} attempts before that was kept")
+    notes += depth_order_notes(report["best"].get("depth_order", {}))
     found = camera_from_report(report["best"]["camera"], size_px, camera)
     if camera is None:
         notes.append(SELF_CALIBRATION_NOTE)
@@ -86,6 +87,23 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
     hidden = hidden_matches(folder, sequence)
     verdict = inspect(sequence, Witnesses(None if hidden is None else hidden.as_witness()))
     return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report, ended.problem, hidden)
+
+
+def depth_order_notes(choice: dict[str, Any]) -> list[str]:
+    """What to say of a model that has a depth-reversed twin."""
+    if not choice.get("by"):
+        return []
+
+    def light(name: str) -> str:
+        return "cannot tell" if choice[name] is None else f"{choice[name]:+.2f}"
+
+    figures = (
+        f"brightness against depth {light('light')}, reversed {light('reversed_light')}; "
+        f"error {choice['error_px']:.2f} px, reversed {choice['reversed_error_px']:.2f} px"
+    )
+    if choice["taken"]:
+        return [f"the depth-reversed solution was found first; {choice['by']} decided for its twin ({figures})"]
+    return [f"the depth-reversed twin of the solution was tried and left; {choice['by']} decided ({figures})"]
 
 
 def unregistered_because(support: dict[str, Any], frames: int) -> str:

@@ -1,8 +1,10 @@
 """One walk through a video or folder: what each frame is worth, where the cuts are, which clips to reconstruct."""
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -36,13 +38,16 @@ class SurveyOptions:
     Attributes:
         most_keyframes: Keyframes of a clip at most; a folder of no more images is taken as it is.
         shared_keyframes: Keyframes that consecutive clips of one shot share.
-        least_keyframes: Shots with fewer are left out where there are longer ones.
+        least_keyframes: Where motion gives a shot fewer, frames between them are added, as far as there are usable ones:
+            a camera that moves little still needs many looks to tell near from far.
+        shortest_shot: Shots with fewer keyframes after that are left out where there are longer ones.
         selection: What makes a frame usable, and when a keyframe is due.
     """
 
     most_keyframes: int = 60
     shared_keyframes: int = 6
-    least_keyframes: int = 8
+    least_keyframes: int = 40
+    shortest_shot: int = 8
     selection: SelectionOptions = field(default_factory=SelectionOptions)
 
     def __post_init__(self) -> None:
@@ -50,8 +55,9 @@ class SurveyOptions:
             raise BadInputError(f"most_keyframes = {self.most_keyframes}", "at least 4")
         if not 0 <= self.shared_keyframes <= self.most_keyframes // 2:
             raise BadInputError(f"shared_keyframes = {self.shared_keyframes}", "0 to half of most_keyframes")
-        if self.least_keyframes < 2:
-            raise BadInputError(f"least_keyframes = {self.least_keyframes}", "at least 2")
+        for name in ("least_keyframes", "shortest_shot"):
+            if getattr(self, name) < 2:
+                raise BadInputError(f"{name} = {getattr(self, name)}", "at least 2")
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ def survey(path: Path, options: SurveyOptions = SurveyOptions(), progress: Progr
         records.append(_record(look, motion_px, dropped))
         if spared:
             notes.append(f"{source.image_name(look.index)} looks {flaw}; it is kept, as the folder was chosen by hand")
-    clips, said = planned_clips(shots.shots, options)
+    clips, said = planned_clips(shots.shots, options, [record.sharpness for record in records])
     _check(path, source, records, clips)
     notes += [*_area_notes(area), *_drop_notes(records), *said]
     return Survey(source.size_px, tuple(records), area, clips, tuple(notes))
@@ -174,14 +180,19 @@ def area_of(source: FrameSource) -> tuple[ContentArea, float]:
     return content_area(greys), float(np.median(reds))
 
 
-def planned_clips(shots: list[Shot], options: SurveyOptions) -> tuple[tuple[ClipPlan, ...], list[str]]:
+def planned_clips(
+    shots: list[Shot], options: SurveyOptions, sharpness: list[float]
+) -> tuple[tuple[ClipPlan, ...], list[str]]:
     """Clips of at most so many keyframes from shots of any length, and what to say about it.
 
     Args:
         shots: The shots.
         options: Limits.
+        sharpness: Of each frame, by its number.
     """
-    long_enough = [shot for shot in shots if len(shot.keyframes) >= options.least_keyframes]
+    wanted = min(options.least_keyframes, options.most_keyframes)
+    shots = [replace(shot, keyframes=filled(shot.frames, shot.keyframes, wanted, sharpness)) for shot in shots]
+    long_enough = [shot for shot in shots if len(shot.keyframes) >= options.shortest_shot]
     if not long_enough:
         longest = max(shots, key=lambda shot: len(shot.keyframes), default=None)
         long_enough = [longest] if longest is not None and len(longest.keyframes) > 1 else []
@@ -197,6 +208,32 @@ def planned_clips(shots: list[Shot], options: SurveyOptions) -> tuple[tuple[Clip
             frames = tuple(index for index in shot.frames if keyframes[0] <= index <= ends)
             clips.append(ClipPlan(f"clip_{len(clips):03d}", frames, keyframes, shot.area))
     return tuple(clips), notes
+
+
+def filled(frames: list[int], keyframes: list[int], wanted: int, sharpness: list[float]) -> list[int]:
+    """Keyframes with others added between them until there are enough: each halves the widest gap that is left.
+
+    Args:
+        frames: Numbers of all usable frames, in order.
+        keyframes: Those chosen already; the first frame is one of them.
+        wanted: How many there are to be, as far as there are frames.
+        sharpness: Of each frame, by its number; the sharpest of the middle third of a gap is taken.
+    """
+    if not keyframes or len(keyframes) >= wanted or len(frames) <= wanted:
+        return frames if keyframes and len(keyframes) < wanted else keyframes
+    place = {index: position for position, index in enumerate(frames)}
+    chosen = sorted(place[index] for index in keyframes)
+    gaps = [(one - other, one, other) for one, other in pairwise([*chosen, len(frames)])]
+    heapq.heapify(gaps)
+    while len(chosen) < wanted:
+        _, first, last = heapq.heappop(gaps)
+        third = (last - first - 1) // 3
+        middle = range(first + 1 + third, last - third)
+        best = max(middle, key=lambda position: sharpness[frames[position]])
+        chosen.append(best)
+        for part in ((first, best), (best, last)):
+            heapq.heappush(gaps, (part[0] - part[1], *part))
+    return [frames[position] for position in sorted(chosen)]
 
 
 def windows(count: int, most: int, shared: int) -> list[tuple[int, int]]:
