@@ -147,11 +147,16 @@ def river(
     ]
     if ct is None:
         return stages
-    files = () if after else (ct,)
-    into_ct = Stage(
-        REGISTRATION, "into the CT, with no start", registered_to_ct, {}, files, (*after, SEQUENCE, SURFACE)
-    )
-    return [*stages, into_ct]
+    target = ct
+
+    def registered_to_ct(folder: Path, resume: bool) -> None:
+        from depthscope.commands.register import register
+
+        surfaces = clips_of(case / SURFACE, place, source)
+        for_each(folder, lambda clip, out: register(surfaces[clip], target, out, sequence=clip))
+
+    files, before = () if after else (ct,), (*after, SEQUENCE, SURFACE)
+    return [*stages, Stage(REGISTRATION, "into the CT, with no start", registered_to_ct, {}, files, before)]
 
 
 def sequence_of(source: Path, camera: Path | None, folder: Path, accept_rejected: bool) -> None:
