@@ -13,6 +13,7 @@ from depthscope.errors import DepthscopeError, InterruptedRunError
 VERBS = {
     "demo": "train and predict on a small simulated clip, and show how good it is",
     "simulate": "phantom patients: a CT, and endoscopic clips with exact depth, motions and points",
+    "calibrate": "the lens of a camera, from pictures of a chessboard or ChArUco board",
     "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",
     "convert": "write a sequence in another layout (colmap, jhu)",
     "train": "train a depth network on sequences",
