@@ -40,6 +40,19 @@ def find_chessboard(grey: Grey, size: tuple[int, int], thorough: bool) -> Corner
     return None
 
 
+def flattened(grey: Grey, corners: Corners, size: tuple[int, int]) -> Grey:
+    """The picture divided by how bright white paper is around each pixel.
+
+    A lamp at the lens is brightest in the middle of the picture, and that slope pulls corners inwards.
+    """
+    image = np.ascontiguousarray(grey.numpy()).astype(np.float32)
+    grid = corners.reshape(size[1], size[0], 2)
+    side = float(torch.stack([grid.diff(dim=0).norm(dim=-1).median(), grid.diff(dim=1).norm(dim=-1).median()]).max())
+    reach = 2 * round(1.2 * side) + 1
+    white = cv2.GaussianBlur(cv2.dilate(image, np.ones((reach, reach), np.uint8)), (0, 0), 1.2 * side)
+    return torch.from_numpy((image / np.maximum(white, 16) * 220).clip(0, 255).astype(np.uint8))
+
+
 def find_any_chessboard(grey: Grey) -> tuple[tuple[int, int], Corners] | None:
     """(columns, rows) and corners of the largest grid that is seen, from 3 x 3 on."""
     image = np.ascontiguousarray(grey.numpy())

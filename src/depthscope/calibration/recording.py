@@ -143,10 +143,12 @@ def _sighting(name: str, grey: Grey, board: Board) -> tuple[Sighting | None, tor
             corners = opencv.find_chessboard(grey, board.corners, True)
             if corners is None:
                 return None, None
-            corners = upright(corners, board.corners)
+            flat = opencv.flattened(grey, corners, board.corners)
+            again = opencv.find_chessboard(flat, board.corners, True)
+            corners = upright(corners if again is None else again, board.corners)
             columns, rows = board.corners
             grid = torch.stack(torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy"), -1)
-            shift = (opencv.refined(grey, corners, board.corners) - corners).median(0, keepdim=True).values
+            shift = (opencv.refined(flat, corners, board.corners) - corners).median(0, keepdim=True).values
             edge = opencv.edge_width(grey, corners, board.corners)
             return Sighting(name, grid.reshape(-1, 2), corners, edge, small, scale), shift
 
@@ -198,7 +200,7 @@ def _never_seen(board: Board, looked: int, others: Counter[tuple[int, int]]) -> 
     if others:
         (columns, rows), times = others.most_common(1)[0]
         return BadInputError(
-            f"{frames}, but a grid of {columns}x{rows} inner corners in {times}",
+            f"{frames}, but a grid of {max(columns, rows)}x{min(columns, rows)} inner corners in {times}",
             "the size of the board that was filmed, all of it in the picture",
             f"try --board {max(columns, rows)}x{min(columns, rows)} (inner corners, not squares)",
         )

@@ -13,6 +13,7 @@ from depthscope.video.stills import (
     read_image,
     write_image,
 )
+from depthscope.video.undistortion import undistorted, undistortion_maps
 
 __all__ = [
     "Grey",
@@ -27,6 +28,8 @@ __all__ = [
     "read_grey",
     "read_image",
     "read_video",
+    "undistorted",
+    "undistortion_maps",
     "video_size",
     "write_image",
     "write_video",
