@@ -18,6 +18,7 @@ from depthscope.video import write_video
 
 
 def main() -> None:
+    """Draws the scopes, films the board and compares."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scopes", type=int, default=10)
