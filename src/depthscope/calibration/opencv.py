@@ -48,8 +48,11 @@ def flattened(grey: Grey, corners: Corners, size: tuple[int, int]) -> Grey:
     image = np.ascontiguousarray(grey.numpy()).astype(np.float32)
     grid = corners.reshape(size[1], size[0], 2)
     side = float(torch.stack([grid.diff(dim=0).norm(dim=-1).median(), grid.diff(dim=1).norm(dim=-1).median()]).max())
-    reach = 2 * round(1.2 * side) + 1
-    white = cv2.GaussianBlur(cv2.dilate(image, np.ones((reach, reach), np.uint8)), (0, 0), 1.2 * side)
+    shrink = max(1.0, side / 10)  # large kernels on large pictures would take seconds
+    few = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+    reach = 2 * round(1.2 * side / shrink) + 1
+    white = cv2.GaussianBlur(cv2.dilate(few, np.ones((reach, reach), np.uint8)), (0, 0), 1.2 * side / shrink)
+    white = cv2.resize(white, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return torch.from_numpy((image / np.maximum(white, 16) * 220).clip(0, 255).astype(np.uint8))
 
 
