@@ -21,6 +21,8 @@ import yaml
 import depthscope.supervision.store as store_module
 from depthscope import cli
 from depthscope.cli import VERBS, main, overview
+from depthscope.commands.evaluate import same_frames
+from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps, read_sequence, write_sequence
 from depthscope.recipes import to_yaml
 from depthscope.training import BEST, LAST, load_checkpoint
@@ -472,3 +474,20 @@ def test_termination_leaves_no_half_written_folder(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().err == "interrupted\n"
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    "truths, maps, expected",
+    [
+        (["0001", "0002"], ["0002", "0003"], {"0002": "0002"}),
+        (["0000", "0001", "0007"], ["frame_000001", "frame_000000"], {"0000": "frame_000000", "0001": "frame_000001"}),
+    ],
+)
+def test_frames_are_matched_by_name_or_else_by_number(truths, maps, expected):
+    assert same_frames(truths, maps) == expected
+
+
+@pytest.mark.parametrize("truths, maps", [(["a"], ["b"]), (["1"], ["x_1", "y_1"]), (["x_1", "y_01"], ["z_1"])])
+def test_frames_that_cannot_be_told_apart_are_not_matched(truths, maps):
+    with pytest.raises(BadInputError, match="has a prediction"):
+        same_frames(truths, maps)

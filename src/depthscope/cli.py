@@ -18,6 +18,7 @@ VERBS = {
     "convert": "write a sequence in another layout (colmap, jhu)",
     "train": "train a depth network on sequences",
     "predict": "depth maps, previews and point clouds from a trained network",
+    "fuse": "one surface from the depth maps of a clip",
     "evaluate": "how good depth maps are, against a sequence's points or true depth",
 }
 """Each verb and what it does; its code is the function of the same name in ``depthscope.commands.<verb>``."""

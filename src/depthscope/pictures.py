@@ -8,10 +8,18 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from depthscope.geometry import Camera, RigidMotion, Surface
+from depthscope.geometry.casting import RayCaster
+from depthscope.geometry.depth import pixel_grid
+from depthscope.geometry.motion import rotate
+
 Picture = UInt8[Tensor, "_ _ 3"]  # of any size: a function may return another one than it was given
 
 BACKGROUND = 24
 """Grey of everything that is not tissue."""
+
+CLAY = torch.tensor([232.0, 205.0, 190.0])
+"""Colour of a surface without colours of its own, facing the camera."""
 
 
 def depth_range(depth: Float[Tensor, "*frames height width"]) -> tuple[float, float]:
@@ -88,3 +96,32 @@ def resized(picture: Picture, height: int) -> Picture:
 
 def _write(sheet: np.ndarray, text: str, x: int, y: int) -> None:
     cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+
+
+def surface_picture(
+    surface: Surface, camera: Camera, camera_from_world: RigidMotion, *, coloured: bool = True
+) -> Picture:
+    """A surface as a camera sees it, lit from the camera; in its own colours, or as plain clay.
+
+    Args:
+        surface: A mesh.
+        camera: The camera; distortion is drawn too.
+        camera_from_world: Its motion, in the unit of the surface.
+        coloured: Whether to use the surface's colours where it has them; they hold the light of the video already.
+    """
+    caster = RayCaster(surface)
+    hits = caster.view(camera, camera_from_world)
+    width, height = camera.size_px
+    if coloured and surface.colours is not None:
+        values = caster.interpolated(hits, surface.colours.float())
+    else:
+        pixels = pixel_grid(height, width, torch.empty(0, dtype=torch.float64)).reshape(-1, 2)
+        towards = -torch.nn.functional.normalize(camera.unproject(pixels), dim=-1)
+        faces = surface.face_normals[hits.face.clamp_min(0)]
+        normals = faces if surface.normals is None else caster.interpolated(hits, surface.normals)
+        normals = torch.nn.functional.normalize(rotate(camera_from_world.rotation.to(normals), normals), dim=-1)
+        cosine = (normals * towards.to(normals)).sum(-1).abs()
+        values = CLAY * (0.25 + 0.75 * cosine[:, None])
+    picture = values.round().clamp(0, 255).to(torch.uint8)
+    picture[~hits.found] = BACKGROUND
+    return picture.reshape(height, width, 3)

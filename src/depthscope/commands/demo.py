@@ -1,109 +1,234 @@
-"""``depthscope demo``: a simulated clip through the whole method, with a picture and a table at the end."""
+"""``depthscope demo``: a simulated patient through the whole river, with pictures and errors in mm at the end."""
 
 import dataclasses
+import json
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from depthscope.recipes import FAST, Recipe, with_steps
+from depthscope.case import Case, Stage
+from depthscope.commands.run import PREDICTION, SEQUENCE, SURFACE, clips_of, quickened, river
+from depthscope.errors import BadInputError
+from depthscope.evaluation import PathError, SurfaceError, path_error, surface_error
+from depthscope.geometry import Similarity, Surface
+from depthscope.geometry.casting import RayCaster
+from depthscope.recipes import FAST, Recipe
+from depthscope.sequence import Sequence
+
+PATIENT, DEPTH_ERROR, SURFACE_ERROR = "patient", "depth_error", "surface_error"
+"""Folders of the stages that only a simulated patient has."""
 
 SHOWN = 4
 """Frames in the picture."""
 
+WORST_MM = 2.0
+"""Distance that is painted in the brightest colour."""
 
-def demo(out: Path = Path("depthscope-demo"), steps: int = 400, frames: int = 24, seed: int = 0) -> int:
-    """Simulates a clip of a tube with folds, trains on its sparse points, predicts, and measures against the truth.
 
-    Stages that are done are not repeated, and an interrupted training goes on where it stopped.
+def demo(
+    out: Path = Path("depthscope-demo"),
+    steps: int = 400,
+    frames: int = 40,
+    seed: int = 0,
+    anatomy: Literal["nasal", "colon"] = "nasal",
+) -> int:
+    """Simulates a patient and runs everything on the video: structure from motion, training, depth, surface, errors.
+
+    The network sees the video and nothing else; the truth is used at the end, to measure. Stages that are done are not
+    repeated, and an interrupted one goes on where it stopped.
 
     Args:
         out: Folder for everything.
         steps: Training steps.
         frames: Frames of the simulated clip.
-        seed: Of the simulated tube.
+        seed: Number of the simulated patient.
+        anatomy: What is simulated.
     """
     from rich.console import Console
 
-    from depthscope.commands.evaluate import evaluate
-    from depthscope.commands.predict import predict
-    from depthscope.commands.train import train
-    from depthscope.training import LAST
-
-    console, recipe = Console(highlight=False), demo_recipe(steps)
+    console, case = Console(highlight=False, soft_wrap=True), Case(out)
     start = time.perf_counter()
-    clip, run, prediction, evaluation = (out / name for name in ("clip", "run", "prediction", "evaluation"))
-    if not done(clip):
-        console.print(f"[bold]1/4 simulate[/] {frames} frames of a tube with exact truth")
-        simulate_clip(clip, frames, seed)
-    if not done(run):
-        console.print(f"[bold]2/4 train[/] {steps} steps on its sparse points (no true depth is shown to the network)")
-        train((clip,), run, recipe, resume=(run / LAST).is_file())
-    if not done(prediction):
-        console.print("[bold]3/4 predict[/] depth of every frame")
-        predict(run, clip, prediction, clouds=8)
-    console.print("[bold]4/4 evaluate[/] against the true depth of every pixel")
-    evaluate(prediction, clip / "depth", evaluation)
-    picture = draw(out, clip, prediction)
-    console.print(f"picture: {picture}\nvideo:   {prediction / 'video.mp4'}\nclouds:  {prediction / 'cloud'}")
-    console.print(f"done in {time.perf_counter() - start:.0f} s")
+    stages = demo_stages(case.folder, demo_recipe(steps), frames, seed, anatomy)
+    walked = case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
+    depth = json.loads((case.folder / DEPTH_ERROR / "result.json").read_text())["alignment"]
+    found = json.loads((case.folder / SURFACE_ERROR / "result.json").read_text())
+    surface = found["surface"]["accuracy"]
+    console.print(
+        f"surface: {surface['median']:.2f} mm from the true one in the median, 95 % within {surface['p95']:.2f} mm\n"
+        f"depth:   {depth['per_frame_median']['abs_rel']:.1%} mean relative error, each frame at its own scale; "
+        f"{depth['per_sequence']['abs_rel']:.1%} at one scale\n"
+        f"path:    {found['path']['ate']:.2f} mm, {found['path']['ate_of_extent']:.1%} of its extent",
+        markup=False,
+    )
+    for what, place in shown(case.folder).items():
+        console.print(f"{what}{place}", markup=False)
+    console.print(f"done in {time.perf_counter() - start:.0f} s, {len(walked.kept)} stages were up to date")
     return 0
-
-
-def done(stage: Path) -> bool:
-    """Whether a stage has left its result."""
-    return (stage / "result.json").is_file()
 
 
 def demo_recipe(steps: int) -> Recipe:
     """`FAST` on smaller images."""
-    supervision = dataclasses.replace(FAST.supervision, area_px=40_000)
-    return with_steps(dataclasses.replace(FAST, name="demo", supervision=supervision), steps)
+    return quickened(FAST, "demo", 40_000, steps)
 
 
-def simulate_clip(out: Path, frames: int, seed: int) -> None:
-    """A simulated clip in COLMAP's layout, with the true depth beside it."""
-    from depthscope.formats import colmap
-    from depthscope.simulation import Tube, simulate
+def demo_stages(case: Path, recipe: Recipe, frames: int, seed: int, anatomy: str) -> list[Stage]:
+    """The stages of the river, with the patient before and the truth after them."""
+    clip = case / PATIENT / "video"
+
+    def simulated(folder: Path, resume: bool) -> None:
+        from depthscope.commands.simulate import simulate
+
+        simulate(folder, anatomy, frames=frames, seed=seed, split="test")  # type: ignore[arg-type]
+        made = next(folder.glob("patient_*"))
+        clip.unlink(missing_ok=True)
+        clip.symlink_to((made / "clip_00").relative_to(folder), target_is_directory=True)
+
+    def depth_measured(folder: Path, resume: bool) -> None:
+        from depthscope.commands.evaluate import evaluate
+
+        evaluate(maps_of(case), clip / "depth", folder)
+
+    def surface_measured(folder: Path, resume: bool) -> None:
+        measure_surface(case, clip, folder)
+
+    options = {"frames": frames, "seed": seed, "anatomy": anatomy}
+    return [
+        Stage(PATIENT, f"simulate a patient and an endoscopic video of {frames} frames", simulated, options),
+        *river(case, clip / "video.mp4", clip / "camera.yaml", recipe, after=(PATIENT,)),
+        Stage(DEPTH_ERROR, "compare with the true depth of every pixel", depth_measured, {}, (), (PREDICTION,)),
+        Stage(SURFACE_ERROR, "compare with the true anatomy", surface_measured, {}, (), (SURFACE, DEPTH_ERROR)),
+    ]
+
+
+def maps_of(case: Path) -> Path:
+    """The predictions of the demo's clip (of the first, should the video have been cut)."""
+    return next(iter(clips_of(case / PREDICTION, case / SEQUENCE, case / PATIENT / "video" / "video.mp4").values()))
+
+
+def measure_surface(case: Path, clip: Path, out: Path) -> None:
+    """The surface and the camera path against the truth, and the pictures.
+
+    Structure from motion leaves a similarity free: the one that brings its cameras nearest to the true ones is used.
+    """
+    from depthscope.formats import ply, read_sequence
+    from depthscope.video import write_image
     from depthscope.workspace import write_result, writing_folder
 
+    folders = clips_of(case / SURFACE, case / SEQUENCE, clip / "video.mp4")
+    sequence_folder, surface_folder = next(iter(folders.items()))
+    found, truth = read_sequence(sequence_folder), read_sequence(clip)
+    true_from_sfm, path = aligned(found, truth)
+    surface = dataclasses.replace(ply.read(surface_folder / "surface.ply").moved(true_from_sfm), unit="mm")
+    anatomy = ply.read((clip.resolve().parent) / "anatomy.ply")
+    anatomy = dataclasses.replace(anatomy, unit="mm")
+    error = surface_error(surface, anatomy, faces_seen(anatomy, truth))
     with writing_folder(out) as folder:
-        sequence = simulate(Tube(frames=frames, seed=seed), folder)
-        colmap.write(sequence, folder)
-        write_result(
-            folder,
-            {
-                "frames": len(sequence),
-                "points": len(sequence.points),
-                "median_depth_mm": sequence.median_depth,
-                "seed": seed,
-            },
-        )
+        coloured, picture = painted_by_distance(surface, anatomy, truth)
+        ply.write(coloured, folder / "surface_mm.ply")
+        write_image(folder / "surface.png", picture)
+        write_image(folder / "depth.png", depth_picture_of(clip, maps_of(case)))
+        write_result(folder, figures(error, path, true_from_sfm))
 
 
-def draw(out: Path, clip: Path, prediction: Path) -> Path:
+def aligned(found: Sequence, truth: Sequence) -> tuple[Similarity, PathError]:
+    """The similarity from the reconstruction's world to the true one, and the error of the path after it."""
+    from depthscope.commands.evaluate import same_frames
+
+    frames = same_frames(truth.frame_names, found.frame_names)
+    true_rows = torch.tensor([truth.frame_names.index(name) for name in frames])
+    found_rows = torch.tensor([found.frame_names.index(name) for name in frames.values()])
+    if len(frames) < 3:
+        raise BadInputError(f"{len(frames)} frames were placed", "at least 3", "choose another --seed")
+    align = Similarity.estimate(found.camera_centres[found_rows], truth.camera_centres[true_rows])
+    return align, path_error(found.camera_from_world[found_rows], truth.camera_from_world[true_rows])
+
+
+def faces_seen(surface: Surface, sequence: Sequence, width: int = 160) -> torch.Tensor:
+    """Which faces of a surface any camera of the sequence sees."""
+    caster = RayCaster(surface)
+    seen = torch.zeros(len(caster.faces), dtype=torch.bool)
+    for number, camera in enumerate(sequence.cameras):
+        height = max(1, round(width * camera.size_px[1] / camera.size_px[0]))
+        hits = caster.view(camera.resized((width, height)), sequence.camera_from_world[number])
+        seen[hits.face[hits.found]] = True
+    # What lies between the rays of a coarse view was seen too: faces that share a vertex with a seen one.
+    touched = torch.zeros(len(surface.points), dtype=torch.bool)
+    assert surface.faces is not None
+    touched[surface.faces[seen].flatten()] = True
+    return touched[surface.faces].any(1)
+
+
+def painted_by_distance(surface: Surface, anatomy: Surface, truth: Sequence) -> tuple[Surface, torch.Tensor]:
+    """The surface in colours of its distance to the anatomy, and pictures of both from cameras of the clip."""
+    import cv2
+
+    from depthscope.geometry.nearest import NearestPoint
+    from depthscope.pictures import contact_sheet, painted, surface_picture
+    from depthscope.video import read_image
+
+    distance = NearestPoint(anatomy)(surface.points).distance
+    share = (distance / WORST_MM)[None].float()
+    colours = painted(share, torch.ones_like(share, dtype=torch.bool), cv2.COLORMAP_VIRIDIS)[0]
+    coloured = dataclasses.replace(surface, colours=colours)
+    rows = []
+    for frame in torch.linspace(0, len(truth) - 1, 3).round().int().tolist():
+        camera, motion = truth.cameras[frame], truth.camera_from_world[frame]
+        views = [
+            surface_picture(surface, camera, motion, coloured=False),
+            surface_picture(anatomy, camera, motion, coloured=False),
+            surface_picture(coloured, camera, motion),
+        ]
+        rows.append([read_image(truth.images[frame]), *views])
+    titles = ("frame", "surface", "true anatomy", f"distance, 0 to {WORST_MM:.0f} mm")
+    return coloured, contact_sheet(rows, titles)
+
+
+def depth_picture_of(clip: Path, maps_folder: Path) -> torch.Tensor:
     """Frames beside predicted and true depth and the error, each frame at its own scale."""
-    from depthscope.commands.evaluate import resized_to
+    from depthscope.commands.evaluate import resized_to, same_frames
     from depthscope.evaluation import median
     from depthscope.formats import depth_maps
     from depthscope.pictures import contact_sheet, depth_picture, depth_range, error_picture
-    from depthscope.video import read_image, write_image
+    from depthscope.video import read_image
 
-    maps, truths = depth_maps.listed(prediction), depth_maps.listed(clip)
-    names = list(truths)[:: max(1, len(truths) // SHOWN)][:SHOWN]
-    limits = depth_range(torch.stack([depth_maps.read(truths[name]) for name in names]))
+    maps, truths = depth_maps.listed(maps_folder), depth_maps.listed(clip)
+    pairs = list(same_frames(truths, maps).items())
+    pairs = pairs[:: max(1, len(pairs) // SHOWN)][:SHOWN]
+    limits = depth_range(torch.stack([depth_maps.read(truths[name]) for name, _ in pairs]))
     rows = []
-    for name in names:
+    for name, other in pairs:
         truth = depth_maps.read(truths[name])
-        depth = resized_to(depth_maps.read(maps[name]), truth.shape)
+        depth = resized_to(depth_maps.read(maps[other]), truth.shape)
         both = (depth > 0) & (truth > 0)
         depth = depth * float(median(truth[both]) / median(depth[both]))
         error = (depth - truth).abs() / truth.clamp_min(1e-6)
         image = read_image(next((clip / "images").glob(f"{name}.*")))
-        shown = torch.where(both, depth, 0.0)
-        rows.append(
-            [image, depth_picture(shown, limits), depth_picture(truth, limits), error_picture(error, both, 0.1)]
-        )
+        maps_shown = [depth_picture(torch.where(both, d, 0.0), limits) for d in (depth, truth)]
+        rows.append([image, *maps_shown, error_picture(error, both, 0.1)])
     near, far = limits
     titles = ("frame", f"predicted, {near:.0f} to {far:.0f} mm", "true depth", "error, 0 to 10 %")
-    return write_image(out / "demo.png", contact_sheet(rows, titles))
+    return contact_sheet(rows, titles)
+
+
+def figures(error: SurfaceError, path: PathError, true_from_sfm: Similarity) -> dict:
+    """What ``result.json`` says."""
+    return {
+        "surface": asdict(error),
+        "path": asdict(path),
+        "true_from_sfm": true_from_sfm.matrix.tolist(),
+        "scale_source": "the true camera path of the phantom",
+        "unit": "mm",
+    }
+
+
+def shown(case: Path) -> dict[str, Path]:
+    """What to look at."""
+    return {
+        "picture of the surface: ": case / SURFACE_ERROR / "surface.png",
+        "picture of the depth:   ": case / SURFACE_ERROR / "depth.png",
+        "surface in mm, coloured by its error: ": case / SURFACE_ERROR / "surface_mm.ply",
+        "video of the depth: ": maps_of(case) / "video.mp4",
+    }

@@ -1,8 +1,9 @@
 """``depthscope evaluate PREDICTION TRUTH --out DIR``."""
 
 import csv
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -129,19 +130,40 @@ def flat_frames(
 
 def frames_of_maps(maps: dict[str, Path], truths: dict[str, Path]) -> Iterator[FrameDepth]:
     """Predicted and true depth at all pixels that both know; maps of another size are resized to the truth."""
-    common = [name for name in truths if name in maps]
-    if not common:
-        raise BadInputError(
-            f"no depth map of TRUTH ({next(iter(truths))}, ...) has a prediction ({next(iter(maps))}, ...)",
-            "the same frame names",
-            "predict on the frames of TRUTH",
-        )
-    for name in common:
-        depth, truth = depth_maps.read(maps[name]), depth_maps.read(truths[name])
+    for name, other in same_frames(truths, maps).items():
+        depth, truth = depth_maps.read(maps[other]), depth_maps.read(truths[name])
         if depth.shape != truth.shape:
             depth = resized_to(depth, truth.shape)
         both = (depth > 0) & (truth > 0)
         yield FrameDepth(name, depth[both], truth[both])
+
+
+def same_frames(truths: Iterable[str], maps: Iterable[str]) -> dict[str, str]:
+    """Which prediction is of which frame: of the same name, or else of the same number at the end of the name.
+
+    Raises:
+        BadInputError: None is.
+    """
+    truths, maps = list(truths), list(maps)
+    common = {name: name for name in truths if name in set(maps)}
+    if common:
+        return common
+    numbered = {frame_number(name): name for name in maps}
+    if len(numbered) == len(maps) and None not in numbered:
+        common = {name: numbered[n] for name in truths if (n := frame_number(name)) in numbered}
+    if not common or len(set(common.values())) < len(common):
+        raise BadInputError(
+            f"no depth map of TRUTH ({truths[0]}, ...) has a prediction ({maps[0]}, ...)",
+            "the same frame names, or names that end in the same numbers",
+            "predict on the frames of TRUTH",
+        )
+    return common
+
+
+def frame_number(name: str) -> int | None:
+    """The number at the end of a name, or None."""
+    found = re.search(r"(\d+)$", name)
+    return int(found[1]) if found else None
 
 
 def resized_to(depth: Tensor, shape: torch.Size) -> Tensor:

@@ -1,4 +1,4 @@
-"""How good depth maps are: metrics, alignments and protocols. A number without its alignment means nothing here."""
+"""How good depth maps are: metrics and alignments. A number without its alignment means nothing here."""
 
 from collections.abc import Iterable, Sequence as Rows
 from dataclasses import dataclass, field

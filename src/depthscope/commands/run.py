@@ -1,0 +1,178 @@
+"""``depthscope run INPUT --out CASE``: the whole river, from a video or a sequence to a surface."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from depthscope.case import Case, Stage
+from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.recipes import Recipe, read_recipe, recipe_named, to_yaml, with_steps
+from depthscope.workspace import read_result, write_result
+
+SEQUENCE, RUN, PREDICTION, SURFACE = "sequence", "run", "prediction", "surface"
+"""Folders of the stages."""
+
+
+def run(
+    input: Annotated[Positional[Path], arg(metavar="INPUT")],  # noqa: A002 - the name on the command line
+    /,
+    out: Path,
+    camera: Path | None = None,
+    recipe: str = "fast",
+    config: Path | None = None,
+    steps: int | None = None,
+    accept_rejected: bool = False,
+) -> int:
+    """From a video to depth and a surface: structure from motion, training, prediction, fusion.
+
+    What is up to date is not done again; an interrupted call goes on when it is given again.
+
+    Args:
+        input: Video, folder of images, or sequence folder.
+        out: Folder for the case.
+        camera: camera.yaml of the recording; without it the camera is self-calibrated, which is less sure.
+        recipe: fast, paper-2018 or tmi-2020.
+        config: YAML file with changes to the recipe.
+        steps: Number of training steps.
+        accept_rejected: Go on with structure from motion that was found wanting.
+    """
+    from rich.console import Console
+
+    if not input.exists():
+        raise BadInputError(
+            f"{input} is missing", "a video, a folder of images, or a sequence folder", "check the path"
+        )
+    chosen = recipe_named(recipe)
+    chosen = with_steps(chosen if config is None else read_recipe(config, chosen), steps)
+    console = Console(highlight=False, soft_wrap=True)
+    case = Case(out)
+    stages = river(case.folder, input, camera, chosen, accept_rejected=accept_rejected)
+    case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
+    for clip, folder in clips_of(case.folder / SURFACE, case.folder / SEQUENCE, input).items():
+        console.print(f"{clip.name}: surface {folder / 'surface.ply'}, picture {folder / 'surface.jpg'}", markup=False)
+    return 0
+
+
+def river(
+    case: Path,
+    source: Path,
+    camera: Path | None,
+    recipe: Recipe,
+    *,
+    accept_rejected: bool = False,
+    after: tuple[str, ...] = (),
+) -> list[Stage]:
+    """The stages from frames to a surface.
+
+    Args:
+        case: Folder of the case.
+        source: Video, folder of images, or sequence folder.
+        camera: camera.yaml, or None.
+        recipe: How the network is trained.
+        accept_rejected: Whether a refused sequence is used all the same.
+        after: Stages that make `source`, where it lies in the case itself.
+    """
+    outside = () if after else tuple(path for path in (source, camera) if path is not None)
+    place = case / SEQUENCE
+
+    def reconstructed(folder: Path, resume: bool) -> None:
+        sequence_of(source, camera, folder, accept_rejected)
+
+    def trained(folder: Path, resume: bool) -> None:
+        from depthscope.commands.train import train
+        from depthscope.training import LAST
+
+        train(usable(place, source, accept_rejected), folder, recipe, resume=(folder / LAST).is_file())
+
+    def predicted(folder: Path, resume: bool) -> None:
+        from depthscope.commands.predict import predict
+
+        for_each(folder, lambda clip, out: predict(case / RUN, clip, out, sequence=clip, clouds=0))
+
+    def fused(folder: Path, resume: bool) -> None:
+        from depthscope.commands.fuse import fuse
+
+        maps = clips_of(case / PREDICTION, place, source)
+        for_each(folder, lambda clip, out: fuse(maps[clip], clip, out))
+
+    def for_each(folder: Path, work: Callable[[Path, Path], int]) -> None:
+        clips = clips_of(folder, place, source)
+        for clip, out in clips.items():
+            work(clip, out)
+        if len(clips) > 1:
+            write_result(folder, {"clips": [out.name for out in clips.values()]})
+
+    return [
+        Stage(
+            SEQUENCE,
+            "structure from motion, and whether it can be trusted",
+            reconstructed,
+            {"accept_rejected": accept_rejected, "camera": camera is not None},
+            outside,
+            after,
+        ),
+        Stage(RUN, "train a network on its points", trained, {"recipe": to_yaml(recipe)}, (), (*after, SEQUENCE)),
+        Stage(PREDICTION, "depth of every frame", predicted, {}, (), (SEQUENCE, RUN)),
+        Stage(SURFACE, "one surface", fused, {}, (), (SEQUENCE, PREDICTION)),
+    ]
+
+
+def sequence_of(source: Path, camera: Path | None, folder: Path, accept_rejected: bool) -> None:
+    """A verdict on a sequence folder, or structure from motion on anything else.
+
+    Raises:
+        NoAnswerError: It was refused.
+    """
+    from depthscope.commands.inspect import inspect
+    from depthscope.formats import recognised
+
+    if source.is_dir() and recognised(source):
+        if camera is not None:
+            raise BadInputError(f"--camera for {source}", "none: a sequence has its own", "leave it away")
+        code = inspect(source, folder)
+    else:
+        from depthscope.commands.reconstruct import reconstruct
+
+        code = reconstruct(source, folder, camera)
+    if code and not accept_rejected:
+        reasons = read_result(folder)["reasons"]
+        raise NoAnswerError(
+            f"the structure from motion of {source} was refused: {'; '.join(reasons) or 'no reason was given'}",
+            "one that can be trusted",
+            f"see {folder / 'result.json'}; go on all the same with --accept-rejected",
+        )
+
+
+def usable(place: Path, source: Path, accept_rejected: bool) -> tuple[Path, ...]:
+    """The sequence folders to train on: `source` itself, or what `reconstruct` made and accepted."""
+    from depthscope.formats import recognised
+
+    if source.is_dir() and recognised(source):
+        return (source,)
+    result = json.loads((place / "result.json").read_text())
+    if "clips" not in result:
+        return (place,)
+    return tuple(
+        place / clip["name"] for clip in result["clips"] if clip["registered"] and (clip["accepted"] or accept_rejected)
+    )
+
+
+def clips_of(folder: Path, place: Path, source: Path) -> dict[Path, Path]:
+    """The folder in `folder` for each sequence: itself where there is one only."""
+    sequences = usable(place, source, accept_rejected=True)
+    result = read_result(place)
+    if "clips" in result:
+        accepted = {clip["name"] for clip in result["clips"] if clip["accepted"]}
+        chosen = [sequence for sequence in sequences if sequence.name in accepted] or list(sequences)
+        return {sequence: folder / sequence.name for sequence in chosen}
+    return dict.fromkeys(sequences, folder)
+
+
+def quickened(recipe: Recipe, name: str, area_px: int, steps: int) -> Recipe:
+    """A recipe on smaller images, with another number of steps."""
+    supervision = dataclasses.replace(recipe.supervision, area_px=area_px)
+    return with_steps(dataclasses.replace(recipe, name=name, supervision=supervision), steps)
