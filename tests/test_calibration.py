@@ -120,7 +120,7 @@ def drawn_board(shift: int = 0) -> torch.Tensor:
 
 
 def test_corners_are_in_our_convention():
-    corners = opencv.find_chessboard(drawn_board(), (7, 5), True)
+    corners = opencv.find_chessboard(drawn_board(), (7, 5))
     assert corners is not None
     assert (upright(corners, (7, 5))[0] - torch.tensor([65.0, 65.0])).abs().max() < 0.1  # an edge between pixels
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from depthscope.calibration.boards import Board, Sighting, points_mm
+from depthscope.calibration.boards import Board, Charuco, Sighting, points_mm
 from depthscope.calibration.choice import Candidate, candidates, chosen
-from depthscope.calibration.fit import Measured
+from depthscope.calibration.fit import Measured, fitted
+from depthscope.calibration.misprint import REPEATED, repetition, turned_views
 from depthscope.calibration.recording import Views
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.geometry import Camera
@@ -16,6 +17,12 @@ from depthscope.geometry import Camera
 FEWEST_VIEWS = 4
 LARGEST_FOCAL_SD = 0.05
 """A focal length known to less than this share is no answer."""
+
+FEWEST_FOR_BOARD = 6
+"""Views from which on the board's own error is looked for."""
+
+WON_BY_BOARD = 0.9
+"""A board with errors is taken if its held-out error is below this times the nominal one's."""
 
 OUTLIER = 3.0
 """Views whose error is above this times the median are dropped."""
@@ -72,8 +79,7 @@ def calibrated(
             "tilt the board by 30 to 45 degrees to all sides, and move it to all parts of the picture",
         )
     measured = gathered(sightings, board, views.size_px)
-    found = candidates(measured, family, told)
-    best = chosen(found)
+    found, best = _lens(measured, family, told)
     errors = best.fit.residuals.square().sum(-1)
     rms = torch.stack([errors[measured.view == v].mean().sqrt() for v in range(measured.views)])
     good = [v for v in range(measured.views) if rms[v] <= OUTLIER * rms.median()]
@@ -82,9 +88,34 @@ def calibrated(
         dropped = tuple(s.name for v, s in enumerate(sightings) if v not in good)
         sightings = tuple(sightings[v] for v in good)
         measured = gathered(sightings, board, views.size_px)
-        found = candidates(measured, family, told)
-        best = chosen(found)
+        found, best = _lens(measured, family, told)
+    if len(sightings) >= FEWEST_FOR_BOARD and (isinstance(board, Charuco) or all(s.whole for s in sightings)):
+        sightings = _counted_alike(sightings, board, measured, best)
+        measured = gathered(sightings, board, views.size_px)
+        again = fitted(measured, best.fit.model, best.fit)
+        if repetition(measured, again) > REPEATED:
+            freed, other = _lens(measured, family, lambda name: told(f"{name} and the board"), board_free=True)
+            if other.holdout_rms_px < WON_BY_BOARD * best.holdout_rms_px:
+                found, best = found + freed, other
     return Calibration(best, tuple(found), sightings, measured, dropped, _refusal(best))
+
+
+def _lens(
+    measured: Measured, family: str, told: Callable[[str], None], board_free: bool = False
+) -> tuple[list[Candidate], Candidate]:
+    found = candidates(measured, family, told, board_free)
+    return found, chosen(found)
+
+
+def _counted_alike(
+    sightings: tuple[Sighting, ...], board: Board, measured: Measured, best: Candidate
+) -> tuple[Sighting, ...]:
+    """Chessboards all counted from the same corner, as far as their misprint tells it."""
+    columns, rows = board.corners
+    if isinstance(board, Charuco) or any(len(s) != columns * rows for s in sightings):
+        return sightings
+    turned = turned_views(measured, best.fit)
+    return tuple(replace(s, pixels=s.pixels.flip(0)) if v in turned else s for v, s in enumerate(sightings))
 
 
 def gathered(sightings: tuple[Sighting, ...], board: Board, size_px: tuple[int, int]) -> Measured:

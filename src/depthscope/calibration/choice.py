@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from depthscope.calibration.fit import BROWN_5, MODELS, Fit, LensModel, Measured, fitted, residuals_of
+from depthscope.calibration.misprint import Misprint, misprint
 from depthscope.errors import NoAnswerError
 from depthscope.geometry import Camera
 from depthscope.geometry.depth import pixel_grid
@@ -32,6 +33,7 @@ class Candidate:
         rim_pattern: Whether that is more than chance and more than a third of the error.
         monotonic: Whether the distortion rises over all radii at which corners were seen.
         fold_values: The lens of each fold.
+        misprint: The board's error, where it was fitted too; in the folds, from the views fitted only.
     """
 
     fit: Fit
@@ -40,27 +42,37 @@ class Candidate:
     rim_pattern: bool
     monotonic: bool
     fold_values: Tensor
+    misprint: Misprint | None = None
 
 
-def candidate(measured: Measured, model: LensModel) -> Candidate:
-    """A model fitted to all views, and in folds."""
-    whole = fitted(measured, model)
+def candidate(measured: Measured, model: LensModel, board_free: bool = False) -> Candidate:
+    """A model fitted to all views, and in folds; with the board's error too, if that is free."""
+    plain = whole = fitted(measured, model)
+    wrong = None
+    if board_free:
+        wrong, whole = misprint(measured, plain)
     folds = min(FOLDS, measured.views)
     errors, values = [], []
     for fold in range(folds):
         train = [v for v in range(measured.views) if v % folds != fold]
         held = [v for v in range(measured.views) if v % folds == fold]
-        part = fitted(measured.only(train), model, whole)
+        part, unseen = fitted(measured.only(train), model, plain), measured.only(held)
+        if board_free:
+            learned, part = misprint(measured.only(train), part)
+            unseen = learned.applied(unseen)
         values.append(part.values)
-        error = residuals_of(measured.only(held), part)
+        error = residuals_of(unseen, part)
         errors.append(measured.pixels.new_full((1, 2), torch.inf) if error is None else error)
     rms = float(torch.cat(errors).square().sum(-1).mean().sqrt())
     rim, pattern = rim_residual(measured, whole)
-    return Candidate(whole, rms, rim, pattern, monotonic(whole.camera, measured.pixels), torch.stack(values))
+    return Candidate(whole, rms, rim, pattern, monotonic(whole.camera, measured.pixels), torch.stack(values), wrong)
 
 
 def candidates(
-    measured: Measured, family: str = "auto", told: Callable[[str], None] = lambda name: None
+    measured: Measured,
+    family: str = "auto",
+    told: Callable[[str], None] = lambda name: None,
+    board_free: bool = False,
 ) -> list[Candidate]:
     """All models of a family ("auto" is every one) that can be fitted.
 
@@ -72,8 +84,8 @@ def candidates(
         if family in ("auto", model.family):
             told(model.name)
             try:
-                found.append(candidate(measured, model))
-            except (NoAnswerError, torch.linalg.LinAlgError):
+                found.append(candidate(measured, model, board_free))
+            except (NoAnswerError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
                 continue
     if not found:
         raise NoAnswerError("no lens explains the boards", "corners of one camera", "check --board and the pictures")

@@ -9,16 +9,21 @@ from torch import Tensor
 from depthscope.calibration.calibration import Calibration
 
 Picture = UInt8[Tensor, "height width 3"]
-ARROW = 20.0
-"""Residuals are drawn this many times longer than they are."""
+ARROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Residuals are drawn one of these times longer than they are."""
+
+LONG_ARROW = 12.0
+"""Most arrows are at most this long, in pixels of a thumbnail."""
 
 COLUMNS = 4
 RED, GREEN, GREY, BLUE = (220, 40, 40), (40, 190, 60), (90, 90, 90), (30, 80, 200)
 
 
 def views_picture(calibration: Calibration) -> Picture:
-    """All views with their corners (green) and residuals (red, 20 times longer)."""
+    """All views with their corners (green) and residuals (red, many times longer, as written)."""
     tiles = []
+    long = float(calibration.chosen.fit.residuals.norm(dim=-1).quantile(0.9)) * calibration.sightings[0].scale
+    arrow = max([a for a in ARROWS if a * long <= LONG_ARROW], default=1)
     for view, sighting in enumerate(calibration.sightings):
         if sighting.thumbnail is None:
             continue
@@ -26,11 +31,11 @@ def views_picture(calibration: Calibration) -> Picture:
         residuals = calibration.chosen.fit.residuals[calibration.measured.view == view]
         for (x, y), (dx, dy) in zip(sighting.pixels.tolist(), residuals.tolist(), strict=True):
             here = _place(x * sighting.scale, y * sighting.scale)
-            there = _place((x + ARROW * dx) * sighting.scale, (y + ARROW * dy) * sighting.scale)
-            cv2.line(tile, here, there, RED, 1, cv2.LINE_AA)
+            there = _place((x + arrow * dx) * sighting.scale, (y + arrow * dy) * sighting.scale)
             cv2.circle(tile, here, 1, GREEN, -1)
+            cv2.line(tile, here, there, RED, 1, cv2.LINE_AA)
         rms = float(residuals.square().sum(-1).mean().sqrt())
-        _write(tile, f"{sighting.name}: {rms:.2f} px", 4, 14, (255, 220, 60))
+        _write(tile, f"{sighting.name}: {rms:.2f} px, arrows x{arrow}", 4, 14, (255, 220, 60))
         tiles.append(tile)
     if not tiles:
         return torch.zeros(16, 16, 3, dtype=torch.uint8)

@@ -152,6 +152,18 @@ def residuals_of(measured: Measured, fit: Fit) -> Float[Tensor, "corners 2"] | N
     return _descended(measured, fit.model, fit.values, motions, 20, lens_fixed=True).residuals
 
 
+def refitted(measured: Measured, fit: Fit) -> Fit:
+    """The fit moved on by a few steps to corners that changed a little."""
+    return _descended(measured, fit.model, fit.values, fit.motions, 5)
+
+
+def linear(
+    measured: Measured, fit: Fit
+) -> tuple[Float[Tensor, "corners 2"], Float[Tensor, "corners 2 numbers"], Float[Tensor, "corners 2 6"]]:
+    """Residuals, and how predictions change with the lens and with a small turn and shift of each view."""
+    return _linear(measured, fit.model, fit.values, fit.motions)
+
+
 def _bare(model: LensModel, values: Tensor, measured: Measured) -> Fit:
     motions = RigidMotion.identity(measured.views)
     return Fit(model, values, torch.zeros_like(values), motions, torch.zeros_like(measured.pixels), measured.size_px)
@@ -160,12 +172,13 @@ def _bare(model: LensModel, values: Tensor, measured: Measured) -> Fit:
 def _posed(measured: Measured, fit: Fit) -> RigidMotion | None:
     """The poses of all views for a given lens, or None where a view has none."""
     plane = fit.camera.unproject(measured.pixels)[:, :2]
+    flat = measured.points * measured.points.new_tensor([1.0, 1.0, 0.0])  # bent boards start as flat ones
     turns, shifts = [], []
     for view in range(measured.views):
         here = (measured.view == view) & plane.isfinite().all(-1)
         if int(here.sum()) < max(6, 0.7 * int((measured.view == view).sum())):
             return None
-        found = opencv.board_motion(measured.points[here], plane[here])
+        found = opencv.board_motion(flat[here], plane[here])
         if found is None:
             return None
         turns.append(found[0])
@@ -188,6 +201,7 @@ def _descended(
         lens = (lens_part.mT @ lens_part).sum(0)
         lens_pull = (lens_part.mT @ residuals[..., None]).sum(0)[:, 0]
         improved = False
+        new_values, new_motions, tried, new_cost = values, motions, (residuals, lens_part, pose_part), cost
         for _ in range(8):
             damped = pose + damping * torch.diag_embed(pose.diagonal(dim1=-2, dim2=-1) + 1e-12)
             solved = torch.linalg.solve(damped, torch.cat([cross.mT, pull[..., None]], -1))
@@ -226,7 +240,6 @@ def _descended(
 def _linear(
     measured: Measured, model: LensModel, values: Tensor, motions: RigidMotion
 ) -> tuple[Float[Tensor, "corners 2"], Float[Tensor, "corners 2 numbers"], Float[Tensor, "corners 2 6"]]:
-    """Residuals, and how predictions change with the lens and with a small turn and shift of each view."""
     focal, centre = values[:2], values[2:4]
     free = values[4:]
     lens = model.lens(tuple(free.tolist()))

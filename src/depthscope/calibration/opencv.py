@@ -18,17 +18,14 @@ HALF_PX = 0.5
 Corners = Float[Tensor, "corners 2"]
 
 
-def find_chessboard(grey: Grey, size: tuple[int, int], thorough: bool) -> Corners | None:
-    """Inner corners, row by row, or None. The sector method (Duda and Frese 2018) first, then the older one on 1x, 2x.
+def find_chessboard(grey: Grey, size: tuple[int, int]) -> Corners | None:
+    """Inner corners, row by row, to a fraction of a pixel, or None.
 
-    Histogram equalisation hides boards at the dark rim of a round picture, so that the plain picture is tried first.
+    The sector method (Duda and Frese 2018) comes first, then the older one on 1x and 2x. Histogram equalisation
+    hides boards at the dark rim of a round picture, so that the plain picture is tried first.
     """
     image = np.ascontiguousarray(grey.numpy())
-    if not thorough:
-        found, corners = cv2.findChessboardCornersSB(image, size, flags=0)
-        return _ours(corners) if found else None
-    enough = cv2.CALIB_CB_ACCURACY | cv2.CALIB_CB_EXHAUSTIVE
-    for flags in (cv2.CALIB_CB_ACCURACY, enough, enough | cv2.CALIB_CB_NORMALIZE_IMAGE):
+    for flags in (0, cv2.CALIB_CB_EXHAUSTIVE, cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_NORMALIZE_IMAGE):
         found, corners = cv2.findChessboardCornersSB(image, size, flags=flags)
         if found:
             return _ours(corners)
@@ -36,24 +33,8 @@ def find_chessboard(grey: Grey, size: tuple[int, int], thorough: bool) -> Corner
         large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
         found, corners = cv2.findChessboardCorners(large, size)
         if found:
-            return refined(grey, _ours(corners) / factor, size)
+            return _ours(corners) / factor
     return None
-
-
-def flattened(grey: Grey, corners: Corners, size: tuple[int, int]) -> Grey:
-    """The picture divided by how bright white paper is around each pixel.
-
-    A lamp at the lens is brightest in the middle of the picture, and that slope pulls corners inwards.
-    """
-    image = np.ascontiguousarray(grey.numpy()).astype(np.float32)
-    grid = corners.reshape(size[1], size[0], 2)
-    side = float(torch.stack([grid.diff(dim=0).norm(dim=-1).median(), grid.diff(dim=1).norm(dim=-1).median()]).max())
-    shrink = max(1.0, side / 10)  # large kernels on large pictures would take seconds
-    few = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-    reach = 2 * round(1.2 * side / shrink) + 1
-    white = cv2.GaussianBlur(cv2.dilate(few, np.ones((reach, reach), np.uint8)), (0, 0), 1.2 * side / shrink)
-    white = cv2.resize(white, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return torch.from_numpy((image / np.maximum(white, 16) * 220).clip(0, 255).astype(np.uint8))
 
 
 def find_any_chessboard(grey: Grey) -> tuple[tuple[int, int], Corners] | None:
@@ -65,28 +46,6 @@ def find_any_chessboard(grey: Grey) -> tuple[tuple[int, int], Corners] | None:
     rows, columns = meta.shape[:2]
     ours = _ours(corners)
     return ((columns, rows), ours) if len(ours) == rows * columns else None
-
-
-def refined(grey: Grey, corners: Corners, size: tuple[int, int]) -> Corners:
-    """Corners where the gradients around them meet (Foerstner), within half of the shortest side of a square."""
-    half = max(2, min(15, int(0.5 * shortest_side(corners, size))))
-    start = (corners - HALF_PX).float().numpy().reshape(-1, 1, 2)
-    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 60, 1e-4)
-    moved = _ours(cv2.cornerSubPix(np.ascontiguousarray(grey.numpy()), start.copy(), (half, half), (-1, -1), stop))
-    lost = (moved - corners).norm(dim=-1, keepdim=True) > 0.5 * half
-    return torch.where(lost, corners, moved)
-
-
-def shortest_side(corners: Corners, size: tuple[int, int]) -> float:
-    """Shortest distance between neighbours, in pixels."""
-    grid = corners.reshape(size[1], size[0], 2)
-    return float(min(grid.diff(dim=0).norm(dim=-1).min(), grid.diff(dim=1).norm(dim=-1).min()))
-
-
-def edge_width(grey: Grey, corners: Corners, size: tuple[int, int]) -> float:
-    """Width of the edges between black and white in pixels, 10 to 90 %."""
-    values = (corners - HALF_PX).float().numpy().reshape(-1, 1, 2)
-    return float(cv2.estimateChessboardSharpness(np.ascontiguousarray(grey.numpy()), size, values)[0][0])
 
 
 def find_charuco(grey: Grey, board: Charuco) -> tuple[Int[Tensor, "corners 2"], Corners] | None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ import torch
 
 from depthscope.calibration import opencv
 from depthscope.calibration.boards import Board, Charuco, Chessboard, Sighting
+from depthscope.calibration.saddle import refined
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.video import Grey, check_sizes, image_size, is_video, list_images, read_grey, read_video, video_size
 
@@ -27,6 +28,12 @@ QUICK_WIDTH = 960
 """Wider pictures are searched in small first."""
 
 THUMBNAIL_WIDTH = 480
+
+FEWEST_CORNERS = 20
+"""A part of a chessboard with fewer corners is not used."""
+
+EDGE_OF_BLUR = 2.563
+"""Width of an edge from 10 to 90 %, in standard deviations of its blur."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,41 +67,37 @@ def seen_boards(source: Path, board: Board, progress: Callable[[int, int], None]
     """
     size_px, count, pictures = _pictures(Path(source))
     kept: list[Sighting] = []
-    shifts: list[torch.Tensor] = []
-    others: Counter[tuple[int, int]] = Counter()
+    others, parts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     looked = found = duplicates = 0
     for name, grey in pictures:
         looked += 1
         progress(looked, count)
-        sighting, shift = _sighting(name, grey, board)
-        if sighting is None:
-            if isinstance(board, Chessboard) and (other := opencv.find_any_chessboard(_small(grey)[0])):
-                others[other[0]] += 1
+        sighting = _sighting(name, grey, board)
+        if isinstance(sighting, tuple):
+            others[sighting] += 1
+        if not isinstance(sighting, Sighting):
             continue
         found += 1
-        if shift is not None:
-            shifts.append(shift)
+        if not sighting.whole:
+            parts[_grid_size(sighting)] += 1
         near = next((i for i, other in enumerate(kept) if apart(sighting, other, size_px, board) < SAME_POSE), None)
         if near is None:
             kept.append(sighting)
         else:
             duplicates += 1
-            if sighting.edge_px < 0.9 * kept[near].edge_px:
+            if (not sighting.whole, sighting.edge_px) < (not kept[near].whole, 0.9 * kept[near].edge_px):
                 kept[near] = sighting
+    if isinstance(board, Chessboard) and not any(s.whole for s in kept):
+        found, others = 0, others + parts  # a board that is never seen whole is one of another size
     if not found:
         raise _never_seen(board, looked, others)
     sharp = [s for s in kept if s.edge_px <= max(2 * float(np.median([k.edge_px for k in kept])), 4.0)]
     chosen = _spread(sharp, size_px, board)
     notes = []
+    if partial := sum(not s.whole for s in chosen):
+        notes.append(f"{partial} of the views show a part of the board")
     if others:
-        notes.append(f"{sum(others.values())} pictures show a part of the board only, and were left out")
-    if shifts:
-        # The sector method has less noise, gradients less bias on edges with halos: one shift for the whole recording.
-        shift = torch.cat(shifts).median(0).values
-        chosen = [replace(s, pixels=s.pixels + shift) for s in chosen]
-        notes.append(
-            f"corners were shifted by ({float(shift[0]):.2f}, {float(shift[1]):.2f}) px to where gradients meet"
-        )
+        notes.append(f"{sum(others.values())} pictures show a grid that is no part of the board, and were left out")
     return Views(tuple(chosen), size_px, looked, found, duplicates, len(kept) - len(sharp), tuple(notes))
 
 
@@ -105,13 +108,18 @@ def apart(one: Sighting, other: Sighting, size_px: tuple[int, int], board: Board
 
 
 def _outline(sighting: Sighting, board: Board) -> torch.Tensor:
-    columns, rows = board.corners
+    columns, rows = board.corners if sighting.whole or isinstance(board, Charuco) else _grid_size(sighting)
     ends = torch.tensor([[0, 0], [columns - 1, 0], [columns - 1, rows - 1], [0, rows - 1]], dtype=torch.float64)
     image_from_board = opencv.homography(sighting.grid.double(), sighting.pixels)
     if image_from_board is None:
         return sighting.pixels[[0, -1, 0, -1]]
     spread = torch.cat([ends, torch.ones(4, 1, dtype=torch.float64)], -1) @ image_from_board.mT
     return spread[:, :2] / spread[:, 2:]
+
+
+def _grid_size(sighting: Sighting) -> tuple[int, int]:
+    columns, rows = (sighting.grid.amax(0) + 1).tolist()
+    return columns, rows
 
 
 def _spread(sightings: list[Sighting], size_px: tuple[int, int], board: Board) -> list[Sighting]:
@@ -127,30 +135,46 @@ def _spread(sightings: list[Sighting], size_px: tuple[int, int], board: Board) -
     return [sightings[i] for i in sorted(chosen)]
 
 
-def _sighting(name: str, grey: Grey, board: Board) -> tuple[Sighting | None, torch.Tensor | None]:
-    small, scale = _small(grey, THUMBNAIL_WIDTH)
+def _sighting(name: str, grey: Grey, board: Board) -> Sighting | tuple[int, int] | None:
+    """What a picture shows of the board; the size of a grid that is no part of it; or None."""
     match board:
         case Charuco():
             seen = opencv.find_charuco(grey, board)
-            if seen is None:
-                return None, None
-            whole = len(seen[1]) == board.corners[0] * board.corners[1]
-            return Sighting(name, seen[0], seen[1], 0.0, small, scale, whole), None
+            return (
+                None
+                if seen is None
+                else _exact(name, grey, board, *seen, 0.5 * (1 - board.marker_mm / board.square_mm))
+            )
         case Chessboard():
             quick, by = _small(grey)
-            if by < 1 and opencv.find_chessboard(quick, board.corners, False) is None:
-                return None, None
-            corners = opencv.find_chessboard(grey, board.corners, True)
+            size, corners = board.corners, opencv.find_chessboard(quick, board.corners)
             if corners is None:
-                return None, None
-            flat = opencv.flattened(grey, corners, board.corners)
-            again = opencv.find_chessboard(flat, board.corners, True)
-            corners = upright(corners if again is None else again, board.corners)
-            columns, rows = board.corners
-            grid = torch.stack(torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy"), -1)
-            shift = (opencv.refined(flat, corners, board.corners) - corners).median(0, keepdim=True).values
-            edge = opencv.edge_width(grey, corners, board.corners)
-            return Sighting(name, grid.reshape(-1, 2), corners, edge, small, scale), shift
+                part = opencv.find_any_chessboard(quick)
+                if part is None:
+                    return None
+                size, corners = part
+                if not _part_of(size, board.corners):
+                    return size
+            grid = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="xy"), -1)
+            return _exact(name, grey, board, grid.reshape(-1, 2), upright(corners / by, size), 1.0)
+
+
+def _part_of(size: tuple[int, int], board: tuple[int, int]) -> bool:
+    return size[0] * size[1] >= FEWEST_CORNERS and min(size) <= min(board) and max(size) <= max(board)
+
+
+def _exact(
+    name: str, grey: Grey, board: Board, grid: torch.Tensor, pixels: torch.Tensor, clear: float
+) -> Sighting | None:
+    """Corners where crossings could be fitted, or None where most could not."""
+    result = refined(grey, grid, pixels, clear)
+    good = result.good
+    if int(good.sum()) < max(6, 0.5 * len(good)):
+        return None
+    small, scale = _small(grey, THUMBNAIL_WIDTH)
+    edge = EDGE_OF_BLUR * float(result.blur_px[good].median())
+    whole = len(good) == board.corners[0] * board.corners[1]
+    return Sighting(name, grid[good], result.pixels[good], edge, small, scale, whole)
 
 
 def upright(corners: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

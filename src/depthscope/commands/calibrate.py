@@ -108,8 +108,9 @@ def figures(views: Views, result: Calibration | None, refusal: str) -> dict:
         "monotonic": best.monotonic,
         "share_of_pixels_with_rays": share_with_rays(camera),
         "dropped_views": result.dropped,
+        "board_error_mm": None if best.misprint is None else best.misprint.rms_mm,
         "models": {
-            c.fit.model.name: {
+            c.fit.model.name + ("" if c.misprint is None else ", board fitted"): {
                 "rms_px": c.fit.rms_px,
                 "holdout_rms_px": c.holdout_rms_px,
                 "focal_px": c.fit.camera.focal_px,
@@ -155,6 +156,11 @@ def show(console: Console, views: Views, result: Calibration | None, refusal: st
             f"focal {fx:.2f} +- {sd[0]:.2f}, {fy:.2f} +- {sd[1]:.2f} px; "
             f"centre {cx:.2f} +- {sd[2]:.2f}, {cy:.2f} +- {sd[3]:.2f} px"
         )
+        if best.misprint is not None:
+            console.print(
+                f"the board is off by {best.misprint.rms_mm:.3f} mm (RMS) from a perfect one, the same in all views; "
+                "the lens was fitted with it"
+            )
     for note in views.notes:
         console.print(note, markup=False)
     if refusal:
