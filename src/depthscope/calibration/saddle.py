@@ -22,12 +22,15 @@ SMALLEST_HALF_PX = 2.5
 """Below this a window holds too few pixels for what is fitted."""
 
 NEIGHBOURS = 9
-STEPS = 12
+STEPS = 15
 LARGEST_MOVE = 0.2
 """A fit that leads farther away than this, in squares, has found something else."""
 
 LEAST_EXPLAINED = 0.75
 """Share of the window's variance that a good fit explains."""
+
+LEAST_CONTRAST = 4.0
+"""Standard deviation of a window's grey levels below which it shows nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ def _crossings(
     zero = torch.zeros_like(mean)
     # Unknowns: place across the two edges, log blur, a, b, c, slope of the light.
     x = torch.stack([zero, zero, blur.clamp(0.4, 6).log(), mean, tilt, zero, zero, zero], -1)
-    damping = torch.full_like(mean, 1e-3)
+    damping = torch.full_like(mean, 1e-2)
     error, jacobian = _model(x, edges, places, values)
     cost = (weight * error.square()).sum(-1)
     for _ in range(STEPS):
@@ -106,7 +109,8 @@ def _crossings(
         normal, pull = weighted.mT @ jacobian, (weighted.mT @ error[..., None])[..., 0]
         diagonal = normal.diagonal(dim1=-2, dim2=-1)
         normal = normal + torch.diag_embed(damping[:, None] * diagonal + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-9)
-        new = x + torch.linalg.solve(normal, pull).clamp(-40, 40)
+        step = torch.linalg.solve(normal, pull)
+        new = x + torch.cat([step[:, :2].clamp(-1, 1), step[:, 2:3].clamp(-0.3, 0.3), step[:, 3:]], -1)
         new[:, 2] = new[:, 2].clamp(-1.2, 2.0)
         tried = _model(new, edges, places, values)
         new_cost = (weight * tried[0].square()).sum(-1)
@@ -121,7 +125,9 @@ def _crossings(
             break
     moved = (from_edges @ x[:, :2, None])[..., 0]
     good = (cost < (1 - LEAST_EXPLAINED) * spread * total) & x.isfinite().all(-1) & (total > 12)
-    return Refined(torch.where(good[:, None], pixels + moved, pixels), good, x[:, 2].exp())
+    good = good & (spread > LEAST_CONTRAST**2)
+    usual = x[good, 2].exp().median() if bool(good.any()) else torch.ones((), dtype=x.dtype)
+    return Refined(torch.where(good[:, None], pixels + moved, pixels), good, torch.where(good, x[:, 2].exp(), usual))
 
 
 def _model(x: Tensor, edges: Tensor, places: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
