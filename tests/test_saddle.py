@@ -27,7 +27,7 @@ LIGHTS = {
 
 def views(**how) -> list[tuple[torch.Tensor, torch.Tensor]]:
     shown = []
-    for n, motion in enumerate(poses(POINTS.mean(0), 4, 27.0)):
+    for n, motion in enumerate(poses(POINTS.mean(0), 4, 31.0)):
         picture = photographed(CAMERA, motion, chessboard_print(SIZE), 40 / SIDE, 2.5 * SIDE, seed=n, **how)
         shown.append((picture, CAMERA.project(motion.apply(POINTS))))
     return shown
@@ -80,3 +80,11 @@ def test_blur_is_measured():
         found = refined(picture, GRID, camera.project(motion.apply(POINTS))).blur_px.median()
         pixel = (blur**2 + 1 / 12) ** 0.5
         assert abs(float(found) / pixel - 1) < 0.1
+
+
+def test_corners_beyond_the_picture_are_left_out():
+    picture, true = views()[0]
+    cut = picture[:, : int(true[:, 0].median())].contiguous()
+    result = refined(cut, GRID, true)
+    assert not bool(result.good[true[:, 0] > cut.shape[1] - 1].any())
+    assert bool(result.good[true[:, 0] < cut.shape[1] - 15].all())

@@ -66,7 +66,9 @@ def coverage_picture(calibration: Calibration) -> Picture:
     reach = float(radius.max())
     cv2.line(right, (50, 270), (580, 270), GREY, 1)
     for r, d in zip(radius.tolist(), outward.tolist(), strict=True):
-        cv2.circle(right, _place(50 + 530 * r / reach, 270 - 220 * max(-1, min(1, d / most))), 1, BLUE, -1, cv2.LINE_AA)
+        cv2.circle(
+            right, _place(50 + 530 * r / reach, 270 - 220 * max(-1.0, min(1.0, d / most))), 1, BLUE, -1, cv2.LINE_AA
+        )
     edges = torch.linspace(0, reach, 13, dtype=torch.float64)
     for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         ring = outward[(radius >= low) & (radius <= high)]

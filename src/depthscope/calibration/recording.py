@@ -97,7 +97,7 @@ def seen_boards(source: Path, board: Board, progress: Callable[[int, int], None]
     if partial := sum(not s.whole for s in chosen):
         notes.append(f"{partial} of the views show a part of the board")
     if others:
-        notes.append(f"{sum(others.values())} pictures show a grid that is no part of the board, and were left out")
+        notes.append(f"{sum(others.values())} pictures show too little of the board, or another one, and were left out")
     return Views(tuple(chosen), size_px, looked, found, duplicates, len(kept) - len(sharp), tuple(notes))
 
 

@@ -29,6 +29,9 @@ LARGEST_MOVE = 0.2
 LEAST_EXPLAINED = 0.75
 """Share of the window's variance that a good fit explains."""
 
+LEAST_SHOWN = 0.7
+"""Share of the window that must lie in the picture."""
+
 LEAST_CONTRAST = 4.0
 """Standard deviation of a window's grey levels below which it shows nothing."""
 
@@ -85,7 +88,8 @@ def _pass(grey: Grey, grid: Tensor, pixels: Tensor, blur: Tensor, clear: float) 
     inside = (offsets + pixels[:, None] > 0).all(-1) & (
         offsets + pixels[:, None] < offsets.new_tensor([grey.shape[1], grey.shape[0]])
     ).all(-1)
-    weight = weight * inside
+    shown = (weight * inside).sum(-1) > LEAST_SHOWN * weight.sum(-1)
+    weight = weight * inside * shown[:, None]
     return _crossings(values, plane * across[:, None], offsets / half, weight, slope / across[:, None], pixels, blur)
 
 
