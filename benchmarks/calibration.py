@@ -54,6 +54,9 @@ def main() -> None:
             f"{row['scope']}: {row['model']}, focal {focal[0]:+.2f} {focal[1]:+.2f} %, centre {centre:.2f} px",
             flush=True,
         )
+    worst = max(abs(e) for r in rows for e in r["focal_error_percent"])
+    right, seconds = sum(r["right_model"] for r in rows), sum(r["cpu_seconds"] for r in rows)
+    print(f"{right} of {len(rows)} models right, focal within {worst:.2f} %, {seconds:.0f} CPU seconds")
     (given.out / "calibration.json").write_text(json.dumps(rows, indent=2) + "\n")
 
 

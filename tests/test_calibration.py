@@ -219,7 +219,7 @@ def test_a_film_of_a_board_becomes_a_camera(tmp_path, capsys):
 def test_parts_of_a_board_are_used_beside_whole_ones(tmp_path):
     shown = filmed((9, 7), 4)
     shown[0][:, 190:] = 0
-    shown[1][:, 150:] = 0
+    shown[1][:, 120:] = 0
     for n, picture in enumerate(shown):
         write_image(tmp_path / f"{n}.png", picture)
     seen = seen_boards(tmp_path, Chessboard((9, 7), 3.0))
