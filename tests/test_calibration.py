@@ -52,7 +52,13 @@ GRID_9X7 = torch.stack(torch.meshgrid(torch.arange(9), torch.arange(7), indexing
 
 
 def measured(
-    lens, views: int = 10, noise: float = 0.0, seed: int = 0, tilt: float = 0.6, focal: float = 400.0, off=0.0
+    lens,
+    views: int = 10,
+    noise: float = 0.0,
+    seed: int = 0,
+    tilt: float = 0.6,
+    focal: float = 400.0,
+    off: float | torch.Tensor = 0.0,
 ) -> Measured:
     """Corners of a 9x7 board; `off` is how far its own corners are off."""
     draw = np.random.default_rng((seed, 5))
@@ -207,6 +213,7 @@ def test_pictures_of_a_board_become_a_camera(tmp_path):
         assert read_image(out / name).float().std() > 5
 
 
+@pytest.mark.slow
 def test_a_film_of_a_board_becomes_a_camera(tmp_path, capsys):
     frames = (p[..., None].expand(-1, -1, 3).contiguous() for p in filmed((9, 7), 7))
     film = write_video(tmp_path / "board.mp4", frames, 5)
@@ -258,7 +265,7 @@ def test_one_pose_only_is_refused(tmp_path, capsys):
     assert not (out / "camera.yaml").exists() and (out / "result.json").is_file()
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("turned", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_misprinted_board_is_noticed_and_fitted(turned):
     exact = measured(BROWN_LENS, 10, 0.05)
     off = torch.from_numpy(np.random.default_rng(4).normal(0, 0.03, (63, 3)))
@@ -280,7 +287,7 @@ def test_a_misprinted_board_is_noticed_and_fitted(turned):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 3])
 def test_simulated_board_clips_give_their_scope_back(tmp_path, seed):
-    scope = subject(seed, ("nasal", "colon")[seed % 2], ("typical", "hard")[seed // 2 % 2]).scope
+    scope = subject(seed, "nasal" if seed == 0 else "colon", "typical" if seed == 0 else "hard").scope
     views = board_views(scope, 16, (seed, 0))
     film = write_video(tmp_path / "b.mp4", (board_frame(scope, views[i], (seed, 0, i))[0] for i in range(16)), 5)
     board = Chessboard(BOARD.corners, BOARD.square_mm)

@@ -75,8 +75,8 @@ def test_blur_is_measured():
     camera = Camera((320, 240), (240.0, 240.0), (161.0, 118.5), NoDistortion())
     motion = poses(POINTS.mean(0), 1, 25.0, tilt=0.01)[0]
     for blur in (0.8, 1.6):
-        how = {"falloff": 0.0, "gamma": 1.0, "blur": blur}
-        picture = photographed(camera, motion, chessboard_print(SIZE), 40 / SIDE, 2.5 * SIDE, **how)
+        ink = chessboard_print(SIZE)
+        picture = photographed(camera, motion, ink, 40 / SIDE, 2.5 * SIDE, falloff=0.0, gamma=1.0, blur=blur)
         found = refined(picture, GRID, camera.project(motion.apply(POINTS))).blur_px.median()
         pixel = (blur**2 + 1 / 12) ** 0.5
         assert abs(float(found) / pixel - 1) < 0.1

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from depthscope.calibration.boards import Board, Charuco, Sighting, points_mm
-from depthscope.calibration.choice import Candidate, candidates, chosen
-from depthscope.calibration.fit import Measured, fitted
-from depthscope.calibration.misprint import REPEATED, repetition, turned_views
+from depthscope.calibration.choice import Candidate, candidate, candidates, chosen
+from depthscope.calibration.fit import Measured
+from depthscope.calibration.misprint import turned_views
 from depthscope.calibration.recording import Views
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.geometry import Camera
@@ -92,8 +92,8 @@ def calibrated(
     if len(sightings) >= FEWEST_FOR_BOARD and (isinstance(board, Charuco) or all(s.whole for s in sightings)):
         sightings = _counted_alike(sightings, board, measured, best)
         measured = gathered(sightings, board, views.size_px)
-        again = fitted(measured, best.fit.model, best.fit)
-        if repetition(measured, again) > REPEATED:
+        told(f"{best.fit.model.name} and the board")  # bent boards hide in the lens: only held-out views tell them
+        if candidate(measured, best.fit.model, True).holdout_rms_px < WON_BY_BOARD * best.holdout_rms_px:
             freed, other = _lens(measured, family, lambda name: told(f"{name} and the board"), board_free=True)
             if other.holdout_rms_px < WON_BY_BOARD * best.holdout_rms_px:
                 found, best = found + freed, other

@@ -17,9 +17,6 @@ ROUNDS = 6
 EXPECTED = 0.02
 """Corners are expected within this share of a square; many views outvote it."""
 
-REPEATED = 2.0
-"""Residuals that repeat from view to view this much more than by chance show a misprint."""
-
 
 @dataclass(frozen=True, eq=False)
 class Misprint:
@@ -63,15 +60,6 @@ def misprint(measured: Measured, fit: Fit) -> tuple[Misprint, Fit]:
         shift = shift - explained @ (explained.mT @ shift)
         found = Misprint(nominal, shift.reshape(-1, 3))
     return found, refitted(found.applied(measured), fit)
-
-
-def repetition(measured: Measured, fit: Fit) -> float:
-    """How much residuals repeat at the same corner of the board; 1 is chance, the number of views is all of it."""
-    _, corner = torch.unique(measured.points, dim=0, return_inverse=True)
-    errors = on_board(measured, fit)
-    count = _summed(corner, torch.ones_like(errors[:, 0]), int(corner.max()) + 1)
-    mean = _summed(corner, errors, len(count)) / count[:, None]
-    return float((count * mean.square().sum(-1)).sum() / len(count) / errors.square().sum(-1).mean().clamp_min(1e-30))
 
 
 def on_board(measured: Measured, fit: Fit) -> Float[Tensor, "corners 2"]:
