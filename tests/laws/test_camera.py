@@ -84,6 +84,14 @@ def test_a_resized_or_cropped_camera_projects_where_the_pixels_went(lens, width,
     assert torch.allclose(whole.resized((width, height)).project(points), pixels * k, 0, 1e-9)
 
 
+@pytest.mark.parametrize("times", [2, 3, 4, 5])
+def test_a_camera_resized_there_and_back_is_the_same(times):
+    whole = camera(LENSES["brown4"])
+    back = whole.resized((SIZE[0] * times, SIZE[1] * times)).resized(SIZE)
+    assert torch.allclose(tensor(*back.focal_px, *back.centre_px), tensor(*FOCAL, *CENTRE), 1e-15, 0)
+    assert back.size_px == SIZE and back.distortion == whole.distortion
+
+
 def test_a_pixel_of_a_shrunk_image_covers_the_pixels_it_was_made_of():
     small = camera().resized((320, 240))
     first = small.unproject(tensor(0.5, 0.5))  # covers the four pixels around (1, 1)

@@ -17,6 +17,9 @@ from depthscope.geometry import Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.registration.view import cells, one_per_cell
 
+AT_ONCE = 4096
+"""Queries that are searched for together: each has up to some hundred candidates in memory."""
+
 Rows = Float[Tensor, "queries 3"]
 PerQuery = Float[Tensor, " queries"]
 
@@ -222,8 +225,8 @@ class Target:
         ratio = ((beliefs.kappa - 2 * beliefs.beta).clamp_min(1e-9) * widest).sqrt()
         bins = torch.floor(2 * torch.log2(ratio)).long()
         for number in torch.unique(bins).tolist():
-            rows = (bins == number).nonzero()[:, 0]
-            self._search(beliefs, cameras, rows, number, most, least_cosine, best)
+            for rows in (bins == number).nonzero()[:, 0].split(AT_ONCE):
+                self._search(beliefs, cameras, rows, number, most, least_cosine, best)
         return best
 
     def _search(

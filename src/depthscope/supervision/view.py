@@ -10,7 +10,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera
-from depthscope.geometry.depth import pixel_grid
+from depthscope.video import undistortion_maps
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,6 @@ class View:
         if erosion_px:
             seen = cv2.erode(seen, np.ones((2 * erosion_px + 1,) * 2, np.uint8), borderValue=0)
         return torch.from_numpy(seen.astype(bool))
-
-
-def undistortion_maps(camera: Camera, target: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of the `target` camera where to read in the image of `camera`, in OpenCV's convention."""
-    width, height = target.size_px
-    rays = target.unproject(pixel_grid(height, width, torch.empty(0, dtype=torch.float64)))
-    pixels = camera.project(rays).nan_to_num(-1e4).numpy().astype(np.float32) - np.float32(0.5)  # OpenCV border
-    return pixels[..., 0], pixels[..., 1]
 
 
 def content_box(mask: Bool[Tensor, "rows columns"] | None, size_px: tuple[int, int]) -> tuple[int, int, int, int]:

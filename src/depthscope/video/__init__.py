@@ -21,6 +21,7 @@ from depthscope.video.stills import (
     write_image,
 )
 from depthscope.video.survey import ClipPlan, FrameRecord, Survey, SurveyOptions, survey
+from depthscope.video.undistortion import undistorted, undistortion_maps
 
 __all__ = [
     "ClipPlan",
@@ -50,6 +51,8 @@ __all__ = [
     "read_image",
     "read_video",
     "survey",
+    "undistorted",
+    "undistortion_maps",
     "video_size",
     "whole_frame",
     "write_clip",

@@ -1,0 +1,98 @@
+"""All that calibration asks of OpenCV, with its names and its pixels (top-left centre at (0, 0)) kept inside."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from depthscope.calibration.boards import Charuco
+from depthscope.errors import BadInputError
+from depthscope.video import Grey
+
+HALF_PX = 0.5
+"""Ours minus OpenCV's pixel coordinates."""
+
+Corners = Float[Tensor, "corners 2"]
+
+
+def find_chessboard(grey: Grey, size: tuple[int, int]) -> Corners | None:
+    """Inner corners, row by row, to a fraction of a pixel, or None.
+
+    The sector method (Duda and Frese 2018) comes first, then the older one on 1x and 2x. Histogram equalisation
+    hides boards at the dark rim of a round picture, so that the plain picture is tried first.
+    """
+    image = np.ascontiguousarray(grey.numpy())
+    for flags in (0, cv2.CALIB_CB_EXHAUSTIVE, cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_NORMALIZE_IMAGE):
+        found, corners = cv2.findChessboardCornersSB(image, size, flags=flags)
+        if found:
+            return _ours(corners)
+    for factor in (1, 2) if max(image.shape) <= 2048 else (1,):
+        large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
+        found, corners = cv2.findChessboardCorners(large, size)
+        if found:
+            return _ours(corners) / factor
+    return None
+
+
+def find_any_chessboard(grey: Grey) -> tuple[tuple[int, int], Corners] | None:
+    """(columns, rows) and corners of the largest grid that is seen, from 3 x 3 on."""
+    image = np.ascontiguousarray(grey.numpy())
+    found, corners, meta = cv2.findChessboardCornersSBWithMeta(image, (3, 3), cv2.CALIB_CB_LARGER)
+    if not found or meta is None:
+        return None
+    rows, columns = meta.shape[:2]
+    ours = _ours(corners)
+    return ((columns, rows), ours) if len(ours) == rows * columns else None
+
+
+def find_charuco(grey: Grey, board: Charuco) -> tuple[Int[Tensor, "corners 2"], Corners] | None:
+    """Grid places and pixels of the corners whose markers were read, or None where fewer than six were."""
+    corners, numbers, _, _ = cv2.aruco.CharucoDetector(_charuco(board)).detectBoard(np.ascontiguousarray(grey.numpy()))
+    if numbers is None or len(numbers) < 6:
+        return None
+    number = torch.from_numpy(np.asarray(numbers).reshape(-1).astype(np.int64))
+    columns = board.corners[0]
+    return torch.stack([number % columns, number // columns], -1), _ours(corners)
+
+
+def draw_charuco(board: Charuco, square_px: int, margin_px: int) -> Grey:
+    """The board as it is printed."""
+    size = (board.squares[0] * square_px + 2 * margin_px, board.squares[1] * square_px + 2 * margin_px)
+    return torch.from_numpy(_charuco(board).generateImage(size, marginSize=margin_px))
+
+
+def homography(plane: Float[Tensor, "corners 2"], image: Float[Tensor, "corners 2"]) -> Float[Tensor, "3 3"] | None:
+    """``image_from_plane`` by least squares, or None."""
+    found, _ = cv2.findHomography(plane.numpy(), image.numpy(), 0)
+    return None if found is None else torch.from_numpy(found)
+
+
+def board_motion(
+    points: Float[Tensor, "corners 3"], plane: Float[Tensor, "corners 2"]
+) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]] | None:
+    """Rotation and translation ``camera_from_board`` from points of the plane z = 1 (Collins and Bartoli 2014)."""
+    try:
+        count, turns, shifts, _ = cv2.solvePnPGeneric(
+            points.numpy(), plane.numpy().reshape(-1, 1, 2), np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+        )
+    except cv2.error:
+        return None
+    if not count or not np.isfinite(turns[0]).all() or float(shifts[0].reshape(3)[2]) <= 0:
+        return None
+    return torch.from_numpy(cv2.Rodrigues(turns[0])[0]), torch.from_numpy(shifts[0].reshape(3).copy())
+
+
+def _charuco(board: Charuco) -> Any:
+    number = getattr(cv2.aruco, f"DICT_{board.dictionary}", None)
+    if number is None:
+        known = ", ".join(sorted(name[5:] for name in dir(cv2.aruco) if name.startswith("DICT_")))
+        raise BadInputError(f"no dictionary {board.dictionary}", f"one of {known}", "see what the board was made with")
+    dictionary = cv2.aruco.getPredefinedDictionary(number)
+    return cv2.aruco.CharucoBoard(board.squares, board.square_mm, board.marker_mm, dictionary)
+
+
+def _ours(corners: Any) -> Corners:
+    return torch.from_numpy(np.asarray(corners, np.float64).reshape(-1, 2)) + HALF_PX

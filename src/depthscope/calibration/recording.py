@@ -1,0 +1,235 @@
+"""The different, sharp views of a board in an image folder or a video, looked at one picture at a time."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from depthscope.calibration import opencv
+from depthscope.calibration.boards import Board, Charuco, Chessboard, Sighting
+from depthscope.calibration.saddle import refined
+from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.video import Grey, check_sizes, image_size, is_video, list_images, read_grey, read_video, video_size
+
+LOOKS = 150
+"""Frames of a video that are looked at, evenly spread."""
+
+MOST_VIEWS = 40
+"""Views that are kept: more cost time and add nothing."""
+
+SAME_POSE = 0.02
+"""Boards whose outer corners differ by less than this share of the image's diagonal are one view."""
+
+QUICK_WIDTH = 960
+"""Wider pictures are searched in small first."""
+
+THUMBNAIL_WIDTH = 480
+
+FEWEST_CORNERS = 20
+"""A part of a chessboard with fewer corners is not used."""
+
+EDGE_OF_BLUR = 2.563
+"""Width of an edge from 10 to 90 %, in standard deviations of its blur."""
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """What was seen of a board.
+
+    Attributes:
+        sightings: The views kept.
+        size_px: (width, height) of the pictures.
+        looked: Pictures that were looked at.
+        found: Pictures in which a board was found.
+        duplicates: Of these, near duplicates of another that was kept.
+        blurred: Of these, too blurred to use.
+        notes: What else is worth knowing.
+    """
+
+    sightings: tuple[Sighting, ...]
+    size_px: tuple[int, int]
+    looked: int
+    found: int
+    duplicates: int
+    blurred: int
+    notes: tuple[str, ...] = ()
+
+
+def seen_boards(source: Path, board: Board, progress: Callable[[int, int], None] = lambda done, of: None) -> Views:
+    """All different sharp views of the board.
+
+    Raises:
+        BadInputError: No such recording, pictures of several sizes, the board is never seen, or it has another size.
+    """
+    size_px, count, pictures = _pictures(Path(source))
+    kept: list[Sighting] = []
+    others, parts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+    looked = found = duplicates = 0
+    for name, grey in pictures:
+        looked += 1
+        progress(looked, count)
+        sighting = _sighting(name, grey, board)
+        if isinstance(sighting, tuple):
+            others[sighting] += 1
+        if not isinstance(sighting, Sighting):
+            continue
+        found += 1
+        if not sighting.whole:
+            parts[_grid_size(sighting)] += 1
+        near = next((i for i, other in enumerate(kept) if apart(sighting, other, size_px, board) < SAME_POSE), None)
+        if near is None:
+            kept.append(sighting)
+        else:
+            duplicates += 1
+            if (not sighting.whole, sighting.edge_px) < (not kept[near].whole, 0.9 * kept[near].edge_px):
+                kept[near] = sighting
+    if isinstance(board, Chessboard) and not any(s.whole for s in kept):
+        found, others = 0, others + parts  # a board that is never seen whole is one of another size
+    if not found:
+        raise _never_seen(board, looked, others)
+    sharp = [s for s in kept if s.edge_px <= max(2 * float(np.median([k.edge_px for k in kept])), 4.0)]
+    chosen = _spread(sharp, size_px, board)
+    notes = []
+    if partial := sum(not s.whole for s in chosen):
+        notes.append(f"{partial} of the views show a part of the board")
+    if others:
+        notes.append(f"{sum(others.values())} pictures show too little of the board, or another one, and were left out")
+    return Views(tuple(chosen), size_px, looked, found, duplicates, len(kept) - len(sharp), tuple(notes))
+
+
+def apart(one: Sighting, other: Sighting, size_px: tuple[int, int], board: Board) -> float:
+    """How far the board's outer corners are apart between two views, on average, as a share of the diagonal."""
+    diagonal = (size_px[0] ** 2 + size_px[1] ** 2) ** 0.5
+    return float((_outline(one, board) - _outline(other, board)).norm(dim=-1).mean()) / diagonal
+
+
+def _outline(sighting: Sighting, board: Board) -> torch.Tensor:
+    columns, rows = board.corners if sighting.whole or isinstance(board, Charuco) else _grid_size(sighting)
+    ends = torch.tensor([[0, 0], [columns - 1, 0], [columns - 1, rows - 1], [0, rows - 1]], dtype=torch.float64)
+    image_from_board = opencv.homography(sighting.grid.double(), sighting.pixels)
+    if image_from_board is None:
+        return sighting.pixels[[0, -1, 0, -1]]
+    spread = torch.cat([ends, torch.ones(4, 1, dtype=torch.float64)], -1) @ image_from_board.mT
+    return spread[:, :2] / spread[:, 2:]
+
+
+def _grid_size(sighting: Sighting) -> tuple[int, int]:
+    columns, rows = (sighting.grid.amax(0) + 1).tolist()
+    return columns, rows
+
+
+def _spread(sightings: list[Sighting], size_px: tuple[int, int], board: Board) -> list[Sighting]:
+    """At most `MOST_VIEWS` of them, each as far as possible from those before it."""
+    if len(sightings) <= MOST_VIEWS:
+        return sightings
+    outlines = torch.stack([_outline(s, board).reshape(-1) for s in sightings])
+    chosen = [0]
+    distance = (outlines - outlines[0]).norm(dim=-1)
+    while len(chosen) < MOST_VIEWS:
+        chosen.append(int(distance.argmax()))
+        distance = torch.minimum(distance, (outlines - outlines[chosen[-1]]).norm(dim=-1))
+    return [sightings[i] for i in sorted(chosen)]
+
+
+def _sighting(name: str, grey: Grey, board: Board) -> Sighting | tuple[int, int] | None:
+    """What a picture shows of the board; the size of a grid that is no part of it; or None."""
+    match board:
+        case Charuco():
+            seen = opencv.find_charuco(grey, board)
+            return (
+                None
+                if seen is None
+                else _exact(name, grey, board, *seen, 0.5 * (1 - board.marker_mm / board.square_mm))
+            )
+        case Chessboard():
+            quick, by = _small(grey)
+            size, corners = board.corners, opencv.find_chessboard(quick, board.corners)
+            if corners is None:
+                part = opencv.find_any_chessboard(quick)
+                if part is None:
+                    return None
+                size, corners = part
+                if not _part_of(size, board.corners):
+                    return size
+            grid = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="xy"), -1)
+            return _exact(name, grey, board, grid.reshape(-1, 2), upright(corners / by, size), 1.0)
+
+
+def _part_of(size: tuple[int, int], board: tuple[int, int]) -> bool:
+    return size[0] * size[1] >= FEWEST_CORNERS and min(size) <= min(board) and max(size) <= max(board)
+
+
+def _exact(
+    name: str, grey: Grey, board: Board, grid: torch.Tensor, pixels: torch.Tensor, clear: float
+) -> Sighting | None:
+    """Corners where crossings could be fitted, or None where most could not."""
+    result = refined(grey, grid, pixels, clear)
+    good = result.good
+    if int(good.sum()) < max(6, 0.5 * len(good)):
+        return None
+    small, scale = _small(grey, THUMBNAIL_WIDTH)
+    edge = EDGE_OF_BLUR * float(result.blur_px[good].median())
+    whole = len(good) == board.corners[0] * board.corners[1]
+    return Sighting(name, grid[good], result.pixels[good], edge, small, scale, whole)
+
+
+def upright(corners: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Corners in one order for all views: rows to the right, or down where they are steep, and never mirrored.
+
+    Turned by half a turn most boards look the same, so the order says nothing about how the board was held.
+    """
+    grid = corners.reshape(size[1], size[0], 2)
+    along, down = grid[0, -1] - grid[0, 0], grid[-1, 0] - grid[0, 0]
+    if along[0] * down[1] - along[1] * down[0] < 0:
+        grid = grid.flip(0)
+    along = grid[0, -1] - grid[0, 0]
+    if along[int(along.abs().argmax())] < 0:
+        grid = grid.flip(0, 1)
+    return grid.reshape(-1, 2).clone()
+
+
+def _small(grey: Grey, width: int = QUICK_WIDTH) -> tuple[Grey, float]:
+    if grey.shape[1] <= width:
+        return grey, 1.0
+    scale = width / grey.shape[1]
+    size = (width, max(1, round(grey.shape[0] * scale)))
+    return torch.from_numpy(cv2.resize(grey.numpy(), size, interpolation=cv2.INTER_AREA)), scale
+
+
+def _pictures(source: Path) -> tuple[tuple[int, int], int, Iterator[tuple[str, Grey]]]:
+    if is_video(source):
+        count, size_px = video_size(source)
+        every = -(-count // LOOKS)
+        return size_px, -(-count // every), _every_nth(source, every)
+    if not source.exists():
+        raise BadInputError(f"{source} does not exist", "a video or a folder of images of the board", "check the path")
+    images = list_images(source)
+    size_px = image_size(images[0])
+    check_sizes(images[1:], size_px, f"{images[0].name}; one camera has one image size")
+    return size_px, len(images), ((path.stem, read_grey(path)) for path in images)
+
+
+def _every_nth(source: Path, every: int) -> Iterator[tuple[str, Grey]]:
+    for number, frame in enumerate(read_video(source)):
+        if number % every == 0:
+            yield f"frame_{number:06d}", torch.from_numpy(cv2.cvtColor(frame.numpy(), cv2.COLOR_RGB2GRAY))
+
+
+def _never_seen(board: Board, looked: int, others: Counter[tuple[int, int]]) -> BadInputError | NoAnswerError:
+    frames = f"no {board} board in any of {looked} pictures"
+    if others:
+        (columns, rows), times = others.most_common(1)[0]
+        return BadInputError(
+            f"{frames}, but a grid of {max(columns, rows)}x{min(columns, rows)} inner corners in {times}",
+            "the size of the board that was filmed, all of it in the picture",
+            f"try --board {max(columns, rows)}x{min(columns, rows)} (inner corners, not squares)",
+        )
+    return BadInputError(
+        frames,
+        "the whole board, flat, sharp and lit, with a white border around it",
+        "count the inner corners (squares less one along each side), and look at the pictures",
+    )

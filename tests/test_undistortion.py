@@ -1,0 +1,28 @@
+"""Undistorted frames: what a pixel shows lies where the pinhole says, and the mask knows what was never seen."""
+
+import torch
+
+from depthscope.geometry import Brown, Camera, NoDistortion
+from depthscope.video import undistorted
+
+
+def test_a_spot_lands_where_the_pinhole_puts_it():
+    camera = Camera((200, 160), (150.0, 150.0), (101.0, 79.5), Brown((-0.25, 0.05, 0.0, 0.0)))
+    point = torch.tensor([[0.35, -0.25, 1.0]], dtype=torch.float64)
+    y, x = torch.meshgrid(torch.arange(160) + 0.5, torch.arange(200) + 0.5, indexing="ij")
+    u, v = camera.project(point)[0].tolist()
+    spot = (
+        (250 * torch.exp(-((x - u) ** 2 + (y - v) ** 2) / 18)).to(torch.uint8)[..., None].expand(-1, -1, 3).contiguous()
+    )
+    picture, target, seen = undistorted(spot, camera)
+    weight = picture[..., 0].double()
+    found = torch.stack([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+    assert (found - target.project(point)[0]).abs().max() < 0.5
+    assert (camera.project(point) - target.project(point)).norm() > 2  # or the test would see nothing
+    assert target.distortion == NoDistortion() and bool(seen[80, 100])
+
+
+def test_pixels_that_the_camera_never_saw_are_told():
+    camera = Camera((200, 160), (150.0, 150.0), (100.0, 80.0), Brown((0.3, 0.0, 0.0, 0.0)))
+    _, _, seen = undistorted(torch.full((160, 200, 3), 200, dtype=torch.uint8), camera)
+    assert not bool(seen[0, 0]) and bool(seen[80, 100])
