@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -21,17 +22,20 @@ from depthscope.commands.simulate.options import light_of
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps, read_sequence
 from depthscope.simulation import anatomy as anatomies
-from depthscope.simulation.anatomy import patient
+from depthscope.simulation.anatomy import Anatomy, patient
 from depthscope.simulation.clip_files import movies
 from depthscope.video import video_size
 
-COARSE_MM = 0.8
+
+@lru_cache(maxsize=4)
+def coarse_patient(*args) -> Anatomy:
+    """Anatomy on a coarse mesh, built once: these tests are about files."""
+    return patient(*args, spacing_mm=0.8)
 
 
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
-    """Anatomy on a coarse mesh: these tests are about files."""
-    monkeypatch.setattr(anatomies, "patient", lambda *args: patient(*args, spacing_mm=COARSE_MM))
+    monkeypatch.setattr(anatomies, "patient", coarse_patient)
 
 
 def simulated(out: Path, *more: str) -> int:
@@ -43,7 +47,7 @@ def simulated(out: Path, *more: str) -> int:
 def folder(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("simulated") / "sim"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(anatomies, "patient", lambda *args: patient(*args, spacing_mm=COARSE_MM))
+        patch.setattr(anatomies, "patient", coarse_patient)
         assert simulated(out) == 0
     return out
 

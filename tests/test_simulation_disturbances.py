@@ -56,12 +56,12 @@ def test_the_field_has_the_gradient_that_it_says():
 
 def test_normals_stay_upright_on_breathing_tissue():
     ball = scene(trimesh.creation.icosphere(subdivisions=5, radius=14.0))
-    now = breathed(ball, Breathing(0.5, seed=2), 0.9)
+    now = breathed(ball, Breathing(1.0, wavelength_mm=12.0, seed=2), 0.9)
     mesh = trimesh.Trimesh(now.surface.points.numpy(), now.surface.faces.numpy(), process=False)
     found = functional.normalize(now.surface.normals, dim=-1)
     cosine = (found * -torch.from_numpy(np.array(mesh.vertex_normals))).sum(-1)
     before = (ball.surface.normals * found).sum(-1)
-    assert float(cosine.min()) > 1 - 1e-6 and float(before.min()) < 0.9998
+    assert float(cosine.min()) > 1 - 5e-6 and float(before.min()) < 0.99
 
 
 def test_flow_of_breathing_tissue_ends_where_the_next_frame_sees_it():

@@ -24,7 +24,12 @@ HIDES = 0.3
 BIT_MM = 0.35
 """Radius of a floating bit."""
 
-Plane = NDArray[np.float32]
+BIT_TINT, FILM_TINT, FOG_TINT = (
+    np.array(tint, np.float32) for tint in ((1.25, 1.2, 1.05), (1.1, 1.05, 0.8), (1.04, 1.0, 0.98))
+)
+"""What they make of white."""
+
+Plane = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,12 @@ def soiled(
     broad = cv2.GaussianBlur(x, (0, 0), 0.06 * disc.radius_px)
     if debris.bits:
         shown, bright = _bits(debris, disc, focal_px, depth.numpy(), seconds)
-        x = (1 - shown[..., None]) * x + (shown * bright)[..., None] * broad * np.float32([1.25, 1.2, 1.05])
+        x = (1 - shown[..., None]) * x + (shown * bright)[..., None] * broad * BIT_TINT
         hidden = np.maximum(hidden, shown)
     if debris.film:
         film = _film(debris, disc)[..., None]
         wide = cv2.GaussianBlur(x, (0, 0), 0.04 * disc.radius_px)
-        x = (1 - film) * x + film * (0.9 * wide + 0.25 * broad.mean(axis=(0, 1)) * np.float32([1.1, 1.05, 0.8]))
+        x = (1 - film) * x + film * (0.9 * wide + 0.25 * broad.mean(axis=(0, 1)) * FILM_TINT)
         hidden = np.maximum(hidden, film[..., 0])
     if debris.droplets:
         within, columns, rows, tone = _droplets(debris, disc)
@@ -103,9 +108,7 @@ def _fogged(x: Plane, debris: Debris, disc: Disc, seconds: float) -> Plane:
     """Light scattered over the whole picture."""
     phase = np.random.default_rng((debris.seed, 66)).uniform(0, 2 * math.pi)
     share = np.float32(debris.fog * (0.6 + 0.4 * math.sin(2 * math.pi * seconds / 5 + phase)))
-    milk = cv2.GaussianBlur(x, (0, 0), 0.45 * disc.radius_px).mean(axis=2, keepdims=True) * np.float32(
-        [1.04, 1.0, 0.98]
-    )
+    milk = cv2.GaussianBlur(x, (0, 0), 0.45 * disc.radius_px).mean(axis=2, keepdims=True) * FOG_TINT
     return (1 - share) * cv2.GaussianBlur(x, (0, 0), 0.1 + 0.012 * float(share) * disc.radius_px) + 0.8 * share * milk
 
 

@@ -185,12 +185,12 @@ def tissue(dice: Dice, kind: Kind) -> Look:
     return Look(
         contrast=dice.about(0.45 if nasal else 0.65, 1.25),
         blood=dice.about(1.15 if nasal else 0.95, 1.3),
-        blotches=dice.about(0.30 if nasal else 0.22, 1.4),
+        blotches=dice.about(0.42 if nasal else 0.22, 1.4),
         vessels=dice.about(0.7 if nasal else 0.8, 1.4),
         grain=dice.about(0.02, 1.5),
         tile_mm=dice.about(26.0 if nasal else 52.0, 1.35),
         wetness=dice.within(0.45, 0.8),
-        bumps=dice.about(0.05, 1.35),
+        bumps=dice.about(0.065 if nasal else 0.05, 1.35),
         hue=dice.within(-0.10, 0.06) if nasal else dice.within(-0.02, 0.12),
     )
 
@@ -228,8 +228,8 @@ def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -
         notch_rad=float(dice.draw.uniform(-math.pi, math.pi)) if kind == "nasal" else None,
         black=dice.within(0.0, 3.0),
     )
-    gain = AutoGain(level=dice.within(0.50, 0.60), ceiling=0.9, lag_frames=dice.about(5.0, 1.4))
-    shading = Shading(film=dice.about(1.4, 1.5), translucency_mm=dice.about(0.5, 1.4))
+    gain = AutoGain(level=dice.within(0.50, 0.60), ceiling=0.55, lag_frames=dice.about(5.0, 1.4))
+    shading = Shading(film=dice.about(2.2 if kind == "nasal" else 1.4, 1.5), translucency_mm=dice.about(0.5, 1.4))
     return Scope(camera, disc, lamps(dice, kind), sensor, shading, gain, Shutter(dice.about(0.35, 1.4)), seed)
 
 

@@ -17,7 +17,7 @@ FLOW_STEP, FLOW_ZERO = 64.0, 32768.0
 
 def write_array(path: Path, values: NDArray) -> None:
     """Writes an image; what the disk refuses is an OSError."""
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 2] if path.suffix == ".png" else []
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == ".png" else []
     _, data = cv2.imencode(path.suffix, values, options)
     path.write_bytes(data.tobytes())
 

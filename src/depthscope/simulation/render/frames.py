@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -11,13 +13,19 @@ from torch import Tensor
 from depthscope.geometry import RigidMotion
 from depthscope.simulation.light import AutoGain, Lighting
 from depthscope.simulation.render.scene import Placed, Scene
-from depthscope.simulation.render.shading import Samples, Shading, sampled
+from depthscope.simulation.render.shading import Samples, Shading, sampled, total
 from depthscope.simulation.render.translucency import within_tissue
 from depthscope.simulation.render.truth import Sight, sight
 from depthscope.simulation.render.view import View
 
 LUMA = (0.2126, 0.7152, 0.0722)
 """Brightness of linear sRGB."""
+
+UNEVEN = 0.12
+"""Where the samples of a pixel differ by this share of their mean, more of them are taken."""
+
+PENUMBRA = 0.02
+"""Share of the picture's height within which shadows are looked at closely beside their edges."""
 
 SAMPLES_FOR_GAIN = 24
 """The gain looks at so many columns and rows of the picture."""
@@ -70,15 +78,7 @@ def render(
     """
     found = sight(scene, view, camera_from_world, instrument)
     depth, normals = view.image(found.depth), view.image(found.normals)
-    side, focal = shading.samples, min(view.camera.focal_px)
-    shifts = [((i + 0.5) / side - 0.5, (j + 0.5) / side - 0.5) for j in range(side) for i in range(side)]
-    mean = Samples.none(len(view.pixels))
-    for number, shift in enumerate(shifts):
-        # Each place within the pixel has its own moment, in an order that does not run along either axis.
-        moment = (number * 3 + number // side) % len(shifts) * len(during) // len(shifts) if during else 0
-        motion = during[moment] if during else camera_from_world
-        mean = mean + sampled(scene, view.rays(shift), motion, focal, lighting, shading, number, instrument)
-    mean = mean.scaled(1 / len(shifts))
+    mean = _averaged(scene, view, camera_from_world, lighting, shading, during, instrument)
 
     diffuse = view.image(mean.diffuse)
     if shading.translucency_mm:
@@ -91,6 +91,61 @@ def render(
     blocked = view.image(mean.taken) > 0.5 * view.image(mean.offered).clamp_min(1e-12)
     light, shown = diffuse + shine[..., None], view.shown
     return Rendered(light, depth, normals, highlight & shown, blocked & shown, view.image(found.instrument), found)
+
+
+def _averaged(
+    scene: Scene,
+    view: View,
+    camera_from_world: RigidMotion,
+    lighting: Lighting,
+    shading: Shading,
+    during: Sequence[RigidMotion],
+    instrument: Placed | None,
+) -> Samples:
+    """The mean of each pixel's samples: those of its diagonal, and all of them where these differ."""
+    side, focal = shading.samples, min(view.camera.focal_px)
+    # Each place within the pixel has its own moment; the diagonal's are spread over the whole exposure.
+    diagonal = [(i, i) for i in range(side)]
+    rest = [(i, (i + k) % side) for k in range(1, side) for i in range(side)]
+    every = [round(i * (side**2 - 1) / max(side - 1, 1)) for i in range(side)]
+    moments = every + [m for m in range(side**2) if m not in every]
+
+    def one(number: int, rows: Tensor | slice = slice(None), foreseen: Tensor | None = None) -> Samples:
+        column, row = [*diagonal, *rest][number]
+        rays = view.rays(((column + 0.5) / side - 0.5, (row + 0.5) / side - 0.5))[rows]
+        motion = during[moments[number] * len(during) // side**2] if during else camera_from_world
+        motion = motion[rows] if motion.translation.dim() > 1 else motion
+        return sampled(scene, rays, motion, focal, lighting, shading, number, instrument, foreseen)
+
+    first = one(0)
+    if side == 1:
+        return first
+    foreseen = _foreseen(view, first.lit) if shading.shadows else None
+    samples = [first, *(one(number, foreseen=foreseen) for number in range(1, side))]
+    mean = total(samples).scaled(1 / side)
+    rows = _uneven(view, samples).nonzero()[:, 0]
+    foreseen = None if foreseen is None else foreseen[rows]
+    more = [one(number, rows, foreseen) for number in range(side, side**2)]
+    return mean.replaced(rows, total([mean[rows].scaled(float(side)), *more]).scaled(1 / side**2))
+
+
+def _foreseen(view: View, lit: Float[Tensor, "pixels lamps"]) -> Float[Tensor, "pixels lamps"]:
+    """Where a lamp is seen or not, as far as all pixels around agree; NaN elsewhere."""
+    reach = 2 * max(1, round(PENUMBRA * view.shown.shape[0])) + 1
+    image = view.image(lit).numpy()
+    image = image.reshape(*view.shown.shape, -1)
+    around = np.ones((reach, reach), np.uint8)
+    low, high = (f(image, around).reshape(image.shape) for f in (cv2.erode, cv2.dilate))
+    agreed = torch.from_numpy(np.where(low == high, image, np.float32(math.nan)))
+    return agreed[view.shown]
+
+
+def _uneven(view: View, samples: Sequence[Samples]) -> Bool[Tensor, " pixels"]:
+    """Pixels whose samples differ, and those beside them."""
+    light = torch.stack([s.diffuse @ s.diffuse.new_tensor(LUMA) + s.glint for s in samples])
+    uneven = light.amax(0) - light.amin(0) > UNEVEN * light.mean(0)
+    image = view.image(uneven.byte()).numpy()
+    return torch.from_numpy(cv2.dilate(image, np.ones((3, 3), np.uint8)))[view.shown] > 0
 
 
 def wanted_gains(
