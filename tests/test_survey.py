@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.video import (
