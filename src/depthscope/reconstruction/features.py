@@ -72,8 +72,10 @@ def detect(job: Job, images: Path, masks: Path, database: Path, peak_threshold: 
 
 
 def trim(database: Path, most: int) -> None:
-    """Keeps the `most` coarsest features of each frame: SIFT's own limit lets half as many again through, for a whole
-    level of scale at a time, and matching costs the square of their number.
+    """Keeps the coarsest features of each frame, so many at most.
+
+    SIFT's own limit lets half as many again through, as it takes a whole level of scale at a time; and matching costs
+    the square of their number.
 
     Args:
         database: With the features of all frames.

@@ -29,8 +29,8 @@ class HiddenMatches:
         frame_b: Of the second.
         pixels_a: Where in the first image, shape (matches, 2).
         pixels_b: Where in the second.
-        sampson_px: Distance from the epipolar geometry of the poses, pixels of the working images, shape (matches,); None
-            where that was not kept.
+        sampson_px: Distance from the epipolar geometry of the poses, pixels of the working images, shape (matches,);
+            None where that was not kept.
     """
 
     frame_a: Int[Tensor, " matches"]
