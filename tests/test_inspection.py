@@ -219,13 +219,13 @@ def test_largest_angle_is_that_of_the_widest_pair(clip):
 
 
 def test_command_writes_its_result_and_says_yes(tmp_path, capsys):
-    write_jhu(tmp_path / "clip", direction="camera_from_world", unregistered=1)
+    write_jhu(tmp_path / "clip", scene(frames=9), direction="camera_from_world", unregistered=1)
     assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) == 0
     assert capsys.readouterr().out.startswith("usable: clip\n")
     result = json.loads((tmp_path / "verdict" / "result.json").read_text())
     assert result["accepted"] is True and result["reasons"] == [] and result["outcome"] == "accepted"
     assert result["pose_direction"] == "camera_from_world"
-    assert result["registered"] == 7 and result["unregistered"] == ["00000102.jpg"]
+    assert result["registered"] == 8 and result["unregistered"] == ["00000103.jpg"]
     assert result["points"] > 50
     assert {"value", "gate", "direction", "passed", "sentence"} <= set(result["checks"]["lock_on"])
     assert (tmp_path / "verdict" / "provenance.yaml").is_file()

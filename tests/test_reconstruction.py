@@ -12,6 +12,7 @@ import numpy as np
 import pycolmap
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from depthscope.cli import main
 from depthscope.errors import BadInputError
@@ -26,8 +27,17 @@ from depthscope.reconstruction.held_out import sampson_px, spared, write_held_ou
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, read_job, write_job
 from depthscope.reconstruction.lens import SELF_CALIBRATED, fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.mapping import finished, mapped
-from depthscope.reconstruction.outcome import unregistered_because
+from depthscope.reconstruction.outcome import depth_order_notes, unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
+from depthscope.reconstruction.reversal import (
+    Choice,
+    adjusted,
+    brightness,
+    chosen,
+    falloff,
+    reflected,
+    right_way_round,
+)
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import survey, write_image
 from miniatures.scene import CENTRE, FOCAL, SIZE, scene, write_images
@@ -217,6 +227,97 @@ def test_the_model_is_written_for_the_frames_as_they_were_given(synthetic, tmp_p
     assert model.compute_mean_reprojection_error() < 1e-4  # against the keypoints in pixels of these frames
     colour = next(iter(model.points3D.values())).color
     assert colour[1] == 20 and colour[2] == 10 and 30 <= colour[0] <= 41
+
+
+# --- the depth-reversed twin
+
+
+@pytest.fixture(scope="module")
+def turntable(tmp_path_factory):
+    """A job on a distant relief that a camera turns about, lit from the camera; its matches and true centres."""
+    folder, random = tmp_path_factory.mktemp("turntable"), np.random.default_rng(0)
+    lens, count, middle = Lens("PINHOLE", (1000.0, 1000.0, 160.0, 128.0)), 9, np.array([0.0, 0.0, 10.0])
+    job = job_of(folder, count, lenses=(lens,))
+    points = middle + random.uniform((-1.2, -0.9, -1.0), (1.2, 0.9, 1.0), (150, 3))
+    places, centres = [], []
+    for number, frame in enumerate(job.frames):
+        turn = Rotation.from_rotvec([0.05 * np.sin(number), 0.045 * (number - count // 2), 0.0]).as_matrix()
+        local = (points - middle) @ turn.T + middle
+        centres.append(middle - turn.T @ middle)
+        places.append(local[:, :2] / local[:, 2:] * 1000 + (160, 128))
+        picture = np.full((256, 320, 3), 60, np.uint8)
+        for (x, y), z in zip(places[-1], local[:, 2], strict=True):
+            cv2.circle(picture, (int(x), int(y)), 5, [int(255 * (60 / z**2) ** (1 / 2.2))] * 3, -1)
+        cv2.imwrite(frame.image, picture)
+    for _ in prepare(job, folder / "images", folder / "masks"):
+        pass
+    database, names = folder / "features.db", [working_name(n) for n in range(count)]
+    pycolmap.Database.open(database).close()
+    reader = pycolmap.ImageReaderOptions(camera_model=lens.model, camera_params="1000,1000,160,128")
+    pycolmap.import_images(database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader)
+    opened = pycolmap.Database.open(database)
+    seen = [((p > 0) & (p < (320, 256))).all(1) for p in places]
+    matches = np.tile(np.arange(len(points), dtype=np.uint32)[:, None], 2)
+    for a in range(count):
+        opened.write_keypoints(a + 1, (places[a] + random.normal(0, 0.2, places[a].shape)).astype(np.float32))
+        for b in range(a + 1, count):
+            found = np.ascontiguousarray(matches[seen[a] & seen[b]])
+            opened.write_matches(a + 1, b + 1, found)
+            calibrated = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
+            opened.write_two_view_geometry(
+                a + 1, b + 1, pycolmap.TwoViewGeometry(config=calibrated, inlier_matches=found)
+            )
+    opened.close()
+    return job, database, torch.tensor(np.array(centres))
+
+
+def test_a_depth_reversed_model_is_turned_the_right_way_round(turntable, tmp_path):
+    job, database, centres = turntable
+    places = (database, Path(job.folder) / "images", tmp_path / "scratch")
+    found = mapped(job, Attempt("test"), job.lenses[0], *places, 60.0, quiet)
+    assert found.size.registered == 9
+    light = brightness(job, found.model)
+    models = [found.model, adjusted(job, found, reflected(found.model), *places)]
+    wrong, right = sorted(models, key=lambda model: -falloff(model, light))
+    assert falloff(wrong, light) > 0.5 and falloff(right, light) < -0.5
+    result, choice = right_way_round(job, replace(found, model=wrong), *places)
+    assert choice.taken and choice.by == "light" and choice.light > 0.5 > -0.5 > choice.reversed_light
+    assert "light decided" in depth_order_notes(choice.figures())[0]
+    estimate = torch.tensor(np.array([result.model.images[n].projection_center() for n in range(1, 10)]))
+    error = (Similarity.estimate(estimate, centres).apply(estimate) - centres).norm(dim=-1)
+    assert float(error.max()) < 0.03 * float((centres[-1] - centres[0]).norm())
+    assert falloff(result.model, light) < -0.5
+    again, choice = right_way_round(job, result, *places)
+    assert again is result and choice.by == "" and not depth_order_notes(choice.figures())
+
+
+@pytest.mark.parametrize(
+    ("light", "reversed_light", "error", "kept", "taken", "by"),
+    [
+        (0.5, -0.6, 1.2, 0.9, True, "light"),
+        (-0.1, 0.4, 0.9, 1.0, False, "light"),
+        (0.5, -0.6, 3.0, 0.9, False, "reprojection"),  # the lamp may be elsewhere: what fits far worse is not believed
+        (0.5, -0.6, 1.0, 0.3, False, "reprojection"),
+        (None, None, 0.7, 1.1, True, "reprojection"),
+        (None, None, 0.9, 1.1, False, "reprojection"),
+        (0.0, -0.1, 0.7, 1.1, True, "reprojection"),
+    ],
+)
+def test_light_decides_first_and_reprojection_second(light, reversed_light, error, kept, taken, by):
+    choice = chosen(Choice(light, 1.0), reversed_light, error, kept)
+    assert (choice.taken, choice.by) == (taken, by)
+
+
+def test_features_are_limited_in_truth(turntable):
+    job, _, _ = turntable
+    folder = Path(job.folder)
+    few = replace(job, front_end=FrontEnd(most_features=20))
+    child.detect(few, folder / "images", folder / "masks", folder / "few.db", 0.0001, quiet)
+    opened = pycolmap.Database.open(folder / "few.db")
+    counts = [opened.num_keypoints_for_image(n) for n in range(1, 10)]
+    sizes = [len(opened.read_descriptors(n).data) for n in range(1, 10)]
+    opened.close()
+    assert counts == sizes == [20] * 9
 
 
 # --- law 9: whatever the child does

@@ -1,27 +1,23 @@
 """``depthscope inspect``: is a sequence usable, why, and how are its poses stored?"""
 
 import time
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg
 
 from depthscope import inspection
-from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.errors import NoAnswerError
 from depthscope.formats import PoseDirection, is_truth, read_sequence, read_truth
-from depthscope.inspection import HeldOutMatches, Verdict, Witnesses
+from depthscope.inspection import Verdict
+from depthscope.reconstruction.witnesses import witnesses_of
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip, depth_agreement, with_points
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
-
-HELD_OUT = "held_out_matches.npz"
 
 
 def inspect(
@@ -30,6 +26,8 @@ def inspect(
     pose_direction: PoseDirection = "auto",
 ) -> int:
     """Say whether a sequence folder is usable, why, and how its poses are stored.
+
+    Points and frames that are bad by themselves are left out first, and told; the folder stays as it is.
 
     Args:
         sequence: Folder of frames with their structure from motion, in any known layout.
@@ -45,7 +43,8 @@ def inspect(
     if truth is not None:
         show_dataset(truth, said["depth_agreement"])
     clip = read_sequence(sequence, pose_direction) if truth is None else with_points(truth)
-    verdict = inspection.inspect(clip, witnesses_of(sequence, clip))
+    rest, verdict = inspection.inspect_cleaned(clip, lambda kept: witnesses_of(sequence, kept))
+    clip = rest.sequence
     if out is not None:
         with writing_folder(out, inputs=(sequence,)) as folder:
             write_result(folder, {**figures(clip, verdict), **said})
@@ -104,37 +103,6 @@ def figures(clip: Sequence, verdict: Verdict) -> dict:
     }
 
 
-def witnesses_of(folder: Path, clip: Sequence) -> Witnesses:
-    """The matches that `reconstruct` hid from the reconstruction (``held_out_matches.npz``), if they are there.
-
-    The file holds `names` of frames, and for each match two numbers into them (`frames`) and two `pixels`.
-
-    Raises:
-        BadInputError: The file cannot be read.
-    """
-    path = folder / HELD_OUT
-    if not path.is_file():
-        return Witnesses()
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            names = [str(name) for name in stored["names"]]
-            frames = torch.from_numpy(stored["frames"].astype(np.int64)).reshape(-1, 2)
-            pixels = torch.from_numpy(stored["pixels"].astype(np.float64)).reshape(-1, 2, 2)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BadInputError(
-            f"{path} cannot be read ({error})",
-            "names, frames and pixels as reconstruct writes them",
-            "reconstruct again",
-        ) from error
-    place = {Path(path.name).stem: number for number, path in enumerate(clip.images)}
-    number = torch.tensor([place.get(Path(name).stem, -1) for name in names] or [-1])
-    inside = (frames >= 0) & (frames < len(number))
-    placed = torch.where(inside, number[frames.clamp(0, len(number) - 1)], -1)
-    used = (placed >= 0).all(-1)
-    placed, pixels = placed[used], pixels[used]
-    return Witnesses(matches=HeldOutMatches(placed[:, 0], placed[:, 1], pixels[:, 0], pixels[:, 1]))
-
-
 WORDS = {
     "accepted": "[bold green]usable[/]",
     "refused": "[bold red]refused[/]",
@@ -154,7 +122,7 @@ def show(clip: Sequence, verdict: Verdict) -> None:
         f"{len(clip)} registered frames of {width} x {height}, {len(clip.points)} points, "
         f"{len(clip.observations)} observations"
     )
-    for note in (*clip.notes, *verdict.notes):
+    for note in clip.notes:
         console.print(note, markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("check")

@@ -4,7 +4,7 @@ from depthscope.inspection.angles import largest_angles_deg
 from depthscope.inspection.check import Check
 from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, HeldOutMatches, Witnesses
-from depthscope.inspection.verdict import CHECKS, Combination, Verdict, combination, inspect, judged
+from depthscope.inspection.verdict import CHECKS, Combination, Verdict, combination, inspect, inspect_cleaned, judged
 
 __all__ = [
     "CHECKS",
@@ -18,6 +18,7 @@ __all__ = [
     "cleaned",
     "combination",
     "inspect",
+    "inspect_cleaned",
     "judged",
     "largest_angles_deg",
 ]

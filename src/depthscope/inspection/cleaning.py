@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -31,7 +32,9 @@ class Cleaned:
         notes: The same notes.
         dropped_frames: Names of frames.
         dropped_points: Number of points.
-        too_much: So much was dropped that the rest is not to be believed either.
+        too_much: So much is bad that the rest is not to be believed either; nothing was dropped.
+        evidence: What was looked at, on the sequence as it was.
+        kept: Which of its points are left.
     """
 
     sequence: Sequence
@@ -39,6 +42,8 @@ class Cleaned:
     dropped_frames: tuple[str, ...]
     dropped_points: int
     too_much: bool
+    evidence: Evidence
+    kept: Bool[Tensor, " points"]
 
 
 def cleaned(sequence: Sequence) -> Cleaned:
@@ -49,6 +54,7 @@ def cleaned(sequence: Sequence) -> Cleaned:
     """
     evidence = Evidence(sequence)
     bad, notes = _bad_points(evidence)
+    everything = torch.ones_like(bad)
     frames = _bad_frames(evidence)
     names = tuple(name for name, wrong in zip(sequence.frame_names, frames.tolist(), strict=True) if wrong)
     if names:
@@ -56,9 +62,9 @@ def cleaned(sequence: Sequence) -> Cleaned:
     too_much = float(frames.double().mean()) > MOST_DROPPED_FRAMES or float(bad.double().mean()) > MOST_DROPPED_POINTS
     if too_much:
         share = f"{float(bad.double().mean()):.0%} of the points and {len(names)} of {len(sequence)} frames"
-        return Cleaned(sequence, (f"{share} are bad: too many to drop",), (), 0, True)
+        return Cleaned(sequence, (f"{share} are bad: too many to drop",), (), 0, True, evidence, everything)
     if not notes:
-        return Cleaned(sequence, (), (), 0, False)
+        return Cleaned(sequence, (), (), 0, False, evidence, everything)
     try:
         rest = sequence.with_points(~bad)
         if names:
@@ -67,8 +73,9 @@ def cleaned(sequence: Sequence) -> Cleaned:
             rest = replace(rest, unregistered=(*rest.unregistered, *lost))
         rest = replace(rest, notes=(*rest.notes, *notes))
     except BadInputError:
-        return Cleaned(sequence, ("nothing would be left without the bad points and frames",), (), 0, True)
-    return Cleaned(rest, tuple(notes), names, int(bad.sum()), False)
+        notes = ["nothing would be left without the bad points and frames"]
+        return Cleaned(sequence, tuple(notes), (), 0, True, evidence, everything)
+    return Cleaned(rest, tuple(notes), names, int(bad.sum()), False, evidence, ~bad)
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -84,11 +84,31 @@ class Evidence:
         sequence: The sequence under test, all of it.
         witnesses: What the reconstruction adds.
         seed: Of everything drawn.
+        seen_images: Its images, where they were looked at before.
+        seen_tracks: Its tracks, where they were followed before.
     """
 
     sequence: Sequence
     witnesses: Witnesses = field(default_factory=Witnesses)
     seed: int = 0
+    seen_images: Images | None = None
+    seen_tracks: Tracks | None = None
+
+    def of_rest(self, rest: Sequence, kept: Bool[Tensor, " points"], witnesses: Witnesses) -> "Evidence":
+        """Evidence on what remains of the sequence, with the images and tracks of the whole where they still hold.
+
+        Args:
+            rest: The sequence without some points, and perhaps without some frames.
+            kept: Which points it still has, if it has all frames.
+            witnesses: What the reconstruction says on the rest.
+        """
+        if len(rest) < len(self.sequence) or len(self.working) < len(self.sequence):
+            return Evidence(rest, witnesses, self.seed)  # frames, or points of the window, have other numbers
+        tracks = self.tracks
+        tracks = tracks.of((tracks.point == CORNER) | kept[tracks.point.clamp_min(0)])
+        number = torch.cumsum(kept, 0) - 1
+        point = torch.where(tracks.point == CORNER, CORNER, number[tracks.point.clamp_min(0)])
+        return Evidence(rest, witnesses, self.seed, self.images, replace(tracks, point=point))
 
     @cached_property
     def lock_on(self) -> LockOn:
@@ -151,12 +171,12 @@ class Evidence:
         Raises:
             BadInputError: One cannot be read, or has another size than its camera.
         """
-        return read_images(self.working, self.sequence.size_px)
+        return self.seen_images or read_images(self.working, self.sequence.size_px)
 
     @cached_property
     def tracks(self) -> Tracks:
         """Corners of our own, followed through the clip by optical flow, and the projections of points likewise."""
-        return followed(self.working, self.images.grey, self.images.highlight, self.seed)
+        return self.seen_tracks or followed(self.working, self.images.grey, self.images.highlight, self.seed)
 
     @cached_property
     def own(self) -> Bundle:

@@ -7,9 +7,21 @@ import torch
 from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
 from depthscope.inspection.evidence import Evidence
 
-LEAST_REGISTERED, LEAST_POINTS, LEAST_TRACK, LEAST_PAIRS, LEAST_SHARED = 0.5, 30.0, 3.0, 1.0, 10
+LEAST_FRAMES, LEAST_REGISTERED = 8.0, 0.8
+LEAST_POINTS, LEAST_TRACK, LEAST_PAIRS, LEAST_SHARED = 30.0, 3.0, 1.0, 10
 LEAST_CELLS, MOST_STATIONARY, MOST_ON_HIGHLIGHTS = 0.12, 0.2, 0.35
 CELLS, STILL_PX, MOVING_PX = 8, 1.0, 4.0
+
+
+def frames_placed(evidence: Evidence) -> Check:
+    """Are there frames enough for errors to show?"""
+    placed = len(evidence.sequence)
+    return at_least(
+        float(placed),
+        LEAST_FRAMES,
+        f"{placed} frames were placed",
+        "so few explain nearly any motion; give more frames of the same place",
+    )
 
 
 def registered_share(evidence: Evidence) -> Check:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -22,12 +22,14 @@ from depthscope.inspection import (
     support,
 )
 from depthscope.inspection.check import Check
+from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, Witnesses
 from depthscope.sequence import Sequence
 
 Outcome = Literal["accepted", "refused", "cannot tell"]
 
 CHECKS: dict[str, Callable[[Evidence], Check]] = {
+    "frames_placed": support.frames_placed,
     "registered_share": support.registered_share,
     "points_per_frame": support.points_per_frame,
     "track_length": support.track_length,
@@ -60,6 +62,7 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
     "depth_scale": retracking.depth_scale,
     "relief": geometry.relief,
     "light_falloff": light.light_falloff,
+    "near_and_far": light.near_and_far,
     "triangulation_angle": degeneracy.triangulation_angle,
     "parallax": degeneracy.parallax,
     "forward_motion": degeneracy.forward_motion,
@@ -107,14 +110,12 @@ class Verdict:
         reasons: Sentences with hints, the most telling first; empty where accepted.
         checks: All of them by name.
         confidence: Of the outcome, 0..1, from the combination of all checks.
-        notes: What was dropped before, and what else there is to say.
     """
 
     outcome: Outcome
     reasons: tuple[str, ...]
     checks: dict[str, Check]
     confidence: float = 1.0
-    notes: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -154,6 +155,28 @@ def inspect(sequence: Sequence, witnesses: Witnesses | None = None) -> Verdict:
     """
     evidence = Evidence(sequence, witnesses or Witnesses())
     return judged({name: check(evidence) for name, check in CHECKS.items()})
+
+
+def inspect_cleaned(
+    sequence: Sequence, witnesses_of: Callable[[Sequence], Witnesses | None] = lambda rest: None
+) -> tuple[Cleaned, Verdict]:
+    """Drops what is bad by itself, then judges what remains; refuses where too much would have to be dropped.
+
+    Args:
+        sequence: Images, poses and points.
+        witnesses_of: What else the reconstruction can give on what remains.
+
+    Raises:
+        BadInputError: An image cannot be read.
+    """
+    rest = cleaned(sequence)
+    witnesses = witnesses_of(rest.sequence) or Witnesses()
+    evidence = rest.evidence.of_rest(rest.sequence, rest.kept, witnesses)
+    verdict = judged({name: check(evidence) for name, check in CHECKS.items()})
+    if rest.too_much:
+        confidence = verdict.confidence if verdict.outcome == "refused" else 0.5
+        verdict = replace(verdict, outcome="refused", reasons=(*verdict.reasons, *rest.notes), confidence=confidence)
+    return rest, verdict
 
 
 def judged(checks: dict[str, Check], rule: Combination | None = None) -> Verdict:

@@ -21,6 +21,9 @@ from depthscope.reconstruction.reversal import right_way_round
 
 REPORT = "report.json"
 
+LEAST_MAPPING_S = 30.0
+"""Seconds that a mapping gets at least; half of all where there is no model yet."""
+
 
 def main(arguments: list[str]) -> int:
     """Does one job."""
@@ -59,7 +62,10 @@ def run(job: Job) -> dict[str, Any]:
         write_whole(folder / REPORT, json.dumps(report, indent=1))
         for lens in lenses if seen.matched_pairs else ():
             left = job.seconds - (time.monotonic() - began)
-            row, better = attempted(job, attempt, lens, database, seen, best, max(left, 30.0), watch)
+            if left < 0 and report["best"]:
+                break
+            least = LEAST_MAPPING_S if report["best"] else job.seconds / 2
+            row, better = attempted(job, attempt, lens, database, seen, best, max(left, least), watch)
             report["attempts"].append(row)
             if better is not None:
                 best, report["best"] = Size(*better["size"]), better

@@ -83,7 +83,7 @@ class ClipTask:
             str(area),
             window_of(read_grey(area).numpy(), size),
             front_end,
-            seconds=self.limits.seconds / 2,
+            seconds=self.limits.attempt_seconds,
             threads=self.threads,
             seed=self.seed,
         )

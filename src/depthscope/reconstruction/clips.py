@@ -28,7 +28,10 @@ WORK = ".work"
 RECORD = "asked.json"
 
 BASE_SECONDS, SECONDS_PER_FRAME = 600.0, 60.0
-"""Limit of a clip's time where none is given: far more than a good clip needs, for all attempts on a bad one."""
+"""Limit of a clip's time where none is given: far more than a good clip needs on a slow machine."""
+
+BASE_ATTEMPTS, ATTEMPTS_PER_FRAME = 60.0, 3.0
+"""Seconds after which no further attempt is begun where no limit is given: the first nearly always decides."""
 
 POLL_S = 0.3
 
@@ -41,7 +44,8 @@ class Options:
         seed: Of everything random.
         workers: Clips at a time; 0 is one for every four cores.
         threads: Of each clip; 0 shares all cores between the workers.
-        minutes: Limit for each clip; 0 is ten and one more for each frame.
+        minutes: Limit for each clip, half of it for new attempts; 0 is ten and one more for each frame, and no new
+            attempt after one minute and three seconds for each frame.
         memory_gb: Limit for each clip; 0 shares 80 % of the machine's memory between the workers.
     """
 
@@ -64,7 +68,8 @@ class Options:
         """What a clip of so many frames may take."""
         seconds = 60 * self.minutes or BASE_SECONDS + SECONDS_PER_FRAME * frames
         memory = int(self.memory_gb * 1e9) or memory_limit(workers)
-        return Limits(seconds, silent_seconds=max(seconds / 2, 600.0), memory_bytes=memory)
+        attempts = 30 * self.minutes or BASE_ATTEMPTS + ATTEMPTS_PER_FRAME * frames
+        return Limits(seconds, max(seconds / 2, 600.0), memory, attempts)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Features and verified matches of a clip in COLMAP's database; what an earlier attempt left there is used again."""
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,37 @@ def detect(job: Job, images: Path, masks: Path, database: Path, peak_threshold: 
         some = names[start : start + FEATURES_AT_ONCE]
         pycolmap.extract_features(draft, images, some, single, reader, options)
         tell("features", start + len(some), len(names))
+    trim(draft, job.front_end.most_features)
     draft.replace(database)
+
+
+def trim(database: Path, most: int) -> None:
+    """Keeps the coarsest features of each frame, so many at most.
+
+    SIFT's own limit lets half as many again through, as it takes a whole level of scale at a time; and matching costs
+    the square of their number.
+
+    Args:
+        database: With the features of all frames.
+        most: Features of a frame.
+    """
+    opened = pycolmap.Database.open(database)
+    crowded = [i.image_id for i in opened.read_all_images() if opened.num_keypoints_for_image(i.image_id) > most]
+    trimmed = {i: (opened.read_keypoints(i), opened.read_descriptors(i)) for i in crowded}
+    opened.close()
+    with sqlite3.connect(database) as connection:
+        for table in ("keypoints", "descriptors"):
+            connection.executemany(f"DELETE FROM {table} WHERE image_id = ?", [(i,) for i in crowded])
+        connection.commit()
+    connection.close()
+    opened = pycolmap.Database.open(database)
+    for image_id, (keypoints, descriptors) in trimmed.items():
+        area = np.abs(keypoints[:, 2] * keypoints[:, 5] - keypoints[:, 3] * keypoints[:, 4])  # of the feature's shape
+        kept = np.sort(np.argsort(-area, kind="stable")[:most])
+        descriptors.data = np.ascontiguousarray(descriptors.data[kept])
+        opened.write_keypoints(image_id, np.ascontiguousarray(keypoints[kept]))
+        opened.write_descriptors(image_id, descriptors)
+    opened.close()
 
 
 def camera_of(job: Job, lens: Lens) -> pycolmap.Camera:

@@ -137,7 +137,7 @@ def _at_once(job, lens, database, images, scratch) -> list[pycolmap.Reconstructi
 def with_hidden_tracks(job: Job, mapped: Mapped, full: Path, images: Path, scratch: Path) -> pycolmap.Reconstruction:
     """The model with points from the tracks that were hidden too; the poses stay as they are."""
     assert mapped.model is not None
-    options = mapper_options(job, Lens(mapped.lens.model, mapped.lens.numbers), 1.0, 3600)
+    options = mapper_options(job, Lens(mapped.lens.model, mapped.lens.numbers), 1.0, 3600.0)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     return pycolmap.triangulate_points(mapped.model, full, images, scratch, False, options, False)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError
-from depthscope.formats import camera_file, read_sequence
+from depthscope.formats import camera_file, colmap, read_sequence
 from depthscope.geometry import Camera
-from depthscope.inspection import Verdict, Witnesses, inspect
+from depthscope.inspection import Verdict, inspect_cleaned
 from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report
 from depthscope.reconstruction.process import Ended
-from depthscope.reconstruction.witnesses import HiddenMatches, hidden_matches
+from depthscope.reconstruction.witnesses import HiddenMatches, hidden_matches, witnesses_of
 from depthscope.sequence import Sequence
 
 FEW_FEATURES = 100
@@ -84,9 +84,20 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
         reasons = (f"what was registered makes no sequence: {error}",)
         return Outcome(None, found, None, reasons, tuple(notes), report, ended.problem)
     sequence = replace(sequence, notes=(*sequence.notes, *notes))
+    rest, verdict = inspect_cleaned(sequence, lambda kept: witnesses_of(folder, kept))
+    if rest.sequence is not sequence:
+        rewrite(rest.sequence, folder / "colmap")
+    if not rest.too_much:
+        notes += rest.notes
+    sequence = rest.sequence
     hidden = hidden_matches(folder, sequence)
-    verdict = inspect(sequence, Witnesses(None if hidden is None else hidden.as_witness()))
     return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report, ended.problem, hidden)
+
+
+def rewrite(sequence: Sequence, place: Path) -> None:
+    """Puts a sequence in the place of the model that it came from."""
+    shutil.rmtree(place)  # with the files that repeat the poses of dropped frames
+    colmap.write_model(sequence, place, [image.name for image in sequence.images])
 
 
 def depth_order_notes(choice: dict[str, Any]) -> list[str]:

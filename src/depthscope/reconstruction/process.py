@@ -40,11 +40,13 @@ class Limits:
         seconds: Of the clock, all in all.
         silent_seconds: Without any progress.
         memory_bytes: Resident.
+        attempt_seconds: No further attempt is begun after so many.
     """
 
     seconds: float = 7200.0
     silent_seconds: float = 1800.0
     memory_bytes: int = 16 << 30
+    attempt_seconds: float = 360.0
 
 
 @dataclass(frozen=True)

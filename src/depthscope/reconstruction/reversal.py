@@ -25,7 +25,7 @@ LEAST_DIFFERENCE = 0.2
 """Of the two correlations, for light to decide."""
 
 LEAST_KEPT, MOST_ERROR = 0.7, 1.5
-"""Share of the observations that a twin has to keep, and its median error over the model's, for light to be believed."""
+"""Share of the observations that a twin keeps, and its median error over the model's, for light to be believed."""
 
 CLEARLY_LESS = 0.8
 """Median error over the model's with which the twin is taken where light does not tell."""
@@ -144,7 +144,7 @@ def adjusted(
     filtered(twin)
     if twin.num_points3D() < FEWEST_POINTS:
         return None
-    options = mapper_options(job, result.lens, 1.0, 3600)
+    options = mapper_options(job, result.lens, 1.0, 3600.0)
     scratch.mkdir(parents=True, exist_ok=True)
     twin = pycolmap.triangulate_points(twin, database, images, scratch, False, options, False)
     adjust(job, twin, free_lens=not result.lens.fixed)

@@ -1,5 +1,6 @@
 """What a reconstruction can say for itself: the matches that were hidden from mapping, beside its sequence."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from depthscope.inspection import HeldOutMatches
+from depthscope.errors import BadInputError
+from depthscope.inspection import HeldOutMatches, Witnesses
 from depthscope.sequence import Sequence
 
 HELD_OUT = "held_out_matches.npz"
@@ -27,14 +29,15 @@ class HiddenMatches:
         frame_b: Of the second.
         pixels_a: Where in the first image, shape (matches, 2).
         pixels_b: Where in the second.
-        sampson_px: Distance from the epipolar geometry of the poses, pixels of the working images, shape (matches,).
+        sampson_px: Distance from the epipolar geometry of the poses, pixels of the working images, shape (matches,);
+            None where that was not kept.
     """
 
     frame_a: Int[Tensor, " matches"]
     frame_b: Int[Tensor, " matches"]
     pixels_a: Float[Tensor, "matches 2"]
     pixels_b: Float[Tensor, "matches 2"]
-    sampson_px: Float[Tensor, " matches"]
+    sampson_px: Float[Tensor, " matches"] | None
 
     def as_witness(self) -> HeldOutMatches | None:
         """As the verdict takes them; None if there are none."""
@@ -44,29 +47,53 @@ class HiddenMatches:
 
     def figures(self) -> dict[str, Any]:
         """How many, how far off (median), and what share agrees."""
-        count = len(self.sampson_px)
+        count, errors = len(self.frame_a), self.sampson_px
+        known = errors is not None and count > 0
         return {
             "matches": count,
-            "median_px": float(self.sampson_px.quantile(0.5)) if 0 < count < 2**24 else None,
-            "inlier_share": float((self.sampson_px < INLIER_PX).double().mean()) if count else None,
+            "median_px": float(errors.quantile(0.5)) if known and count < 2**24 else None,
+            "inlier_share": float((errors < INLIER_PX).double().mean()) if known else None,
         }
 
 
 def hidden_matches(folder: Path, sequence: Sequence) -> HiddenMatches | None:
-    """The hidden matches of a clip's folder between frames of its sequence; None where none were hidden."""
+    """The hidden matches of a folder (``held_out_matches.npz``) between frames of its sequence; None where none are.
+
+    The file holds `names` of frames, and of each match two numbers into them (`frames`), two `pixels` and `sampson_px`.
+
+    Raises:
+        BadInputError: The file cannot be read.
+    """
     path = folder / HELD_OUT
     if not path.is_file():
         return None
-    with np.load(path) as stored:
-        names, frames, pixels, errors = (stored[key] for key in ("names", "frames", "pixels", "sampson_px"))
-    placed = {image.name: position for position, image in enumerate(sequence.images)}
-    position = np.array([placed.get(Path(str(name)).name, -1) for name in names], dtype=np.int64)
-    positions = position[frames] if len(frames) else frames.astype(np.int64)
-    known = (positions >= 0).all(1) & np.isfinite(errors)
-    return HiddenMatches(
-        torch.from_numpy(positions[known, 0]),
-        torch.from_numpy(positions[known, 1]),
-        torch.from_numpy(pixels[known, 0]),
-        torch.from_numpy(pixels[known, 1]),
-        torch.from_numpy(errors[known]),
-    )
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            names = [Path(str(name)).stem for name in stored["names"]]
+            frames = torch.from_numpy(stored["frames"].astype(np.int64)).reshape(-1, 2)
+            pixels = torch.from_numpy(stored["pixels"].astype(np.float64)).reshape(-1, 2, 2)
+            errors = torch.from_numpy(stored["sampson_px"]).double() if "sampson_px" in stored else None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadInputError(
+            f"{path} cannot be read ({error})",
+            "names, frames and pixels as reconstruct writes them",
+            "reconstruct again",
+        ) from error
+    place = {image.stem: position for position, image in enumerate(sequence.images)}
+    position = torch.tensor([place.get(name, -1) for name in names] or [-1])
+    inside = (frames >= 0) & (frames < len(position))
+    placed = torch.where(inside, position[frames.clamp(0, len(position) - 1)], -1)
+    known = (placed >= 0).all(-1) & (torch.isfinite(errors) if errors is not None else True)
+    placed, pixels = placed[known], pixels[known]
+    errors = errors[known] if errors is not None else None
+    return HiddenMatches(placed[:, 0], placed[:, 1], pixels[:, 0], pixels[:, 1], errors)
+
+
+def witnesses_of(folder: Path, sequence: Sequence) -> Witnesses:
+    """What the folder of a reconstruction can say on its sequence, or on what remains of it.
+
+    Raises:
+        BadInputError: The file of hidden matches cannot be read.
+    """
+    hidden = hidden_matches(folder, sequence)
+    return Witnesses(None if hidden is None else hidden.as_witness())

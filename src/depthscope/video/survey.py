@@ -38,8 +38,8 @@ class SurveyOptions:
     Attributes:
         most_keyframes: Keyframes of a clip at most; a folder of no more images is taken as it is.
         shared_keyframes: Keyframes that consecutive clips of one shot share.
-        least_keyframes: Where motion gives a shot fewer, frames between them are added, as far as there are usable ones:
-            a camera that moves little still needs many looks to tell near from far.
+        least_keyframes: Where motion gives a shot fewer, frames between them are added, as far as there are any: a
+            camera that moves little still needs many looks to tell near from far.
         shortest_shot: Shots with fewer keyframes after that are left out where there are longer ones.
         selection: What makes a frame usable, and when a keyframe is due.
     """

@@ -112,13 +112,24 @@ def write(sequence: Sequence, folder: Path, *, text: bool = False) -> tuple[str,
         notes.append("the sequence has no measured pixels: the projections of its points were written")
     if sequence.mask is not None:
         write_image(folder / MASK, sequence.mask.to(torch.uint8) * 255)
-    place = folder / "sparse" / "0"
+    write_model(sequence, folder / "sparse" / "0", names, text=text)
+    return tuple(notes)
+
+
+def write_model(sequence: Sequence, place: Path, names: list[str], *, text: bool = False) -> None:
+    """Writes the files of the model alone.
+
+    Args:
+        sequence: The sequence.
+        place: Folder of the files.
+        names: Of the images in the model.
+        text: Write the text files instead of the binary ones.
+    """
     place.mkdir(parents=True, exist_ok=True)
     model = _model_of(sequence, names)
     for part, writer in (text_files if text else binary).WRITERS.items():
         with (place / f"{part}.{'txt' if text else 'bin'}").open("wb") as stream:
             stream.writelines(writer(model))
-    return tuple(notes)
 
 
 # Folders
