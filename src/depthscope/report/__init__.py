@@ -1,0 +1,6 @@
+"""One HTML page from the results of a case, to read, to show and to print."""
+
+from depthscope.report.folder import CaseFolder, open_case
+from depthscope.report.page import page
+
+__all__ = ["CaseFolder", "open_case", "page"]

@@ -1,0 +1,20 @@
+// The moments of a clip, one at a time; and folded parts opened for print.
+"use strict";
+(() => {
+  for (const strip of document.querySelectorAll(".strip")) {
+    const moments = [...strip.querySelectorAll(".moment")], slider = strip.querySelector("input"), name = strip.querySelector("output");
+    const show = () => {
+      moments.forEach((moment, number) => moment.classList.toggle("shown", number === +slider.value));
+      name.textContent = moments[+slider.value].dataset.name;
+      slider.setAttribute("aria-valuetext", name.textContent);
+    };
+    slider.addEventListener("input", show);
+    show();
+  }
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const part of closed) part.open = true;
+  });
+  addEventListener("afterprint", () => closed.forEach((part) => { part.open = false; }));
+})();
