@@ -13,6 +13,9 @@ from depthscope.geometry.nearest import NearestPoint
 THRESHOLDS_MM = (0.5, 1.0, 2.0)
 """Of the F-scores."""
 
+TOLERANCE = 0.02
+"""Share of a distance that it may be too large by: what is far off need not be known exactly."""
+
 
 @dataclass(frozen=True)
 class Distances:
@@ -83,8 +86,8 @@ def surface_error(
     if seen is not None and not bool(seen.any()):
         raise BadInputError("no face of the truth was seen", "a view of it", "check the motions")
     generator = torch.Generator().manual_seed(seed)
-    there = NearestPoint(truth)(sampled(surface, samples, generator)).distance
-    back = NearestPoint(surface)(sampled(truth, samples, generator, seen)).distance
+    there = NearestPoint(truth, TOLERANCE)(sampled(surface, samples, generator)).distance
+    back = NearestPoint(surface, TOLERANCE)(sampled(truth, samples, generator, seen)).distance
     accuracy, completeness = Distances.of(there), Distances.of(back)
     scores = {}
     for limit in THRESHOLDS_MM:

@@ -37,9 +37,11 @@ class NearestPoint:
 
     Attributes:
         surface: The mesh.
+        tolerance: Share of the distance that the answer may be too far by; 0 is exact, and slow far from the surface.
     """
 
     surface: Surface
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.surface.faces is None or not len(self.surface.faces):
@@ -60,7 +62,7 @@ class NearestPoint:
         return KDTree(self._corners.mean(1).numpy())
 
     def __call__(self, points: Float[Tensor, "points 3"]) -> Nearest:
-        """The nearest point of the surface to each point; exact, since a triangle lies within its reach of its centre.
+        """The nearest point of the surface to each point, since a triangle lies within its reach of its centre.
 
         The more candidates are asked for the longer no bound rules out what was not seen.
         """
@@ -74,7 +76,7 @@ class NearestPoint:
             else:
                 found.distance[left], found.point[left], found.face[left] = some.distance, some.point, some.face
             # A triangle whose centre is farther than all that were looked at may still reach nearer.
-            left = left[beyond - self._reach < some.distance]
+            left = left[beyond - self._reach < (1 - self.tolerance) * some.distance]
             if not len(left) or wanted == len(self._corners):
                 return found
             wanted *= 4
