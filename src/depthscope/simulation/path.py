@@ -60,7 +60,7 @@ class Trajectory:
     """
 
     manner: Manner | None = None
-    baseline: float = 0.23
+    baseline: float = 0.3
     rotation_deg: float = 7.0
     start: float | None = None
     clearance_mm: float = 2.0

@@ -183,14 +183,14 @@ def tissue(dice: Dice, kind: Kind) -> Look:
     """The look of a patient's tissue; the colon is paler, and its vessels are wider apart."""
     nasal = kind == "nasal"
     return Look(
-        contrast=dice.about(0.45 if nasal else 0.65, 1.25),
+        contrast=dice.about(0.65, 1.25),
         blood=dice.about(1.15 if nasal else 0.95, 1.3),
         blotches=dice.about(0.42 if nasal else 0.22, 1.4),
         vessels=dice.about(0.7 if nasal else 0.8, 1.4),
         grain=dice.about(0.02, 1.5),
         tile_mm=dice.about(26.0 if nasal else 52.0, 1.35),
         wetness=dice.within(0.45, 0.8),
-        bumps=dice.about(0.065 if nasal else 0.05, 1.35),
+        bumps=dice.about(0.06 if nasal else 0.05, 1.35),
         hue=dice.within(-0.10, 0.06) if nasal else dice.within(-0.02, 0.12),
     )
 

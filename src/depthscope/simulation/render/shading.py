@@ -213,7 +213,7 @@ def _lit(
     before: Placed | None,
     rows: Tensor | slice,
 ) -> Float[Tensor, " some"]:
-    """For some rays, 1 where a lamp's light arrives, 0 in its shadow; every sample looks at another place of its face."""
+    """For some rays, 1 where a lamp's light arrives, 0 in its shadow; every sample looks at another place of it."""
     angle = 2.399963 * number  # the golden angle spreads any number of places over the face
     offset = lamp.radius_mm * math.sqrt((number % 4 + 0.5) / 4)
     place = world_from_camera.translation.new_tensor(lamp.position_mm)

@@ -87,6 +87,6 @@ class Mucosa:
         look = self.look
         wide, small = self.noise(points, 3.6, 3.0), self.noise(points, 1.0, 4.0)
         patch = torch.sigmoid(1.8 * wide[:, 3] + 4 * (look.wetness - 0.5))
-        tilt = look.bumps * (wide[:, :3] + (0.15 + 0.3 * patch[:, None]) * small[:, :3])
+        tilt = look.bumps * (wide[:, :3] + (0.1 + 0.2 * patch[:, None]) * small[:, :3])
         roughness = 0.22 - 0.17 * patch
         return functional.normalize(normals.float() + tilt, dim=-1), roughness
