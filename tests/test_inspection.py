@@ -147,6 +147,22 @@ def test_cleaning_drops_what_is_bad_and_says_so(clip):
     assert cleaned(clip).dropped_points <= 0.1 * len(clip.points)
 
 
+def test_near_and_far_exchanged(clip):
+    evidence = Evidence(clip)
+    images = evidence.images
+    light = [np.empty_like(picture) for picture in images.light]
+    for number, picture in enumerate(light):
+        own = clip.observations.frame == number
+        column, row = clip.projections[own].long().unbind(-1)
+        picture[:] = 0.5
+        picture[row, column] = (clip.observed_depths[own] / clip.median_depth) ** 2 * 0.4
+    bright_far = replace(images, light=light)
+    check = CHECKS["near_and_far"](Evidence(clip, seen_images=bright_far))
+    assert check.passed is False and check.sentence.startswith("near and far are exchanged"), check
+    bright_near = replace(images, light=[0.16 / picture for picture in light])
+    assert CHECKS["near_and_far"](Evidence(clip, seen_images=bright_near)).passed is not False
+
+
 def test_the_combination_is_monotone(verdict):
     rule = combination()
     assert all(weight >= 0 for weight in rule.weights.values())
