@@ -22,6 +22,7 @@ from depthscope.inspection import (
     inspect,
     judged,
     largest_angles_deg,
+    light as light_check,
 )
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
@@ -145,6 +146,26 @@ def test_cleaning_drops_what_is_bad_and_says_so(clip):
     assert any("points" in note for note in result.notes)
     assert len(result.sequence.points) <= len(points) - 5
     assert cleaned(clip).dropped_points <= 0.1 * len(clip.points)
+
+
+def test_near_and_far_exchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(light_check, "LEAST_SPREAD", 0.02)  # the wall is nearly flat
+    write_jhu(tmp_path, scene(points=300))
+    clip = read_sequence(tmp_path, "world_from_camera")
+    evidence = Evidence(clip)
+    clear = [np.zeros_like(picture) for picture in evidence.images.highlight]
+    images = replace(evidence.images, highlight=clear)
+    light = [np.empty_like(picture) for picture in images.light]
+    for number, picture in enumerate(light):
+        own = clip.observations.frame == number
+        column, row = clip.projections[own].long().unbind(-1)
+        picture[:] = 0.5
+        picture[row, column] = (clip.observed_depths[own] / clip.median_depth) ** 2 * 0.4
+    bright_far = replace(images, light=light)
+    check = CHECKS["near_and_far"](Evidence(clip, seen_images=bright_far))
+    assert check.passed is False and check.sentence.startswith("near and far are exchanged"), check
+    bright_near = replace(images, light=[0.16 / picture for picture in light])
+    assert CHECKS["near_and_far"](Evidence(clip, seen_images=bright_near)).passed is not False
 
 
 def test_the_combination_is_monotone(verdict):

@@ -595,6 +595,7 @@ def test_a_clip_becomes_a_sequence_that_other_verbs_read(tmp_path, wall, ray):
     assert result_of(tmp_path / "verdict")["registered"] == 8
 
 
+@pytest.mark.slow
 def test_without_a_camera_the_result_says_so(tmp_path, wall):
     frames, _ = wall
     call("reconstruct", frames, "--out", tmp_path / "out")

@@ -128,6 +128,7 @@ def test_windows_cover_everything(count, most, shared):
     assert all(one[1] - two[0] == shared for one, two in zip(runs[:-1], runs[1:], strict=True))
 
 
+@pytest.mark.slow
 def test_the_area_may_change(tmp_path):
     texture = tissue((2600, 800))
     small = disc(radius=80.0)

@@ -8,13 +8,15 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.inspection.agreement import MOST_RESECTION, resected
-from depthscope.inspection.evidence import Evidence
+from depthscope.inspection.evidence import Evidence, working_scale
 from depthscope.inspection.geometry import MOST_JUMP, largest_jump
 from depthscope.inspection.retracking import KNOWN_DEPTH, MOST_ERROR, end_point_errors
 from depthscope.inspection.support import on_highlight, stationary_points
 from depthscope.sequence import Sequence
 
 MOST_ERROR_PX = 4.0
+"""Of working images."""
+
 MOST_DEPTH_RATIO = 0.35
 ON_HIGHLIGHT = 0.6
 MOST_HIGHLIGHT = 0.05
@@ -93,7 +95,8 @@ def _bad_points(evidence: Evidence) -> tuple[Tensor, list[str]]:
     if observations.pixels is not None:
         off = (clip.projections - observations.pixels.double()).norm(dim=-1).nan_to_num(1e3)
         mean = torch.zeros(count, dtype=torch.float64).index_add(0, observations.point, off) / seen.clamp_min(1)
-        reasons[f"miss their observations by more than {MOST_ERROR_PX:g} px"] = mean > MOST_ERROR_PX
+        most = MOST_ERROR_PX / working_scale(clip.size_px)
+        reasons[f"miss their observations by more than {most:g} px"] = mean > most
     still, moving = stationary_points(evidence)
     if moving:
         reasons["stand still in the image while the scene moves"] = still

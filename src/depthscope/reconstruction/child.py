@@ -21,7 +21,7 @@ from depthscope.reconstruction.reversal import right_way_round
 
 REPORT = "report.json"
 
-LEAST_MAPPING_S = 30.0
+LEAST_MAPPING_S = 45.0
 """Seconds that a mapping gets at least; half of all where there is no model yet."""
 
 

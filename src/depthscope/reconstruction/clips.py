@@ -30,7 +30,7 @@ RECORD = "asked.json"
 BASE_SECONDS, SECONDS_PER_FRAME = 600.0, 60.0
 """Limit of a clip's time where none is given: far more than a good clip needs on a slow machine."""
 
-BASE_ATTEMPTS, ATTEMPTS_PER_FRAME = 60.0, 3.0
+BASE_ATTEMPTS, ATTEMPTS_PER_FRAME = 60.0, 5.0
 """Seconds after which no further attempt is begun where no limit is given: the first nearly always decides."""
 
 POLL_S = 0.3
@@ -45,7 +45,7 @@ class Options:
         workers: Clips at a time; 0 is one for every four cores.
         threads: Of each clip; 0 shares all cores between the workers.
         minutes: Limit for each clip, half of it for new attempts; 0 is ten and one more for each frame, and no new
-            attempt after one minute and three seconds for each frame.
+            attempt after one minute and five seconds for each frame.
         memory_gb: Limit for each clip; 0 shares 80 % of the machine's memory between the workers.
     """
 
