@@ -3,8 +3,9 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -13,7 +14,10 @@ from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.recipes import Recipe, read_recipe, recipe_named, to_yaml, with_steps
 from depthscope.workspace import read_result, write_result
 
-SEQUENCE, RUN, PREDICTION, SURFACE = "sequence", "run", "prediction", "surface"
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SEQUENCE, RUN, PREDICTION, SURFACE, REPORT = "sequence", "run", "prediction", "surface", "report"
 """Folders of the stages."""
 
 
@@ -27,7 +31,7 @@ def run(
     steps: int | None = None,
     accept_rejected: bool = False,
 ) -> int:
-    """From a video to depth and a surface: structure from motion, training, prediction, fusion.
+    """From a video to depth, a surface and a report: structure from motion, training, prediction, fusion, a page.
 
     What is up to date is not done again; an interrupted call goes on when it is given again.
 
@@ -51,10 +55,34 @@ def run(
     console = Console(highlight=False, soft_wrap=True)
     case = Case(out)
     stages = river(case.folder, input, camera, chosen, accept_rejected=accept_rejected)
-    case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
+    try:
+        case.walk([*stages, reporting(case.folder, stages)], lambda line: console.print(line, style="bold", markup=False))
+    except NoAnswerError:
+        tell_report(case.folder, console)  # the page says why there is no answer
+        raise
     for clip, folder in clips_of(case.folder / SURFACE, case.folder / SEQUENCE, input).items():
         console.print(f"{clip.name}: surface {folder / 'surface.ply'}, picture {folder / 'surface.jpg'}", markup=False)
+    console.print(f"report: {case.folder / REPORT / 'index.html'}", markup=False)
     return 0
+
+
+def reporting(case: Path, stages: list[Stage]) -> Stage:
+    """The stage that makes one page of all others."""
+
+    def reported(folder: Path, resume: bool) -> None:
+        from depthscope.commands.report import write_report
+
+        write_report(case)
+
+    options = {"version": version("depthscope")}
+    return Stage(REPORT, "a page that shows it", reported, options, (), tuple(stage.name for stage in stages))
+
+
+def tell_report(case: Path, console: "Console") -> None:
+    """Writes the page of a case that ended early, and prints where it is."""
+    from depthscope.commands.report import write_report
+
+    console.print(f"report: {write_report(case)}", markup=False)
 
 
 def river(
