@@ -36,7 +36,7 @@ def case(clip, config, tmp_path_factory):
 
 
 def test_a_sequence_becomes_a_surface(case, clip):
-    assert {path.name for path in case.iterdir()} == {RECORD, "sequence", "run", "prediction", "surface"}
+    assert {path.name for path in case.iterdir()} == {RECORD, "sequence", "run", "prediction", "surface", "report"}
     surface = ply.read(case / "surface" / "surface.ply")
     assert len(surface.points) > 1000 and surface.unit == read_sequence(clip).unit
     assert json.loads((case / "prediction" / "result.json").read_text())["frames"] == len(read_sequence(clip))
@@ -46,11 +46,11 @@ def test_a_second_call_does_nothing_and_other_steps_redo_what_depends_on_them(ca
     before = {path: path.stat().st_mtime_ns for path in case.glob("*/result.json")}
     again = ["run", str(clip), "--out", str(case), "--config", str(config), "--accept-rejected"]
     assert main(again) == 0
-    assert capsys.readouterr().out.count("up to date") == 4
+    assert capsys.readouterr().out.count("up to date") == 5
     assert {path: path.stat().st_mtime_ns for path in case.glob("*/result.json")} == before
     assert main([*again, "--steps", "5"]) == 0
     told = capsys.readouterr().out
-    assert told.count("up to date") == 1 and "[2/4] train" in told
+    assert told.count("up to date") == 1 and "[2/5] train" in told
     assert json.loads((case / "run" / "result.json").read_text())["steps"] == 5
 
 
@@ -79,6 +79,7 @@ def test_a_refused_sequence_ends_the_run_with_its_reasons(clip, config, tmp_path
     assert told.startswith("error: the structure from motion of") and "was refused" in told and told.count("\n") == 1
     assert json.loads((out / "sequence" / "result.json").read_text())["accepted"] is False
     assert not (out / "run").exists()
+    assert "was refused" in (out / "report" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,19 @@ from typing import Literal
 import torch
 
 from depthscope.case import Case, Stage
-from depthscope.commands.run import PREDICTION, REGISTRATION, SEQUENCE, SURFACE, clips_of, quickened, river
-from depthscope.errors import BadInputError
+from depthscope.commands.run import (
+    PREDICTION,
+    REGISTRATION,
+    REPORT,
+    SEQUENCE,
+    SURFACE,
+    clips_of,
+    quickened,
+    reporting,
+    river,
+    tell_report,
+)
+from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.evaluation import Distances, PathError, SurfaceError, path_error, surface_error
 from depthscope.geometry import Similarity, Surface
 from depthscope.geometry.casting import RayCaster
@@ -52,7 +63,12 @@ def demo(
     console, case = Console(highlight=False, soft_wrap=True), Case(out)
     start = time.perf_counter()
     stages = demo_stages(case.folder, demo_recipe(steps), frames, seed, anatomy)
-    walked = case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
+    stages.append(reporting(case.folder, stages))
+    try:
+        walked = case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
+    except NoAnswerError:
+        tell_report(case.folder, console)
+        raise
     depth = json.loads((case.folder / DEPTH_ERROR / "result.json").read_text())["alignment"]
     found = json.loads((case.folder / SURFACE_ERROR / "result.json").read_text())
     surface = found["surface"]["accuracy"]
@@ -295,4 +311,5 @@ def shown(case: Path) -> dict[str, Path]:
         "surface in mm, coloured by its error: ": case / SURFACE_ERROR / "surface_mm.ply",
         "surface registered to the CT: ": case / REGISTRATION / "aligned.ply",
         "video of the depth: ": maps_of(case) / "video.mp4",
+        "report: ": case / REPORT / "index.html",
     }

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from depthscope.recipes import Recipe, read_recipe, recipe_named, to_yaml, with_
 from depthscope.workspace import read_result, write_result
 
 SEQUENCE, RUN, PREDICTION, SURFACE, REGISTRATION = "sequence", "run", "prediction", "surface", "registration"
+REPORT = "report"
 """Folders of the stages."""
 
 
@@ -29,9 +31,9 @@ def run(
     steps: int | None = None,
     accept_rejected: bool = False,
 ) -> int:
-    """From a video to depth and a surface, in the patient's CT where there is one.
+    """From a video to depth, a surface and a report; into the patient's CT where there is one.
 
-    Structure from motion, training, prediction, fusion, registration, stage by stage.
+    Structure from motion, training, prediction, fusion, registration and one page of all, stage by stage.
 
     What is up to date is not done again; an interrupted call goes on when it is given again.
 
@@ -59,10 +61,17 @@ def run(
     if ct is not None and not ct.exists():
         raise BadInputError(f"{ct} is missing", "a CT", "check the path")
     stages = river(case.folder, input, camera, chosen, ct, accept_rejected=accept_rejected)
-    case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
+    stages = [*stages, reporting(case.folder, stages)]
+    try:
+        case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
+    except NoAnswerError:
+        tell_report(case.folder, console)  # the page says why there is no answer
+        raise
     for clip, folder in clips_of(case.folder / SURFACE, case.folder / SEQUENCE, input).items():
         console.print(f"{clip.name}: surface {folder / 'surface.ply'}, picture {folder / 'surface.jpg'}", markup=False)
-    return 0 if ct is None else registered(console, case.folder, input)
+    code = 0 if ct is None else registered(console, case.folder, input)
+    console.print(f"report: {case.folder / REPORT / 'index.html'}", markup=False)
+    return code
 
 
 def registered(console: Console, case: Path, source: Path) -> int:
@@ -79,6 +88,25 @@ def registered(console: Console, case: Path, source: Path) -> int:
             markup=False,
         )
     return code
+
+
+def reporting(case: Path, stages: list[Stage]) -> Stage:
+    """The stage that makes one page of all others."""
+
+    def reported(folder: Path, resume: bool) -> None:
+        from depthscope.commands.report import write_report
+
+        write_report(case)
+
+    options = {"version": version("depthscope")}
+    return Stage(REPORT, "a page that shows it", reported, options, (), tuple(stage.name for stage in stages))
+
+
+def tell_report(case: Path, console: "Console") -> None:
+    """Writes the page of a case that ended early, and prints where it is."""
+    from depthscope.commands.report import write_report
+
+    console.print(f"report: {write_report(case)}", markup=False)
 
 
 def river(

@@ -217,6 +217,6 @@ def falloff(model: pycolmap.Reconstruction, light: dict[int, np.ndarray]) -> flo
         good = (depth > 0) & np.isfinite(bright)
         depth, bright = np.log(depth[good]), bright[good]
         if len(depth) >= FEWEST_POINTS and np.ptp(np.quantile(depth, (0.1, 0.9))) >= LEAST_SPREAD:
-            ranks = [np.argsort(np.argsort(values)) for values in (depth, bright)]
-            found.append(float(np.corrcoef(*ranks)[0, 1]))
+            ranks = np.stack([np.argsort(np.argsort(values)) for values in (depth, bright)])
+            found.append(float(np.corrcoef(ranks)[0, 1]))
     return float(np.median(found)) if len(found) >= FEWEST_FRAMES else None

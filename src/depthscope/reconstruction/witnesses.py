@@ -48,11 +48,12 @@ class HiddenMatches:
     def figures(self) -> dict[str, Any]:
         """How many, how far off (median), and what share agrees."""
         count, errors = len(self.frame_a), self.sampson_px
-        known = errors is not None and count > 0
+        if errors is None or not count:
+            return {"matches": count, "median_px": None, "inlier_share": None}
         return {
             "matches": count,
-            "median_px": float(errors.quantile(0.5)) if known and count < 2**24 else None,
-            "inlier_share": float((errors < INLIER_PX).double().mean()) if known else None,
+            "median_px": float(errors[: 2**23].quantile(0.5)),
+            "inlier_share": float((errors < INLIER_PX).double().mean()),
         }
 
 

@@ -54,7 +54,7 @@ class Figure:
         path: Keys that lead to it there.
     """
 
-    value: float
+    value: int | float
     file: str
     path: tuple[str, ...] = ()
 

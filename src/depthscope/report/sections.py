@@ -193,7 +193,11 @@ def training_section(run: Results) -> Html | None:
     if loss is not None:
         parts.append(element("figure", loss, element("figcaption", "Losses of training, as logged.")))
     at = _numbers(validation.get("step"))
-    columns = (("abs_rel", "relative error, mean"), ("median", "relative error, median"), ("scale_drift", "drift of scale"))
+    columns = (
+        ("abs_rel", "relative error, mean"),
+        ("median", "relative error, median"),
+        ("scale_drift", "drift of scale"),
+    )
     lines = [
         Line(title, at, tuple(100 * v for v in values))
         for name, title in columns
@@ -201,7 +205,9 @@ def training_section(run: Results) -> Html | None:
     ]
     checked = line_chart(lines, title="Validation over the steps", across="step", up="%", within=(0.0, 1.0))
     if checked is not None:
-        parts.append(element("figure", checked, element("figcaption", "Validation, against points of structure from motion.")))
+        parts.append(
+            element("figure", checked, element("figcaption", "Validation, against points of structure from motion."))
+        )
     if not parts and not run:
         return None
     told = _list_of(

@@ -1,0 +1,400 @@
+"""The report's page: well formed, whole in itself, every number as in its file, nothing of a file as markup."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+import torch
+import yaml
+
+from depthscope.cli import main
+from depthscope.formats import colmap, depth_maps, ply
+from depthscope.geometry import RigidMotion, Similarity, Surface
+from depthscope.report import open_case, page
+from depthscope.report.charts import Line, histogram, line_chart
+from depthscope.report.markup import VOID, element, joined, significant
+from depthscope.report.mesh import decimated, viewpoint
+from depthscope.report.space import distance_to, moved_cameras
+from depthscope.simulation import simulate
+from depthscope.video import write_image
+from tiny_runs import TUBE
+
+HOSTILE = '<img src=x onerror="alert(1)">&</script>'
+
+CHECK = {"value": 0.8125, "gate": 0.5, "direction": "at least", "passed": True, "null": 0.1234, "hint": ""}
+
+
+def result(place, **content):
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "result.json").write_text(json.dumps(content))
+
+
+def add_sequence(place, **changes):
+    place.mkdir(parents=True)
+    colmap.write(simulate(TUBE, place), place)
+    said = {"accepted": True, "outcome": "accepted", "reasons": [], "frames": 9, "registered": 8, "points": 200}
+    said |= {"mean_track_length": 4.3214, "mean_reprojection_px": 0.7531, "unit": "sfm", "camera_source": "given"}
+    checks = {"registered_share": {**CHECK, "sentence": "8 of 9 frames were placed"}}
+    result(place, **(said | {"checks": checks} | changes))
+
+
+def add_prediction(place, names, std=True):
+    (place / "depth").mkdir(parents=True)
+    (place / "std").mkdir()
+    (place / "preview").mkdir()
+    for number, name in enumerate(names):
+        depth = torch.linspace(1, 3, 40).expand(30, 40) + 0.1 * number
+        depth_maps.write(place / "depth" / f"{name}.tiff", depth.contiguous())
+        if std:
+            depth_maps.write(place / "std" / f"{name}.tiff", (0.05 * depth).contiguous())
+        write_image(place / "preview" / f"{name}.png", torch.full((30, 84, 3), 120, dtype=torch.uint8))
+    result(place, frames=len(names), seconds=1.0, unit="sfm")
+
+
+def sheet(side=24):
+    u, v = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    points = torch.stack([u, v, 3 + 0.3 * u * u], -1).reshape(-1, 3)
+    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).flatten()
+    a, b, c, d = corner, corner + 1, corner + side, corner + side + 1
+    faces = torch.cat([torch.stack([a, c, b], 1), torch.stack([b, c, d], 1)])
+    colours = torch.full((len(points), 3), 150, dtype=torch.uint8)
+    return Surface(points, None, colours, faces)
+
+
+def add_surface(place):
+    place.mkdir(parents=True)
+    ply.write(sheet(), place / "surface.ply")
+    (place / "scales.csv").write_text("frame,factor,measured\na,1.01,1.02\nb,0.99,nan\nc,1,0.98\n")
+    result(place, vertices=576, faces=1058, unit="sfm", area=4.8765, voxel=0.0123, frames=8, scale_drift=0.01357)
+
+
+def add_registration(place, **changes):
+    place.mkdir(parents=True)
+    target = sheet()
+    ply.write(Surface(target.points * 10 + 0.4, None, None, target.faces, "mm"), place / "target.ply")
+    matrix = torch.diag(torch.tensor([10.0, 10, 10, 1])).tolist()
+    residual = {"mean": 0.4321, "std": 0.1234, "median": 0.3333, "inlier_share": 0.9111}
+    said = {"target_from_source": matrix, "scale": 10.0, "scale_sd": 0.0707, "residual_mm": residual}
+    said |= {"confidence": 0.8765, "ambiguous": False, "reasons": [], "predicted_tre_mm": 0.7654, "coverage": 0.4545}
+    result(place, **(said | changes))
+
+
+def add_truth(case):
+    both = {"abs_rel": 0.0512, "sq_rel": 0.1, "rmse": 1.2345, "rmse_log": 0.0876, "delta1": 0.9753}
+    other = both | {"abs_rel": 0.0634, "delta1": 0.9531}
+    alignment = {"per_frame_median": both, "per_sequence": other}
+    result(case / "depth_error", alignment=alignment, scale_drift=0.02468, protocol="dense-1", frames=8)
+
+
+def add_run(place):
+    result(place, recipe="tiny", steps=60, best={"abs_rel": 0.0712, "median": 0.0345, "scale_drift": 0.0021})
+    (place / "log.csv").write_text("step,loss,sparse\n20,0.5,0.2\n40,0.3,0.1\n60,0.2,nan\n")
+    (place / "validation.csv").write_text("step,abs_rel,median\n30,0.09,0.05\n60,0.07,0.03\n")
+    record = {"command": ["depthscope", "train", "a b"], "inputs": {"clip": "ab12"}, "versions": {"torch": "2.5"}}
+    (place / "provenance.yaml").write_text(yaml.safe_dump(record | {"seconds": 12.5}))
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    place = tmp_path_factory.mktemp("report") / "case"
+    add_sequence(place / "sequence")
+    names = [path.stem for path in sorted((place / "sequence" / "images").iterdir())]
+    add_prediction(place / "prediction", names)
+    add_surface(place / "surface")
+    add_registration(place / "registration")
+    add_run(place / "run")
+    add_truth(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def text(case):
+    return page(open_case(case))
+
+
+class Reader(HTMLParser):
+    """Checks that elements close in order; keeps what the tests ask for."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.problems, self.seen, self.words, self.data = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        self.problems += [f"{name} is never closed" for name in self.open]
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.seen if name == tag]
+
+
+def sound(text):
+    """Well formed, nothing from outside, ids once, a text for every picture."""
+    reader = Reader(text)
+    assert reader.problems == []
+    ids = [a["id"] for _, a in reader.seen if "id" in a]
+    assert len(ids) == len(set(ids))
+    pointed = [a["href"][1:] for a in reader.of("a")] + [a["for"] for a in reader.of("label")]
+    assert set(pointed) <= set(ids)
+    assert all(a.get("alt") and a.get("width") and a.get("height") for a in reader.of("img"))
+    addresses = [a[key] for _, a in reader.seen for key in ("src", "href") if key in a]
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert not re.search(r"https?://", re.sub(r"data:[^\"]*", "", text))
+    assert len(reader.of("h1")) == 1
+    assert all(a.get("aria-label") for a in reader.of("svg") if a.get("role") == "img")
+    return reader
+
+
+def test_a_whole_case_is_one_sound_page(text):
+    reader = sound(text)
+    words = "".join(reader.words)
+    assert "Usable, in millimetres by registration to the CT." in words
+    assert len(reader.of("canvas")) == 1 and len(reader.of("input")) == 1
+    for heading in ("Key figures", "What the camera saw", "The surface", "Distances", "Measured errors", "Training"):
+        assert heading in words
+    moments = [a for _, a in reader.seen if "moment" in a.get("class", "").split()]
+    assert len(moments) == 8
+    assert sum("Frame" in a["alt"] for a in reader.of("img")) >= 3 * len(moments)
+
+
+def test_every_number_is_the_one_of_its_file(case, text):
+    found = Reader(text).of("data")
+    assert len(found) > 40
+    for number in found:
+        file, _, path = number["data-from"].partition("#")
+        content = (
+            json.loads((case / file).read_text())
+            if file.endswith("json")
+            else yaml.safe_load((case / file).read_text())
+        )
+        for key in path.split("/"):
+            content = content[key]
+        assert float(number["value"]) == content
+    told = {number["data-from"] for number in found}
+    assert "depth_error/result.json#alignment/per_frame_median/abs_rel" in told
+    assert "depth_error/result.json#alignment/per_sequence/abs_rel" in told
+    assert "depth_error/result.json#scale_drift" in told
+
+
+def test_what_is_shown_is_the_number_rounded(text):
+    shown = dict(re.findall(r'data-from="([^"]+)" title="[^"]+">([^<]+)</data>', text))
+    assert shown["depth_error/result.json#alignment/per_sequence/abs_rel"] == "6.34\N{NO-BREAK SPACE}%"
+    assert shown["registration/result.json#residual_mm/mean"].startswith("0.432")
+    assert [significant(v) for v in (0.0, 0.012345, 1.0, 99.96, 1234.0, 1e-9)] == [
+        "0", "0.0123", "1.00", "100.0", "1234", "1.00e-09",
+    ]  # fmt: skip
+
+
+SUBSETS = {
+    "sequence": "depth was not yet computed",
+    "sequence prediction": "not yet fused",
+    "sequence prediction surface": "Usable for shape, not for lengths",
+    "prediction": "No verdict",
+    "run": "No verdict",
+    "surface": "No verdict",
+    "sequence surface depth_error": "not for lengths",
+}
+
+
+@pytest.mark.parametrize("kept, told", SUBSETS.items())
+def test_any_subset_makes_a_page_that_names_what_is_missing(case, tmp_path, kept, told):
+    for name in kept.split():
+        shutil.copytree(case / name, tmp_path / "case" / name)
+    reader = sound(page(open_case(tmp_path / "case")))
+    words = "".join(reader.words)
+    assert told in words
+    for name in {"sequence", "run", "prediction", "surface", "registration"} - set(kept.split()):
+        assert name in open_case(tmp_path / "case").missing
+    assert "What is not here" in words
+
+
+def test_nothing_is_said_in_mm_without_a_source(case, tmp_path):
+    for name in ("sequence", "prediction", "surface"):
+        shutil.copytree(case / name, tmp_path / "case" / name)
+    words = "".join(Reader(page(open_case(tmp_path / "case"))).words)
+    shown = re.sub(r"<(style|script).*?</\1>", "", page(open_case(tmp_path / "case")), flags=re.S)
+    assert not re.search(r"\d\N{NO-BREAK SPACE}mm", shown)
+    assert "millimetres do not" in words
+
+
+def test_a_refusal_comes_first_with_its_reasons(tmp_path):
+    check = {**CHECK, "passed": False, "sentence": "they disagree", "hint": "move slowly"}
+    reasons = ["poses and flow disagree: move slowly"]
+    add_sequence(
+        tmp_path / "sequence", accepted=False, outcome="refused", reasons=reasons, checks={"retracking": check}
+    )
+    reader = sound(page(open_case(tmp_path)))
+    words = "".join(reader.words)
+    assert "Not usable: the structure from motion was refused." in words and reasons[0] in words
+    assert any("unusable" in a.get("class", "") for _, a in reader.seen)
+
+
+def test_a_truth_that_contradicts_is_said_though_the_checks_passed(case, tmp_path):
+    shutil.copytree(case, tmp_path / "case")
+    content = json.loads((case / "depth_error" / "result.json").read_text())
+    content["alignment"]["per_sequence"]["abs_rel"] = 0.5
+    result(tmp_path / "case" / "depth_error", **content)
+    assert "the truth of this phantom contradicts it" in page(open_case(tmp_path / "case"))
+
+
+def test_an_ambiguous_registration_is_no_success(case, tmp_path):
+    shutil.copytree(case, tmp_path / "case")
+    shutil.rmtree(tmp_path / "case" / "registration")
+    add_registration(tmp_path / "case" / "registration", ambiguous=True, reasons=["two places fit"])
+    words = "".join(Reader(page(open_case(tmp_path / "case"))).words)
+    assert "are not known" in words and "two places fit" in words
+
+
+def test_clips_are_sections(tmp_path):
+    for name in ("clip_000", "clip_001"):
+        add_sequence(tmp_path / "sequence" / name, accepted=name == "clip_000")
+        add_surface(tmp_path / "surface" / name)
+    rows = [{"name": name, "accepted": True, "registered": 8} for name in ("clip_000", "clip_001")]
+    result(tmp_path / "sequence", accepted=True, clips=rows, frames=18, registered=16, points=400, reasons=[])
+    reader = sound(page(open_case(tmp_path)))
+    assert [a["href"] for a in reader.of("a")] == ["#clip-0", "#clip-1"]
+    assert len(reader.of("canvas")) == 2
+
+
+def test_what_files_say_is_never_markup(case, tmp_path):
+    place = tmp_path / "<b>&case"
+    shutil.copytree(case, place)
+    check = {**CHECK, "sentence": HOSTILE, "hint": HOSTILE, "passed": False}
+    content = json.loads((case / "sequence" / "result.json").read_text())
+    content |= {"checks": {HOSTILE: check}, "accepted": False, "reasons": [HOSTILE], "outcome": HOSTILE}
+    result(place / "sequence", **content)
+    found = json.loads((case / "registration" / "result.json").read_text())
+    result(place / "registration", **(found | {"reasons": [HOSTILE], "scale_source": HOSTILE}))
+    (place / "run" / "provenance.yaml").write_text(yaml.safe_dump({"command": [HOSTILE], "inputs": {HOSTILE: HOSTILE}}))
+    reader = sound(page(open_case(place)))
+    assert not any("onerror" in attributes for _, attributes in reader.seen)
+    assert "".join(reader.words).count(HOSTILE) >= 5
+
+
+def test_a_name_of_a_clip_is_no_way_out_of_the_case(tmp_path):
+    result(tmp_path / "secret", accepted=True)
+    result(tmp_path / "case" / "sequence", accepted=True, clips=[{"name": "../../secret"}])
+    assert [clip.name for clip in open_case(tmp_path / "case").clips] == [""]
+
+
+def test_damaged_files_are_named_and_the_rest_is_shown(case, tmp_path):
+    shutil.copytree(case, tmp_path / "case")
+    (tmp_path / "case" / "run" / "result.json").write_text("{")
+    (tmp_path / "case" / "surface" / "surface.ply").write_bytes(b"ply\nrubbish")
+    next((tmp_path / "case" / "prediction" / "depth").iterdir()).write_bytes(b"no tiff")
+    words = "".join(sound(page(open_case(tmp_path / "case"))).words)
+    assert "run/result.json is damaged" in words and "What the camera saw" in words
+
+
+def test_a_page_too_large_shows_less(case):
+    told = []
+    full = page(open_case(case))
+    small = page(open_case(case), told.append, most_bytes=len(full) - 1)
+    assert len(small) < len(full) and told
+    sound(small)
+
+
+def test_the_command_writes_its_folder_or_one_file(case, tmp_path, capsys):
+    shutil.copytree(case, tmp_path / "case")
+    assert main(["report", str(tmp_path / "case")]) == 0
+    written = tmp_path / "case" / "report" / "index.html"
+    assert str(written) in capsys.readouterr().out
+    said = json.loads((written.parent / "result.json").read_text())
+    assert said["bytes"] == written.stat().st_size and "registration" in said["stages"]
+    assert main(["report", str(tmp_path / "case"), "--out", str(tmp_path / "one.html")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["case", "one.html"]
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [(["nowhere"], "is no folder"), (["empty"], "holds no results"), (["empty", "--out", "a.pdf"], "ends in .html")],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main(["report", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+def test_elements_escape_and_leave_out():
+    made = element("p", "<&>", None, joined("a", element("br")), class_="x", hidden=False, data_of='"')
+    assert made == '<p class="x" data-of="&quot;">&lt;&amp;&gt;a<br></p>'
+
+
+def test_a_decimated_sheet_is_small_and_stays_where_it_was():
+    fine = sheet(120)
+    coarse = decimated(fine, 2000)
+    assert coarse.faces is not None and 500 < len(coarse.faces) <= 2000
+    assert float(distance_to(fine, coarse.points).max()) < 0.01
+    assert bool((coarse.face_normals[:, 2] * fine.face_normals[0, 2] > 0).all())
+
+
+def test_moved_cameras_see_the_same_pixels():
+    turn = RigidMotion.from_quaternion(
+        torch.tensor([0.8, 0.2, -0.5, 0.1], dtype=torch.float64), torch.randn(3).double()
+    )
+    there_from_here = Similarity(torch.tensor(2.5, dtype=torch.float64), turn)
+    cameras = RigidMotion.identity(2)
+    points = torch.randn(7, 3).double() + torch.tensor([0, 0, 5.0])
+    seen = moved_cameras(cameras, there_from_here)[0].apply(there_from_here.apply(points))
+    assert torch.allclose(seen[:, :2] / seen[:, 2:], points[:, :2] / points[:, 2:])
+
+
+def test_the_viewpoint_looks_at_the_surface():
+    surface = sheet()
+    camera, motion = viewpoint(surface, None).camera((160, 100))
+    pixels = camera.project(motion.apply(surface.points.double()))
+    assert bool(((pixels > 0) & (pixels < torch.tensor([160.0, 100.0]))).all())
+
+
+def test_charts_leave_out_what_is_not_finite():
+    chart = line_chart([Line("a", (1.0, 2.0, 3.0), (1.0, float("nan"), 2.0))], title="t", across="x", up="y")
+    assert chart is not None and "nan" not in chart
+    assert line_chart([Line("a", (1.0,), (float("nan"),))], title="t", across="x", up="y") is None
+    bars = histogram([0.1, 0.2, 9.0], title="t", across="x", up="y", most=1.0, colours=["#000"] * 10)
+    assert bars is not None and bars.count("<rect") == 10
+
+
+@pytest.mark.slow
+def test_a_browser_draws_the_surface(case, tmp_path):
+    browser = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium to look with")
+    probe = """<script>addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame(() => {
+      const canvas = document.querySelector("canvas"), gl = canvas.getContext("webgl");
+      const pixels = new Uint8Array(4 * canvas.width * canvas.height);
+      gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+      const tones = new Set();
+      for (let i = 0; i < pixels.length; i += 4) tones.add(pixels[i] << 16 | pixels[i + 1] << 8 | pixels[i + 2]);
+      document.title = `tones ${tones.size} live ${document.querySelectorAll(".live").length}`;
+    })));</script>"""
+    place = tmp_path / "page.html"
+    place.write_text(page(open_case(case)).replace("</body>", probe + "</body>"))
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--enable-logging=stderr",
+    ]
+    options += ["--no-first-run", "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
+    options += ["--window-size=900,700", "--timeout=8000", "--dump-dom"]
+    done = subprocess.run([browser, *options, place.as_uri()], capture_output=True, text=True, timeout=150)
+    found = re.search(r"<title>tones (\d+) live (\d+)", done.stdout)
+    assert found is not None, done.stderr[-2000:]
+    assert int(found[1]) > 20 and int(found[2]) == 1
+    assert "CONSOLE" not in done.stderr
