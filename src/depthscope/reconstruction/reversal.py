@@ -218,5 +218,5 @@ def falloff(model: pycolmap.Reconstruction, light: dict[int, np.ndarray]) -> flo
         depth, bright = np.log(depth[good]), bright[good]
         if len(depth) >= FEWEST_POINTS and np.ptp(np.quantile(depth, (0.1, 0.9))) >= LEAST_SPREAD:
             ranks = np.stack([np.argsort(np.argsort(values)) for values in (depth, bright)])
-            found.append(float(np.corrcoef(ranks)[0, 1]))
+            found.append(float(np.asarray(np.corrcoef(ranks))[0, 1]))
     return float(np.median(found)) if len(found) >= FEWEST_FRAMES else None
