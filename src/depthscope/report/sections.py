@@ -241,7 +241,7 @@ def _levels(colours: int) -> torch.Tensor:
 def _scale(colours: int, low: str, high: str, what: str) -> Html:
     """A bar of colours between the values of its ends."""
     stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in _levels(colours)[::17].tolist())
-    bar = element("span", "", class_="bar", style=f"background: linear-gradient(90deg, {stops})")
+    bar = element("span", "", class_="colourbar", style=f"background: linear-gradient(90deg, {stops})")
     return element("p", element("span", f"{what}: {low}", bar, high, class_="scale"))
 
 
