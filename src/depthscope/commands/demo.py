@@ -10,7 +10,17 @@ from typing import Literal
 import torch
 
 from depthscope.case import Case, Stage
-from depthscope.commands.run import PREDICTION, REPORT, SEQUENCE, SURFACE, clips_of, quickened, reporting, river, tell_report
+from depthscope.commands.run import (
+    PREDICTION,
+    REPORT,
+    SEQUENCE,
+    SURFACE,
+    clips_of,
+    quickened,
+    reporting,
+    river,
+    tell_report,
+)
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.evaluation import PathError, SurfaceError, path_error, surface_error
 from depthscope.geometry import Similarity, Surface

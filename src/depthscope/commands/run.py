@@ -56,7 +56,9 @@ def run(
     case = Case(out)
     stages = river(case.folder, input, camera, chosen, accept_rejected=accept_rejected)
     try:
-        case.walk([*stages, reporting(case.folder, stages)], lambda line: console.print(line, style="bold", markup=False))
+        case.walk(
+            [*stages, reporting(case.folder, stages)], lambda line: console.print(line, style="bold", markup=False)
+        )
     except NoAnswerError:
         tell_report(case.folder, console)  # the page says why there is no answer
         raise

@@ -112,9 +112,7 @@ def path_plot(
         left = number * (size + gap)
         middle = [(max(p[axis] for p in places) + min(p[axis] for p in places)) / 2 for axis in (0, 1)]
         factor = (size - 90) / extent
-        at = [
-            (left + size / 2 + (p[0] - middle[0]) * factor, size / 2 + (p[1] - middle[1]) * factor) for p in places
-        ]
+        at = [(left + size / 2 + (p[0] - middle[0]) * factor, size / 2 + (p[1] - middle[1]) * factor) for p in places]
         parts.append(element("rect", x=left + 0.5, y=0.5, width=size - 1, height=size - 1, class_="frame"))
         parts.append(element("polyline", points=_points(at), class_="line c0"))
         parts += [element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.2, class_="dot c0") for x, y in at]
@@ -123,8 +121,12 @@ def path_plot(
             anchor = "end" if x > left + size * 0.6 else "start"
             shift = -9 if anchor == "end" else 9
             label = {"x": f"{x + shift:.1f}", "y": f"{y + (-6 if mark == 'start' else 14):.1f}"}
-            parts.append(element("text", f"{mark}, {name}" if name else mark, text_anchor=anchor, class_="tick", **label))
-        parts.append(element("text", f"{across} \N{RIGHTWARDS ARROW}", x=left + size - 10, y=size - 10, text_anchor="end"))
+            parts.append(
+                element("text", f"{mark}, {name}" if name else mark, text_anchor=anchor, class_="tick", **label)
+            )
+        parts.append(
+            element("text", f"{across} \N{RIGHTWARDS ARROW}", x=left + size - 10, y=size - 10, text_anchor="end")
+        )
         parts.append(element("text", f"{down} \N{DOWNWARDS ARROW}", x=left + 10, y=20))
         bar = step * factor
         parts.append(element("path", d=f"M{left + 12} {size - 26}v6h{bar:.1f}v-6", class_="axis"))
@@ -179,9 +181,7 @@ def _curve(line: Line, plot: _Plot, number: int) -> Html:
     at = [(plot.x(x), plot.y(y)) for x, y in zip(line.x, line.y, strict=True)]
     colour = f"c{number % len(DASHES)}"
     if line.dots or len(at) == 1:
-        return joined(
-            *(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.6, class_=f"dot {colour}") for x, y in at)
-        )
+        return joined(*(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.6, class_=f"dot {colour}") for x, y in at))
     dash = DASHES[number % len(DASHES)]
     return element("polyline", points=_points(at), class_=f"line {colour}", stroke_dasharray=dash or None)
 

@@ -165,7 +165,9 @@ def open_results(place: Path, name: str) -> Results:
     """Reads a result folder; what cannot be read is named, not raised."""
     content, damaged = _read(place / "result.json", json.loads)
     provenance, torn = _read(place / "provenance.yaml", yaml.safe_load)
-    problems = [f"{name}/{file} is damaged" for file, bad in (("result.json", damaged), ("provenance.yaml", torn)) if bad]
+    problems = [
+        f"{name}/{file} is damaged" for file, bad in (("result.json", damaged), ("provenance.yaml", torn)) if bad
+    ]
     if place.is_dir() and not content and not damaged:
         problems.append(f"{name} has no result.json: this stage has not ended")
     return Results(place, name, content, provenance, tuple(problems))

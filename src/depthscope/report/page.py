@@ -45,7 +45,13 @@ class Detail:
     faces: int
 
 
-DETAILS = (Detail(12, 320, 60_000), Detail(8, 260, 30_000), Detail(5, 200, 15_000), Detail(3, 160, 6_000), Detail(1, 120, 2_000))
+DETAILS = (
+    Detail(12, 320, 60_000),
+    Detail(8, 260, 30_000),
+    Detail(5, 200, 15_000),
+    Detail(3, 160, 6_000),
+    Detail(1, 120, 2_000),
+)
 """From the most to the least; the first with which the page is small enough is taken."""
 
 WORDS = {"usable": "Usable", "limited": "Usable within limits", "unusable": "Not usable", "unknown": "Not known"}
@@ -84,7 +90,9 @@ def document(case: CaseFolder, detail: Detail) -> str:
         element("title", title),
         element("link", rel="icon", href="data:,"),
         element("style", Html(_asset("style.css"))),
-        element("noscript", element("style", Html(".strip .moment { display: grid } .scrub { display: none !important }"))),
+        element(
+            "noscript", element("style", Html(".strip .moment { display: grid } .scrub { display: none !important }"))
+        ),
     )
     foot = element(
         "footer",
@@ -110,7 +118,9 @@ def _front(case: CaseFolder) -> list[Html]:
         element("p", WORDS[said.standing], class_=f"standing {said.standing}"),
         element("h1", said.headline),
     )
-    why = element("section", *(element("p", line) for line in said.sentences), reasons, class_="why", aria_label="Verdict")
+    why = element(
+        "section", *(element("p", line) for line in said.sentences), reasons, class_="why", aria_label="Verdict"
+    )
     figures = key_figures(case)
     return [header, why, _section("Key figures", "figures", figures)]
 
@@ -146,7 +156,9 @@ def _clip(case: CaseFolder, clip: Clip, detail: Detail, key: str, several: bool)
         ("Checks of the structure from motion", "checks", checks_table(clip.sequence)),
     )
     parts = [
-        element("section", element(level, title), content, aria_label=f"{clip.name} {title}".strip(), id=f"{key}-{name}")
+        element(
+            "section", element(level, title), content, aria_label=f"{clip.name} {title}".strip(), id=f"{key}-{name}"
+        )
         for title, name, content in titled
         if content is not None
     ]
@@ -169,7 +181,9 @@ def _back(case: CaseFolder) -> list[Html]:
     pictures = made_pictures(surface, (("depth.png", "Depth beside the truth, each frame at its own scale"),))
     measured = joined(depth_table(depth), scene_table(case), surface_table(surface), pictures)
     problems = [line for results in case.stages.values() for line in results.problems]
-    problems += [line for clip in case.clips if clip.name for line in (*clip.prediction.problems, *clip.surface.problems)]
+    problems += [
+        line for clip in case.clips if clip.name for line in (*clip.prediction.problems, *clip.surface.problems)
+    ]
     return [
         _section("Measured errors", "errors", measured or None),
         _section("Training", "training", training_section(case.stages["run"])),

@@ -66,7 +66,7 @@ def _moment(moment: Moment, number: int, printed: bool) -> Html:
             caption = element("figcaption", element("b", title[:1].upper() + title[1:]), f", {hint}")
             figures.append(element("figure", embedded(picture, f"Frame {moment.name}: {title}, {hint}"), caption))
     classes = "moment" + (" shown" if number == 0 else "") + (" printed" if printed else "")
-    return element("div", *figures, class_=classes, data_name=f"frame {moment.name}")
+    return element("div", *figures, class_=classes, data_name=moment.name)
 
 
 def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
@@ -116,13 +116,13 @@ def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
     shown = f"{len(surface.faces) if surface.faces is not None else 0:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     faces = whole(clip.surface.figure("faces")) or f"{space.faces:,}"
     hint = element(
-        "span", "Click or tap the view, then drag to turn it; scroll or pinch to zoom; shift or two fingers to move it. ",
+        "span", "Click or tap the view, then drag to turn, scroll or pinch to zoom, shift or two fingers to move. ",
         class_="screen",
     )  # fmt: skip
     path = "The orange line is the path of the camera. " if centres is not None else ""
     source = f"Millimetres from {space.scale_source}. " if space.scale_source else "Lengths are in free units. "
     caption = element(
-        "figcaption", hint, path, source, "Grey-blue is the back of the wall. ", f"Shown with {shown} of ", faces, " faces.",
+        "figcaption", hint, path, source, f"Grey-blue is the back of the wall. Shown with {shown} of ", faces, " faces.",
     )  # fmt: skip
     return element("figure", box, caption)
 
@@ -193,7 +193,11 @@ def training_section(run: Results) -> Html | None:
     if loss is not None:
         parts.append(element("figure", loss, element("figcaption", "Losses of training, as logged.")))
     at = _numbers(validation.get("step"))
-    columns = (("abs_rel", "relative error, mean"), ("median", "relative error, median"), ("scale_drift", "drift of scale"))
+    columns = (
+        ("abs_rel", "relative error, mean"),
+        ("median", "relative error, median"),
+        ("scale_drift", "drift of scale"),
+    )
     lines = [
         Line(title, at, tuple(100 * v for v in values))
         for name, title in columns
@@ -201,7 +205,9 @@ def training_section(run: Results) -> Html | None:
     ]
     checked = line_chart(lines, title="Validation over the steps", across="step", up="%", within=(0.0, 1.0))
     if checked is not None:
-        parts.append(element("figure", checked, element("figcaption", "Validation, against points of structure from motion.")))
+        parts.append(
+            element("figure", checked, element("figcaption", "Validation, against points of structure from motion."))
+        )
     if not parts and not run:
         return None
     told = _list_of(

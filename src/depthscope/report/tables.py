@@ -117,7 +117,9 @@ def scene_table(case: CaseFolder) -> Html | None:
             tre = found.figure("tre_mm") or found.figure("tre_mm", "median")
             row = (_pair(found, "residual_mm"), share(found.figure("residual_mm", "inlier_share")))
             rest = (amount(found.figure("predicted_tre_mm"), "mm"), amount(tre, "mm"))
-            rows.append((clip.name or case.name, "registration to the CT", *row, *rest, share(found.figure("confidence"))))
+            rows.append(
+                (clip.name or case.name, "registration to the CT", *row, *rest, share(found.figure("confidence")))
+            )
     truth = case.stages["surface_error"]
     if truth.figure("surface", "accuracy", "mean") is not None:
         known = truth.said("scale_source", "the truth")
@@ -126,7 +128,15 @@ def scene_table(case: CaseFolder) -> Html | None:
         return None
     for patient, value in PAPER:
         rows.append((f"Liu et al. 2018, {patient}", "registration to the CT", f"{value} mm", *["not given"] * 4))
-    head = ("scene", "placed by", "residual, mean \N{PLUS-MINUS SIGN} sd", "inliers", "expected TRE", "true TRE", "confidence")
+    head = (
+        "scene",
+        "placed by",
+        "residual, mean \N{PLUS-MINUS SIGN} sd",
+        "inliers",
+        "expected TRE",
+        "true TRE",
+        "confidence",
+    )
     return table(head, rows, "Residual of each scene, and what must stand beside it")
 
 
@@ -148,7 +158,9 @@ def surface_table(results: Results) -> Html | None:
 def checks_table(results: Results) -> Html | None:
     """Every check of the structure from motion: value, gate, what chance gives, and a sentence."""
     found = results.get("checks")
-    checks = {name: check for name, check in found.items() if isinstance(check, dict)} if isinstance(found, dict) else {}
+    checks = (
+        {name: check for name, check in found.items() if isinstance(check, dict)} if isinstance(found, dict) else {}
+    )
     if not checks:
         return None
     groups = (
@@ -198,7 +210,9 @@ def _unit(unit: str) -> str:
 
 def _list(*pairs: tuple[str, Part]) -> Html | None:
     parts = [joined(name, "\N{NO-BREAK SPACE}", value) for name, value in pairs if value is not None]
-    return element("span", joined(*(joined("; " if i else "", part) for i, part in enumerate(parts)))) if parts else None
+    return (
+        element("span", joined(*(joined("; " if i else "", part) for i, part in enumerate(parts)))) if parts else None
+    )
 
 
 def _or_dash(cell: Part) -> Part:

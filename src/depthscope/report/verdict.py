@@ -38,7 +38,14 @@ def spoken(case: CaseFolder) -> Spoken:
     accepted = _accepted(case)
     reasons = tuple(reason for clip in case.clips for reason in clip.sequence.lines("reasons"))
     reasons = reasons or tuple(sequence.lines("reasons"))
-    sentences = (_reconstruction(case), *_contradictions(case), *_unit(case), *_depth(case), *_surface(case), *_lens(case))
+    sentences = (
+        _reconstruction(case),
+        *_contradictions(case),
+        *_unit(case),
+        *_depth(case),
+        *_surface(case),
+        *_lens(case),
+    )
     standing, headline = _headline(case, accepted)
     return Spoken(standing, headline, tuple(s for s in sentences if s is not None), reasons)
 
@@ -123,7 +130,9 @@ def _contradictions(case: CaseFolder) -> list[Html]:
     turn = case.stages["surface_error"].figure("path", "rotation_deg")
     if _above(turn, WRONG_TURN_DEG):
         degrees = amount(turn, "degrees")
-        said.append(joined("The cameras are turned by ", degrees, " against the true ones: depth runs the wrong way round."))
+        said.append(
+            joined("The cameras are turned by ", degrees, " against the true ones: depth runs the wrong way round.")
+        )
     return said
 
 
@@ -141,7 +150,9 @@ def _unit(case: CaseFolder) -> list[Html]:
     if truth and (source := truth.said("scale_source")):
         said.append(joined("Errors in millimetres take their scale from ", source, ", which a patient does not have."))
     if not said:
-        said.append(joined("Lengths are in the free unit of the reconstruction: ratios mean something, millimetres do not."))
+        said.append(
+            joined("Lengths are in the free unit of the reconstruction: ratios mean something, millimetres do not.")
+        )
     return said
 
 
@@ -150,7 +161,9 @@ def _depth(case: CaseFolder) -> list[Html]:
     frame = share(truth.figure("alignment", "per_frame_median", "abs_rel"))
     clip = share(truth.figure("alignment", "per_sequence", "abs_rel"))
     if frame is not None and clip is not None:
-        against = "the true depth of every pixel" if _dense(truth) else "the reconstruction's own points, not the anatomy"
+        against = (
+            "the true depth of every pixel" if _dense(truth) else "the reconstruction's own points, not the anatomy"
+        )
         drift = share(truth.figure("scale_drift"))
         beside = joined("; the scale drifts by ", drift, " from frame to frame") if drift is not None else None
         said.append(
@@ -179,15 +192,21 @@ def _surface(case: CaseFolder) -> list[Html]:
         seen = truth.figure("surface", "completeness", "median")
         rest = joined("; from the true wall that was seen to it, ", amount(seen, "mm")) if seen is not None else None
         to = joined(", and 95\N{NO-BREAK SPACE}% of it within ", amount(far, "mm")) if far is not None else None
-        said.append(joined("The surface lies ", amount(middle, "mm"), " from the true one in the median", to, rest, "."))
+        said.append(
+            joined("The surface lies ", amount(middle, "mm"), " from the true one in the median", to, rest, ".")
+        )
     for clip in case.clips:
         results = clip.registration
         mean, tre = results.figure("residual_mm", "mean"), results.figure("predicted_tre_mm")
         if mean is None:
             continue
-        expected = joined("; the error at a landmark is expected to be ", amount(tre, "mm")) if tre is not None else None
+        expected = (
+            joined("; the error at a landmark is expected to be ", amount(tre, "mm")) if tre is not None else None
+        )
         sure = results.figure("confidence")
-        chance = joined(" The registration is right with a probability of ", share(sure), ".") if sure is not None else None
+        chance = (
+            joined(" The registration is right with a probability of ", share(sure), ".") if sure is not None else None
+        )
         name = f"{clip.name}: " if clip.name else ""
         said.append(
             joined(
