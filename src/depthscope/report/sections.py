@@ -96,7 +96,7 @@ def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
     data = element("script", Html(json.dumps(said).replace("<", "\\u003c")), type="application/json")
     canvas = element(
         "canvas", "The surface, drawn to be turned.", tabindex=0, role="application",
-        aria_label="Surface in three dimensions. Arrow keys turn, with shift they shift, plus and minus zoom, 0 resets.",
+        aria_label="Surface in space. Arrow keys turn, with shift they shift, plus and minus zoom, 0 resets.",
     )  # fmt: skip
     stage = element("div", still, canvas, element("div", element("span", ""), class_="ruler"), class_="stage")
     start = "distance" if first is not None else "colours"
@@ -119,10 +119,12 @@ def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
         "span", "Click or tap the view, then drag to turn, scroll or pinch to zoom, shift or two fingers to move. ",
         class_="screen",
     )  # fmt: skip
-    path = "The orange line is the path of the camera. " if centres is not None else ""
+    orange = "The orange line is the path of the camera. " if centres is not None else ""
+    path = element("span", orange, class_="screen")
     source = f"Millimetres from {space.scale_source}. " if space.scale_source else "Lengths are in free units. "
     caption = element(
-        "figcaption", hint, path, source, f"Grey-blue is the back of the wall. Shown with {shown} of ", faces, " faces.",
+        "figcaption", hint, path, source,
+        f"Grey-blue is the back of the wall. Shown with {shown} of ", faces, " faces.",
     )  # fmt: skip
     return element("figure", box, caption)
 

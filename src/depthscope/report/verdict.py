@@ -130,9 +130,7 @@ def _contradictions(case: CaseFolder) -> list[Html]:
     turn = case.stages["surface_error"].figure("path", "rotation_deg")
     if _above(turn, WRONG_TURN_DEG):
         degrees = amount(turn, "degrees")
-        said.append(
-            joined("The cameras are turned by ", degrees, " against the true ones: depth runs the wrong way round.")
-        )
+        said.append(joined("The cameras are turned by ", degrees, " against the true ones."))
     return said
 
 
