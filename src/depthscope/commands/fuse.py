@@ -41,7 +41,7 @@ def fuse(
         prediction: Folder written by depthscope predict.
         sequence: Folder of the same frames with their structure from motion.
         out: Folder for surface.ply.
-        voxel: Side of a voxel in the sequence's unit; by default what a pixel covers at the median depth.
+        voxel: Side of a voxel in the sequence's unit; by default what two pixels cover at the median depth.
         hole_voxels: Holes up to about this wide are closed.
         least_share: Pieces with less than this share of the largest piece's area are dropped.
         most_blocks: Bound of the memory (12 KB each); voxels double in size rather than exceed it.

@@ -57,7 +57,7 @@ class Fusion:
     """
 
     voxel: float | None = None
-    footprint: float = 1.0
+    footprint: float = 2.0
     relative_std: float = 0.03
     truncation_stds: float = 2.0
     truncation_voxels: tuple[float, float] = (3.0, 12.0)

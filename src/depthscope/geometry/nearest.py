@@ -12,8 +12,8 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.geometry.surface import Surface
 
-CANDIDATES = 12
-"""Samples whose triangles are looked at first."""
+CANDIDATES, MOST_ROUGHLY = 12, 192
+"""Triangles that are looked at first, and at most where the answer need not be exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,8 @@ class NearestPoint:
 
     Attributes:
         surface: The mesh.
-        tolerance: Share of the distance that the answer may be too far by; 0 is exact, and slow far from the surface.
+        tolerance: Share of the distance that the answer may be too far by, or by about a triangle where that is more;
+            0 is exact, and slow far from the surface.
     """
 
     surface: Surface
@@ -77,7 +78,8 @@ class NearestPoint:
                 found.distance[left], found.point[left], found.face[left] = some.distance, some.point, some.face
             # A triangle whose centre is farther than all that were looked at may still reach nearer.
             left = left[beyond - self._reach < (1 - self.tolerance) * some.distance]
-            if not len(left) or wanted == len(self._corners):
+            most = MOST_ROUGHLY if self.tolerance else len(self._corners)
+            if not len(left) or wanted >= min(most, len(self._corners)):
                 return found
             wanted *= 4
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines told apart by dashes and words as well as by colour, so that they read in black and white."""
+"""Charts as inline SVG: lines differ by dashes and words as well as by colour, so that they read in black and white."""
 
 import math
 from collections.abc import Sequence as Rows

@@ -66,7 +66,14 @@ class Figure:
 
 def share(figure: Figure | None) -> Html | None:
     """A share as percent."""
-    return _shown(figure, lambda value: f"{significant(100 * value)}\N{NO-BREAK SPACE}%")
+    return _shown(figure, spoken_share)
+
+
+def spoken_share(value: float) -> str:
+    """A share as percent; one too small to matter is not given a power of ten."""
+    if 0 < abs(value) < 1e-5:
+        return "under 0.001\N{NO-BREAK SPACE}%"
+    return f"{significant(100 * value)}\N{NO-BREAK SPACE}%"
 
 
 def amount(figure: Figure | None, unit: str = "") -> Html | None:
@@ -105,7 +112,7 @@ def significant(value: float, digits: int = 3) -> str:
     places = digits - 1 - math.floor(math.log10(abs(value)))
     if places > 6:
         return f"{value:.{digits - 1}e}"
-    return f"{round(value, places):.{max(0, places)}f}"
+    return f"{value:.{max(0, places)}f}"
 
 
 def _shown(figure: Figure | None, spoken) -> Html | None:

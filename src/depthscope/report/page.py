@@ -97,8 +97,9 @@ def document(case: CaseFolder, detail: Detail) -> str:
     foot = element(
         "footer",
         element(
-            "p", f"Made by depthscope {version('depthscope')} on {time.strftime('%Y-%m-%d')} from the files in this case. ",
-            "Point at a number to see the file that it stands in.",
+            "p",
+            f"Made by depthscope {version('depthscope')} on {time.strftime('%Y-%m-%d')} from the files of this case.",
+            " Point at a number to see the file that it stands in.",
         ),
     )  # fmt: skip
     scripts = [element("script", Html(_asset(name))) for name in ("strip.js", "viewer.js")]

@@ -66,7 +66,7 @@ def _moment(moment: Moment, number: int, printed: bool) -> Html:
             caption = element("figcaption", element("b", title[:1].upper() + title[1:]), f", {hint}")
             figures.append(element("figure", embedded(picture, f"Frame {moment.name}: {title}, {hint}"), caption))
     classes = "moment" + (" shown" if number == 0 else "") + (" printed" if printed else "")
-    return element("div", *figures, class_=classes, data_name=f"frame {moment.name}")
+    return element("div", *figures, class_=classes, data_name=moment.name)
 
 
 def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
@@ -96,7 +96,7 @@ def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
     data = element("script", Html(json.dumps(said).replace("<", "\\u003c")), type="application/json")
     canvas = element(
         "canvas", "The surface, drawn to be turned.", tabindex=0, role="application",
-        aria_label="Surface in three dimensions. Arrow keys turn, with shift they shift, plus and minus zoom, 0 resets.",
+        aria_label="Surface in space. Arrow keys turn, with shift they shift, plus and minus zoom, 0 resets.",
     )  # fmt: skip
     stage = element("div", still, canvas, element("div", element("span", ""), class_="ruler"), class_="stage")
     start = "distance" if first is not None else "colours"
@@ -116,13 +116,15 @@ def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
     shown = f"{len(surface.faces) if surface.faces is not None else 0:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     faces = whole(clip.surface.figure("faces")) or f"{space.faces:,}"
     hint = element(
-        "span", "Click or tap the view, then drag to turn it; scroll or pinch to zoom; shift or two fingers to move it. ",
+        "span", "Click or tap the view, then drag to turn, scroll or pinch to zoom, shift or two fingers to move. ",
         class_="screen",
     )  # fmt: skip
-    path = "The orange line is the path of the camera. " if centres is not None else ""
+    orange = "The orange line is the path of the camera. " if centres is not None else ""
+    path = element("span", orange, class_="screen")
     source = f"Millimetres from {space.scale_source}. " if space.scale_source else "Lengths are in free units. "
     caption = element(
-        "figcaption", hint, path, source, "Grey-blue is the back of the wall. ", f"Shown with {shown} of ", faces, " faces.",
+        "figcaption", hint, path, source,
+        f"Grey-blue is the back of the wall. Shown with {shown} of ", faces, " faces.",
     )  # fmt: skip
     return element("figure", box, caption)
 
@@ -247,7 +249,7 @@ def _levels(colours: int) -> torch.Tensor:
 def _scale(colours: int, low: str, high: str, what: str) -> Html:
     """A bar of colours between the values of its ends."""
     stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in _levels(colours)[::17].tolist())
-    bar = element("span", "", class_="bar", style=f"background: linear-gradient(90deg, {stops})")
+    bar = element("span", "", class_="colourbar", style=f"background: linear-gradient(90deg, {stops})")
     return element("p", element("span", f"{what}: {low}", bar, high, class_="scale"))
 
 

@@ -41,7 +41,7 @@ def key_figures(case: CaseFolder) -> Html | None:
     if (ate := truth.figure("path", "ate")) is not None:
         beside = _list(
             ("of the path's extent", share(truth.figure("path", "ate_of_extent"))),
-            ("turned by", amount(truth.figure("path", "rotation_deg"), "\N{DEGREE SIGN}")),
+            ("turned by", amount(truth.figure("path", "rotation_deg"), "degrees")),
             ("scale taken from", truth.said("scale_source") or None),
         )
         rows.append(("Camera path against the truth, RMS", amount(ate, "mm"), beside, ate.file))
