@@ -160,7 +160,7 @@ def _modes(
         Mode(
             tuple(tuple(row) for row in Similarity(several.scale[i], several.motion[i]).matrix.tolist()),
             float(several.scale[i]),
-            int((counted == i).sum()),
+            max(1, int((counted == i).sum())),  # refined from one that was nearer to another mode before
             -independent * float(score[row]),
             float(seen.coverage[row]),
             float(seen.nearer[row]),
