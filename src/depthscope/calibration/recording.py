@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from depthscope.calibration import opencv
 from depthscope.calibration.boards import Board, Charuco, Chessboard, Sighting
@@ -192,7 +194,7 @@ def upright(corners: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return grid.reshape(-1, 2).clone()
 
 
-def _small(grey: Grey, width: int = QUICK_WIDTH) -> tuple[Grey, float]:
+def _small(grey: Grey, width: int = QUICK_WIDTH) -> tuple[UInt8[Tensor, "rows columns"], float]:
     if grey.shape[1] <= width:
         return grey, 1.0
     scale = width / grey.shape[1]
