@@ -179,6 +179,7 @@ def test_the_combination_is_monotone(verdict):
     assert judged(verdict.checks, doubt).outcome == "cannot tell" and judged(verdict.checks, doubt).reasons
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.slow
 def test_the_published_clip(sinus_clip):
     published = read_sequence(sinus_clip, "world_from_camera")

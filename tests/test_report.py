@@ -371,9 +371,7 @@ def test_charts_leave_out_what_is_not_finite():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "DEPTHSCOPE_BROWSER" not in os.environ, reason="headless browsers hang on some machines: ask for it"
-)
+@pytest.mark.skipif("DEPTHSCOPE_BROWSER" not in os.environ, reason="headless browsers may hang: ask for it")
 def test_a_browser_draws_the_surface(case, tmp_path):
     browser = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
     if browser is None:
