@@ -244,11 +244,12 @@ def painted_by_distance(surface: Surface, anatomy: Surface, truth: Sequence) -> 
     """The surface in colours of its distance to the anatomy, and pictures of both from cameras of the clip."""
     import cv2
 
+    from depthscope.evaluation.surface import TOLERANCE
     from depthscope.geometry.nearest import NearestPoint
     from depthscope.pictures import contact_sheet, painted, surface_picture
     from depthscope.video import read_image
 
-    distance = NearestPoint(anatomy)(surface.points).distance
+    distance = NearestPoint(anatomy, TOLERANCE)(surface.points).distance
     share = (distance / WORST_MM)[None].float()
     colours = painted(share, torch.ones_like(share, dtype=torch.bool), cv2.COLORMAP_VIRIDIS)[0]
     coloured = dataclasses.replace(surface, colours=colours)
