@@ -84,7 +84,8 @@ def calibrated(names: list[str], size_px: tuple[int, ...]) -> dict[str, dict]:
             rows[f"{name}, {'typical noise and blur' if noise else 'no noise'}"] = row
             print(
                 f"{name:24s} noise {noise!s:5s} mu {row['found']['spread']:.3f} ({row['spread_error_share']:.1%})  at "
-                f"{row['place_error_mm']:.3f} mm ({row['place_error_share']:.1%})  gamma "
+                f"{row['place_error_mm']:.3f} mm ({row['place_error_share']:.1%}), their middle "
+                f"{row['middle_error_share']:.1%}  gamma "
                 f"{row['found']['gamma']:.3f} ({row['gamma_error_share']:.1%})",
                 flush=True,
             )

@@ -151,6 +151,8 @@ def recovered(lighting: Lighting, noise: bool, size_px: tuple[int, int], views: 
         "place_error_mm": off,
         # A lamp in the lens has no offset to take a share of, nor a spread of its own: errors then are of 1 mm and 1.
         "place_error_share": off / (beside or 1.0),
+        # Lamps closer together than their distance to the paper by far are one to it: their middle is what is seen.
+        "middle_error_share": float(np.linalg.norm(found.places_mm.mean(0) - places.mean(0))) / (beside or 1.0),
         "spread_error_share": abs(found.spread - spread) / (spread or 1.0),
         "gamma_error_share": abs(found.gamma / lighting.gamma - 1),
         "rms": found.rms,

@@ -1,28 +1,36 @@
 """Phantom clips of unseen patients through simulate and reconstruct: frames registered, path error, verdict, seconds.
 
     python benchmarks/reconstruction.py --out DIR [--clips 60] [--frames 40] [--preset typical]
+    python benchmarks/reconstruction.py --out DIR --on PATIENTS... [--keep]
 
-Patients come from the test split, nasal and colon in turn. Clips that are done already are not done again, so that the
-command can be killed and given once more. Writes ``reconstruction.json`` and prints the table.
+Patients come from the test split, nasal and colon in turn, or are those of folders that ``depthscope simulate`` wrote.
+What is reconstructed is the video, as a user has it. Clips that are done already are not done again, so that the
+command can be killed and given once more, or given several times at once. Writes ``reconstruction.json`` and prints
+the table.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from depthscope.cli import main as depthscope
+from depthscope.commands.demo import path_of
 from depthscope.commands.simulate import simulate
-from depthscope.evaluation.path import path_error
 from depthscope.formats import read_sequence
 from depthscope.simulation.anatomy import SPLITS
 
 ANATOMIES = ("nasal", "colon")
+
+Job = Callable[[], dict[str, Any]]
 
 
 def main() -> None:
@@ -34,18 +42,26 @@ def main() -> None:
     parser.add_argument("--preset", choices=("clean", "typical", "hard"), default="typical")
     parser.add_argument("--no-camera", action="store_true", help="self-calibrate instead of giving the true camera")
     parser.add_argument("--keep", action="store_true", help="keep the simulated clips and the reconstructions")
+    parser.add_argument("--on", type=Path, nargs="+", help="folders of simulated patients, instead of new ones")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    jobs = simulated_already(given) if given.on else to_be_simulated(given)
     rows = []
-    for number in range(given.clips):
-        place = given.out / f"row_{given.preset}_{number:04d}{'_free' if given.no_camera else ''}.json"
-        if not place.is_file():
-            row = one_clip(given, ANATOMIES[number % 2], number // 2)
-            draft = place.with_suffix(".partial")
-            draft.write_text(json.dumps(row))
-            draft.replace(place)
-        rows.append(json.loads(place.read_text()))
-        print(told(rows[-1]), flush=True)
+    for name, job in jobs.items():
+        place = given.out / f"row_{name}{'_free' if given.no_camera else ''}.json"
+        begun = place.with_suffix(".begun")
+        if not place.is_file() and not begun.is_file():
+            begun.touch()  # another call of this command leaves it alone
+            try:
+                row = job()
+                draft = place.with_suffix(".partial")
+                draft.write_text(json.dumps(row))
+                draft.replace(place)
+            finally:
+                begun.unlink()
+        if place.is_file():
+            rows.append(json.loads(place.read_text()))
+            print(told(rows[-1]), flush=True)
     figures = summary(rows) | {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "date": time.strftime("%Y-%m-%d"),
@@ -60,28 +76,60 @@ def main() -> None:
             print(f"{key}: {value}")
 
 
-def one_clip(given: argparse.Namespace, anatomy: str, patient: int) -> dict[str, Any]:
-    """Simulates and reconstructs one clip, and compares it with the truth."""
-    work = given.out / "work" / f"{anatomy}_{patient:04d}"
-    simulate(work, anatomy, 1, 1, given.frames, patient, given.preset, split="test", board_frames=1)
-    clip = work / f"patient_{SPLITS['test'].start + patient:05d}" / "clip_00"
-    out = work / "reconstruction"
-    arguments = ["reconstruct", str(clip / "images"), "--out", str(out)]
-    began = time.perf_counter()
-    depthscope(arguments if given.no_camera else [*arguments, "--camera", str(clip / "camera.yaml")])
-    seconds = time.perf_counter() - began
+def to_be_simulated(given: argparse.Namespace) -> dict[str, Job]:
+    """A clip each of as many patients as are asked for, by name."""
+
+    def job(anatomy: str, patient: int) -> dict[str, Any]:
+        work = given.out / "work" / f"{anatomy}_{patient:04d}"
+        simulate(work, anatomy, 1, 1, given.frames, patient, given.preset, split="test", board_frames=1)
+        clip = work / f"patient_{SPLITS['test'].start + patient:05d}" / "clip_00"
+        row = one_clip(clip, work / "reconstruction", given.no_camera)
+        if not given.keep:
+            shutil.rmtree(work)
+        return row
+
+    turns = [(ANATOMIES[number % 2], number // 2) for number in range(given.clips)]
+    return {f"{given.preset}_{anatomy}_{patient:04d}": partial(job, anatomy, patient) for anatomy, patient in turns}
+
+
+def simulated_already(given: argparse.Namespace) -> dict[str, Job]:
+    """The clips below some folders, by patient and clip."""
+
+    def job(clip: Path) -> dict[str, Any]:
+        out = given.out / "clips" / clip.parent.name / clip.name
+        row = one_clip(clip, out, given.no_camera)
+        if not given.keep:
+            shutil.rmtree(out)
+        return row
+
+    clips = [clip for folder in given.on for clip in sorted(folder.glob("**/clip_*")) if clip.is_dir()]
+    return {f"{clip.parent.name}_{clip.name}": partial(job, clip) for clip in clips[: given.clips]}
+
+
+def one_clip(clip: Path, out: Path, self_calibrated: bool) -> dict[str, Any]:
+    """Reconstructs one clip and compares it with the truth."""
+    arguments = ["reconstruct", str(clip / "video.mp4"), "--out", str(out)]
+    began, used = time.perf_counter(), spent()
+    depthscope(arguments if self_calibrated else [*arguments, "--camera", str(clip / "camera.yaml")])
+    seconds, busy = time.perf_counter() - began, spent() - used
     result = json.loads((out / "result.json").read_text())
-    row = {"clip": f"{anatomy}_{patient:04d}", "frames": result["frames"], "seconds": seconds, "result": result}
+    row = {
+        "clip": f"{clip.parent.name}/{clip.name}",
+        "frames": result["frames"],
+        "seconds": seconds,
+        "cpu_seconds": busy,
+        "result": result,
+    }
     if result["registered"] >= 3:
         found, truth = read_sequence(out), read_sequence(clip)
-        place = {name: index for index, name in enumerate(truth.frame_names)}
-        error = path_error(
-            found.camera_from_world, truth.camera_from_world[[place[name] for name in found.frame_names]]
-        )
+        error = path_of(found, truth)
         row |= {"ate_mm": error.ate, "of_length": error.ate_of_length, "of_extent": error.ate_of_extent}
-    if not given.keep:
-        shutil.rmtree(work)
     return row
+
+
+def spent() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def told(row: dict[str, Any]) -> str:
@@ -111,6 +159,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "path_error_of_extent_median": median(extents) if extents else None,
         "points_median": median(row["result"]["points"] for row in rows),
         "seconds_median": median(row["seconds"] for row in rows),
+        "cpu_seconds_median": median(row["cpu_seconds"] for row in rows),
     }
 
 

@@ -17,6 +17,7 @@ from depthscope.recipes import Recipe, from_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import network_size
 from depthscope.supervision.view import View, content_box, fitting_size, view_of
+from depthscope.support import ON_PHANTOMS
 from depthscope.training import BEST, LAST, load_checkpoint
 from depthscope.video import read_image
 
@@ -280,9 +281,11 @@ def _predicted(network, window: _Window, recording, first, images, scaled, devic
     if scaled:
         if sequence is None:
             raise BadInputError("frames without SfM", "a sequence to take the scale from", "give --sequence")
-        factor = frame_scales(depth, sequence, range(first, first + len(images)), window.canvas_px)
+        frames = range(first, first + len(images))
+        factor = frame_scales(depth, sequence, frames, window.canvas_px)
         depth, unit = depth * factor[:, None, None], sequence.unit
-        std = None if std is None else std * factor[:, None, None]
+        supported = supported_std(depth, sequence, frames, window.canvas_px)
+        std = supported if std is None else torch.maximum(supported, std * factor[:, None, None])
     camera = None if recording.camera is None else recording.camera.undistorted().resized(window.canvas_px)
     for number in range(len(images)):
         image = torch.from_numpy(window.whole.image(images[number].numpy(), window.camera))
@@ -309,6 +312,18 @@ def frame_scales(
         ratio = (sparse[used].float() / predicted[used]).log()
         factors.append(LogMedian()(ratio, torch.ones_like(ratio)).factor)
     return torch.stack(factors)
+
+
+def supported_std(
+    depth: Float[Tensor, "batch height width"], sequence: Sequence, frames: range, size_px: tuple[int, int]
+) -> Float[Tensor, "batch height width"]:
+    """Standard deviation of scaled depth maps, as far as the sparse points of their frames support them."""
+    found = []
+    for map_, frame in zip(depth, frames, strict=True):
+        pixels, sparse = points_of(sequence, frame, size_px)
+        focal_px = min(sequence.cameras[frame].undistorted().resized(size_px).focal_px)
+        found.append(map_ * ON_PHANTOMS(map_, pixels, sparse, focal_px, sequence.median_depth))
+    return torch.stack(found)
 
 
 def points_of(

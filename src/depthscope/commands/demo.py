@@ -185,12 +185,13 @@ def frames_of(found: Sequence, truth: Sequence) -> list[tuple[int, int]]:
 def true_from_sfm_by_points(found: Sequence, truth: Sequence, depth: Path) -> Similarity:
     """The similarity that brings the points of SfM nearest to the true surface that their frames saw there.
 
-    It is better determined than the one between the camera paths, which are short. Points far off are left out.
+    It is better determined than the one between the camera paths, which are short. An error counts by its share of the
+    depth: far points, of little parallax, come out too near, and would drag the scale with them. Outliers are left out.
     """
     from depthscope.formats import depth_maps
     from depthscope.prediction import sampled_at
 
-    maps, sources, targets = depth_maps.listed(depth), [], []
+    maps, sources, targets, depths = depth_maps.listed(depth), [], [], []
     for row, true_row in frames_of(found, truth):
         seen = found.observations.frame == row
         pixels, camera = found.projections[seen], truth.cameras[true_row]
@@ -200,12 +201,13 @@ def true_from_sfm_by_points(found: Sequence, truth: Sequence, depth: Path) -> Si
         world_from_camera = truth.camera_from_world[true_row].inverse()
         targets.append(world_from_camera.apply(rays * true_depth[known, None].double()))
         sources.append(found.points[found.observations.point[seen][known]])
-    source, target = torch.cat(sources), torch.cat(targets)
-    align, kept = Similarity.estimate(source, target), torch.ones(len(source), dtype=torch.bool)
-    for _ in range(5):
-        away = (align.apply(source) - target).norm(dim=-1)
+        depths.append(true_depth[known].double())
+    source, target, far = torch.cat(sources), torch.cat(targets), torch.cat(depths)
+    align = Similarity.estimate(source, target, far**-2)
+    for _ in range(8):
+        away = (align.apply(source) - target).norm(dim=-1) / far
         kept = away <= 3 * away.quantile(0.5)
-        align = Similarity.estimate(source[kept], target[kept])
+        align = Similarity.estimate(source[kept], target[kept], far[kept] ** -2)
     return align
 
 

@@ -44,7 +44,7 @@ def fuse(
         voxel: Side of a voxel in the sequence's unit; by default what two pixels cover at the median depth.
         hole_voxels: Holes up to about this wide are closed.
         least_share: Pieces with less than this share of the largest piece's area are dropped.
-        most_blocks: Bound of the memory (12 KB each); voxels double in size rather than exceed it.
+        most_blocks: Bound of the memory (14 KB each); voxels double in size rather than exceed it.
     """
     from rich.console import Console
 

@@ -153,7 +153,8 @@ def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
         seen = inside[~caster.blocked(centre.expand_as(towards), towards)]
         if len(seen) >= 30:
             normals = None if surface.normals is None else surface.normals[seen]
-            found.append(View(Surface(surface.points[seen], normals, unit=surface.unit), centre))
+            std = None if surface.std is None else surface.std[seen]
+            found.append(View(Surface(surface.points[seen], normals, unit=surface.unit), centre, std=std))
     if not found:
         raise BadInputError(
             f"no camera of {folder} sees the surface", "the sequence that it was made from", "check --sequence"

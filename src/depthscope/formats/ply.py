@@ -85,6 +85,7 @@ def read(path: Path) -> Surface:
     colours = next((found for names in COLOUR_NAMES if (found := _stacked(vertex, names)) is not None), None)
     if colours is not None and any(types.get(names[0], "").startswith("f") for names in COLOUR_NAMES):
         colours = np.rint(colours * 255)  # some programs write shares of 1
+    std = _stacked(vertex, ("std",))
     faces = next(
         (t for n in FACE_NAMES if (t := _triangles(contents.columns.get("face", {}).get(n))) is not None), None
     )
@@ -96,11 +97,13 @@ def read(path: Path) -> Surface:
         points = points[finite]
         normals = None if normals is None else normals[finite]
         colours = None if colours is None else colours[finite]
+        std = None if std is None else std[finite]
     return Surface(
         torch.from_numpy(points),
         None if normals is None else torch.from_numpy(normals.astype(points.dtype)),
         None if colours is None else torch.from_numpy(np.clip(colours, 0, 255).astype(np.uint8)),
         None if faces is None else torch.from_numpy(faces.astype(np.int64)),
+        std=None if std is None else torch.from_numpy(std[:, 0].astype(points.dtype)),
         unit=next((c.split()[1] for c in contents.comments if c.startswith("unit ") and len(c.split()) > 1), "sfm"),
     )
 
@@ -121,8 +124,11 @@ def write(surface: Surface, path: Path, *, ascii: bool = False, comments: tuple[
     if surface.colours is not None:
         fields += [("red", "u1"), ("green", "u1"), ("blue", "u1")]
         columns.append(surface.colours)
+    if surface.std is not None:
+        fields.append(("std", "<f4"))
+        columns.append(surface.std[:, None])
     rows = np.empty(len(surface.points), dtype=fields)
-    values = [column[:, i].detach().cpu().numpy() for column in columns for i in range(3)]
+    values = [column[:, i].detach().cpu().numpy() for column in columns for i in range(column.shape[1])]
     for (name, _), value in zip(fields, values, strict=True):
         rows[name] = value
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from scipy.ndimage import map_coordinates, uniform_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -14,7 +14,7 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from depthscope.errors import NoAnswerError
-from depthscope.fusion.volume import SIDE, Volume, corners_of, keys_of
+from depthscope.fusion.volume import SIDE, TRAITS, Volume, corners_of, keys_of
 from depthscope.geometry import Surface
 
 PIECE = 6
@@ -44,11 +44,11 @@ class Extraction:
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A part of the mesh, vertices in voxels of the world."""
+    """A part of the mesh, vertices in voxels of the world; traits are sRGB and standard deviation."""
 
     vertices: Float[np.ndarray, "vertices 3"]
     faces: Int[np.ndarray, "faces 3"]
-    colours: Float[np.ndarray, "vertices 3"]
+    traits: Float[np.ndarray, "vertices 4"]
 
 
 def extracted(volume: Volume, hole_voxels: int, least_share: float, unit: str) -> Extraction:
@@ -61,8 +61,12 @@ def extracted(volume: Volume, hole_voxels: int, least_share: float, unit: str) -
     kept, floaters, share = without_floaters(whole, least_share)
     points = torch.from_numpy(kept.vertices * volume.voxel).float()
     faces = torch.from_numpy(kept.faces).long()
-    colours = all_coloured(kept) if bool((volume.colour[: len(volume)] > 0).any()) else None
-    surface = Surface(points, vertex_normals(points, faces), colours, faces, unit)
+    traits = all_known(kept)
+    colours = (
+        torch.from_numpy(np.clip(np.rint(traits[:, :3]), 0, 255).astype(np.uint8)) if traits[:, :3].any() else None
+    )
+    std = torch.from_numpy(traits[:, 3]).float()
+    surface = Surface(points, vertex_normals(points, faces), colours, faces, unit, std)
     return Extraction(surface, floaters, share)
 
 
@@ -78,7 +82,7 @@ def piece(volume: Volume, corner: Int[Tensor, "3"], hole_voxels: int) -> Mesh:
 
     One block around it is looked at too, so that pieces agree on the holes that they fill.
     """
-    distance, weight, colour, colour_weight = gathered(volume, corner)
+    distance, weight, traits, traits_weight = gathered(volume, corner)
     for _ in range(hole_voxels):
         distance, weight = filled(distance, weight)
     inner = (slice(SIDE, SIDE * (PIECE + 1) + 1),) * 3
@@ -91,22 +95,22 @@ def piece(volume: Volume, corner: Int[Tensor, "3"], hole_voxels: int) -> Mesh:
                 cells &= seen[x : x + lengths[0], y : y + lengths[1], z : z + lengths[2]]
     crossing = seen & (values < 0)
     if not cells.any() or not crossing.any() or not (seen & (values > 0)).any():
-        return Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, 3)))
+        return Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, TRAITS)))
     mask = np.zeros(seen.shape, bool)
     mask[1:, 1:, 1:] = cells  # the cell below a voxel
     try:
         vertices, faces, _, _ = marching_cubes(values, 0.0, mask=mask, gradient_direction="descent")
     except (ValueError, RuntimeError):  # no cell holds a crossing
-        return Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, 3)))
+        return Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, TRAITS)))
     place = vertices.T + SIDE
-    share = map_coordinates(colour_weight, place, order=1)
-    mixed = np.stack([map_coordinates(colour[..., c], place, order=1) for c in range(3)], -1)
-    colours = np.where(share[:, None] > 1e-6, mixed / np.maximum(share, 1e-6)[:, None], np.nan)
-    return Mesh(vertices + 0.5 + corner.numpy() * SIDE, faces.astype(np.int64), colours)
+    share = map_coordinates(traits_weight, place, order=1)
+    mixed = np.stack([map_coordinates(traits[..., c], place, order=1) for c in range(TRAITS)], -1)
+    mixed = np.where(share[:, None] > 1e-6, mixed / np.maximum(share, 1e-6)[:, None], np.nan)
+    return Mesh(vertices + 0.5 + corner.numpy() * SIDE, faces.astype(np.int64), mixed)
 
 
 def gathered(volume: Volume, corner: Int[Tensor, "3"]) -> tuple[np.ndarray, ...]:
-    """Distance, weight, colour and its weight of a cube of blocks with one block around it, as dense arrays."""
+    """Distance, weight, traits and their weight of a cube of blocks with one block around it, as dense arrays."""
     blocks = PIECE + 2
     offsets = torch.cartesian_prod(*[torch.arange(-1, PIECE + 1)] * 3)
     rows, there = volume.find(keys_of(corner + offsets))
@@ -118,7 +122,7 @@ def gathered(volume: Volume, corner: Int[Tensor, "3"]) -> tuple[np.ndarray, ...]
         joined = chosen.reshape(shape).permute(order)
         return joined.reshape(*[blocks * SIDE] * 3, *values.shape[2:]).numpy()
 
-    parts = (volume.distance, volume.weight, volume.colour, volume.colour_weight)
+    parts = (volume.distance, volume.weight, volume.traits, volume.traits_weight)
     return tuple(dense(values) for values in parts)
 
 
@@ -144,13 +148,13 @@ def welded(meshes: list[Mesh]) -> Mesh:
     starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
     vertices = np.concatenate([mesh.vertices for mesh in meshes])
     faces = np.concatenate([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)])
-    colours = np.concatenate([mesh.colours for mesh in meshes])
+    traits = np.concatenate([mesh.traits for mesh in meshes])
     _, first, number = np.unique(
         np.rint(vertices / WELD).astype(np.int64), axis=0, return_index=True, return_inverse=True
     )
     faces = number.reshape(-1)[faces]
     whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
-    return Mesh(vertices[first], faces[whole], colours[first])
+    return Mesh(vertices[first], faces[whole], traits[first])
 
 
 def without_floaters(mesh: Mesh, least_share: float) -> tuple[Mesh, int, float]:
@@ -165,19 +169,19 @@ def without_floaters(mesh: Mesh, least_share: float) -> tuple[Mesh, int, float]:
     large = total >= least_share * total.max()
     faces = mesh.faces[large[member[mesh.faces[:, 0]]]]
     used, number = np.unique(faces, return_inverse=True)
-    kept = Mesh(mesh.vertices[used], number.reshape(-1, 3), mesh.colours[used])
+    kept = Mesh(mesh.vertices[used], number.reshape(-1, 3), mesh.traits[used])
     dropped = ~large & (total > 0)
     return kept, int(dropped.sum()), float(total[dropped].sum() / total.sum())
 
 
-def all_coloured(mesh: Mesh) -> UInt8[Tensor, "vertices 3"]:
-    """The vertices' colours; a vertex in a filled hole takes that of the nearest one that was seen."""
-    missing = np.isnan(mesh.colours).any(1)
-    colours = mesh.colours.copy()
+def all_known(mesh: Mesh) -> Float[np.ndarray, "vertices 4"]:
+    """The vertices' traits; a vertex in a filled hole takes those of the nearest one that was seen."""
+    missing = np.isnan(mesh.traits).any(1)
+    traits = mesh.traits.copy()
     if missing.any() and not missing.all():
         _, nearest = KDTree(mesh.vertices[~missing]).query(mesh.vertices[missing])
-        colours[missing] = mesh.colours[~missing][nearest]
-    return torch.from_numpy(np.clip(np.rint(np.nan_to_num(colours)), 0, 255).astype(np.uint8))
+        traits[missing] = mesh.traits[~missing][nearest]
+    return np.nan_to_num(traits)
 
 
 def vertex_normals(points: Float[Tensor, "points 3"], faces: Int[Tensor, "faces 3"]) -> Float[Tensor, "points 3"]:

@@ -45,6 +45,7 @@ class Fusion:
             depth.
         footprint: Pixels that a voxel covers where `voxel` is None.
         relative_std: Standard deviation over depth where a frame does not say its own.
+        most_relative_std: Pixels that are less certain than this say nothing: there the network guesses.
         truncation_stds: Distance to the surface, in standard deviations of the depth, within which voxels learn of it.
         truncation_voxels: The least and the most of it in voxels.
         edge: Pixels whose neighbour's depth differs by more than this share lie on an edge, where depth is a mixture
@@ -52,13 +53,14 @@ class Fusion:
         least_cosine: Pixels that see the surface at a smaller cosine of incidence say nothing.
         hole_voxels: Holes up to about this many voxels wide are closed.
         least_share: Pieces with less than this share of the largest piece's area are floaters, and dropped.
-        most_blocks: Bound of the memory (12 KB each); voxels double in size rather than exceed it.
+        most_blocks: Bound of the memory (14 KB each); voxels double in size rather than exceed it.
         unit: Of the surface.
     """
 
     voxel: float | None = None
     footprint: float = 2.0
     relative_std: float = 0.03
+    most_relative_std: float = 0.12
     truncation_stds: float = 2.0
     truncation_voxels: tuple[float, float] = (3.0, 12.0)
     edge: float = 0.1
@@ -73,6 +75,7 @@ class Fusion:
             "voxel": 1.0 if self.voxel is None else self.voxel,
             "footprint": self.footprint,
             "relative_std": self.relative_std,
+            "most_relative_std": self.most_relative_std,
             "truncation_stds": self.truncation_stds,
             "edge": self.edge,
         }
@@ -94,7 +97,8 @@ class Fused:
     """A surface and what became of the views.
 
     Attributes:
-        surface: With normals into the air, colours where there were images, and faces.
+        surface: With normals into the air, colours where there were images, the mean standard deviation of what was
+            seen there, and faces.
         voxel: Side of the voxels in the end; larger than asked for where memory was short.
         frames: Views that were fused.
         used_share: Share of the known pixels that were used.
@@ -149,9 +153,11 @@ def footprint(frame: DepthFrame, trusted: Bool[Tensor, "height width"], options:
 
 
 def trusted_pixels(frame: DepthFrame, options: Fusion) -> Bool[Tensor, "height width"]:
-    """Pixels with depth, inside the content, off the edges of depth, and not seen at a grazing angle."""
+    """Pixels with a depth that is certain enough, in the content, off edges of depth, not seen at a grazing angle."""
     depth = frame.depth
     trusted = depth > 0
+    if frame.std is not None:
+        trusted = trusted & (frame.std <= options.most_relative_std * depth)
     if frame.content is not None:
         trusted = trusted & frame.content
     for axis in (0, 1):
@@ -179,7 +185,7 @@ def integrate(volume: Volume, frame: DepthFrame, trusted: Bool[Tensor, "height w
     typical = options.relative_std * float(depth[trusted].quantile(0.5))
     weight = torch.where(trusted, incidence(frame) * (typical / std) ** 2, 0.0).clamp_max(100.0)
     image = torch.zeros(*depth.shape, 3) if frame.image is None else frame.image.float()
-    maps = torch.cat([torch.stack([1 / depth, trusted.float(), truncation, weight]), image.movedim(-1, 0)])
+    maps = torch.cat([torch.stack([1 / depth, trusted.float(), truncation, weight]), image.movedim(-1, 0), std[None]])
     motion = frame.camera_from_world.to(torch.float32)
     volume.integrate(maps, frame.camera, motion, _band(volume, frame, depth, truncation, trusted, motion))
 

@@ -23,12 +23,15 @@ REACH = 1 << 20
 AT_ONCE = 2048
 """Blocks that are updated together: a million voxels."""
 
-CHANNELS = 7
-"""Of the maps that voxels sample: inverse depth, known, truncation, weight, red, green, blue."""
+CHANNELS = 8
+"""Of the maps that voxels sample: inverse depth, known, truncation, weight, red, green, blue, standard deviation."""
+
+TRAITS = 4
+"""What a voxel near the surface carries of the pixels that saw it: red, green, blue, standard deviation."""
 
 
 class Volume:
-    """Blocks of voxels: signed distance over truncation in -1..1, its weight, and colour with its own weight.
+    """Blocks of voxels: signed distance over truncation in -1..1, its weight, and traits with their own weight.
 
     Args:
         voxel: Side of a voxel, in the unit of the depth maps.
@@ -50,7 +53,7 @@ class Volume:
             return values
 
         self.distance, self.weight = longer("distance"), longer("weight")
-        self.colour, self.colour_weight = longer("colour", 3), longer("colour_weight")
+        self.traits, self.traits_weight = longer("traits", TRAITS), longer("traits_weight")
 
     def __len__(self) -> int:
         """Number of blocks."""
@@ -71,7 +74,8 @@ class Volume:
         """Adds one view.
 
         Args:
-            maps: Inverse depth, known (0 or 1), truncation, weight, and sRGB, on the pixels of `camera`.
+            maps: Inverse depth, known (0 or 1), truncation, weight, sRGB and standard deviation, on the pixels of
+                `camera`.
             camera: A pinhole camera.
             camera_from_world: Its motion, float32.
             touched: Points of the world in whose blocks there is surface.
@@ -134,9 +138,9 @@ class Volume:
         mixed = self.distance[rows] * self.weight[rows] + torch.where(used, value, 0.0) * weight
         self.distance[rows] = mixed / total.clamp_min(1e-12)
         self.weight[rows] = total
-        seen = torch.where(used & (value < 1), weight, 0.0)  # free air has no colour
-        self.colour[rows] += values[4:].movedim(0, -1) * seen[..., None]
-        self.colour_weight[rows] += seen
+        seen = torch.where(used & (value < 1), weight, 0.0)  # free air has no traits
+        self.traits[rows] += values[4:].movedim(0, -1) * seen[..., None]
+        self.traits_weight[rows] += seen
 
     def _coarsen(self) -> None:
         """Voxels of twice the size: each the weighted mean of the eight it replaces."""
@@ -153,10 +157,10 @@ class Volume:
 
         weight = summed(self.weight[:count])
         distance = summed(self.distance[:count] * self.weight[:count]) / weight.clamp_min(1e-12)
-        colour, colour_weight = summed(self.colour[:count]), summed(self.colour_weight[:count])
+        traits, traits_weight = summed(self.traits[:count]), summed(self.traits_weight[:count])
         self.keys, self.voxel = parents, 2 * self.voxel
         self._order = torch.argsort(parents)
-        self.distance, self.weight, self.colour, self.colour_weight = distance, weight / 8, colour, colour_weight
+        self.distance, self.weight, self.traits, self.traits_weight = distance, weight / 8, traits, traits_weight
         self._make_room(len(parents))
 
 

@@ -22,6 +22,7 @@ class Surface:
         colours: sRGB 0..255, shape (points, 3), or None.
         faces: Vertex numbers, shape (faces, 3), counter-clockwise seen from outside, or None.
         unit: Unit of the points: "mm", or "sfm" for the free unit of a reconstruction.
+        std: Standard deviation of each point along the rays that saw it, shape (points,), in `unit`, or None.
     """
 
     points: Float[Tensor, "points 3"]
@@ -29,12 +30,13 @@ class Surface:
     colours: UInt8[Tensor, "points 3"] | None = None
     faces: Int[Tensor, "faces 3"] | None = None
     unit: str = "sfm"
+    std: Float[Tensor, " points"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.points)
         if not bool(self.points.isfinite().all()):
             raise BadInputError("a surface with points that are not finite", "finite coordinates")
-        for name, rows in (("normals", self.normals), ("colours", self.colours)):
+        for name, rows in (("normals", self.normals), ("colours", self.colours), ("standard deviations", self.std)):
             if rows is not None and len(rows) != count:
                 raise BadInputError(f"{len(rows)} {name} for {count} points", "one for each point")
         if (
@@ -46,9 +48,11 @@ class Surface:
 
     def moved(self, target_from_source: Similarity | RigidMotion) -> "Surface":
         """The surface in another frame."""
-        motion = target_from_source.motion if isinstance(target_from_source, Similarity) else target_from_source
+        scaled = isinstance(target_from_source, Similarity)
+        motion = target_from_source.motion if scaled else target_from_source
         normals = None if self.normals is None else rotate(motion.rotation, self.normals)
-        return Surface(target_from_source.apply(self.points), normals, self.colours, self.faces, self.unit)
+        std = self.std if self.std is None or not scaled else self.std * target_from_source.scale
+        return Surface(target_from_source.apply(self.points), normals, self.colours, self.faces, self.unit, std)
 
     @property
     def face_normals(self) -> Float[Tensor, "faces 3"]:
