@@ -113,8 +113,7 @@ def described(
     unit: str,
     distance: Float[Tensor, " points"] | None,
     most_distance: float,
-    centres: Float[Tensor, "frames 3"] | None,
-    directions: Float[Tensor, "frames 3"] | None,
+    cameras: RigidMotion | None,
 ) -> dict:
     """A surface as the page's own viewer reads it.
 
@@ -124,19 +123,9 @@ def described(
         unit: Of the points.
         distance: Of each vertex to what is true, or None.
         most_distance: What is drawn in the brightest colour.
-        centres: Of the cameras in the order of time.
-        directions: In which they look, unit vectors.
+        cameras: camera_from_world of the frames in the order of time.
     """
-    assert surface.faces is not None
-    points = surface.points.double()
-    middle = (points.amin(0) + points.amax(0)) / 2
-    extent = float((points - middle).abs().amax().clamp_min(1e-9))
-    places = ((points - middle) / extent * 32767).round().numpy().astype("<i2")
-    said: dict = {
-        "middle": middle.tolist(),
-        "extent": extent,
-        "points": packed(places),
-        "faces": packed(surface.faces.numpy().astype("<u2")),
+    said = shell(surface) | {
         "unit": unit,
         "rotation": view.rotation.flatten().tolist(),
         "target": view.target.tolist(),
@@ -148,7 +137,18 @@ def described(
     if distance is not None:
         said["errors"] = packed((distance / most_distance * 255).round().clamp(0, 255).numpy().astype(np.uint8))
         said["most"] = most_distance
-    if centres is not None and directions is not None:
-        said["centres"] = [round(value, 5) for value in centres.flatten().tolist()]
-        said["directions"] = [round(value, 4) for value in directions.flatten().tolist()]
+    if cameras is not None:
+        said["centres"] = [round(value, 5) for value in cameras.origin.flatten().tolist()]
+        said["turns"] = [round(value, 4) for value in cameras.rotation.flatten().tolist()]
     return said
+
+
+def shell(surface: Surface) -> dict:
+    """The shape alone: places as 16-bit numbers about the middle, and faces."""
+    assert surface.faces is not None
+    points = surface.points.double()
+    middle = (points.amin(0) + points.amax(0)) / 2
+    extent = float((points - middle).abs().amax().clamp_min(1e-9))
+    places = ((points - middle) / extent * 32767).round().numpy().astype("<i2")
+    faces = packed(surface.faces.numpy().astype("<u2"))
+    return {"middle": middle.tolist(), "extent": extent, "points": packed(places), "faces": faces}

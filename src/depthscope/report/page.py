@@ -102,7 +102,7 @@ def document(case: CaseFolder, detail: Detail) -> str:
             " Point at a number to see the file that it stands in.",
         ),
     )  # fmt: skip
-    scripts = [element("script", Html(_asset(name))) for name in ("strip.js", "viewer.js")]
+    scripts = [element("script", Html(_asset(name))) for name in ("surface.js", "strip.js")]
     body = element("body", parts[0], element("main", *parts[1:]), foot, *scripts)
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 

@@ -55,6 +55,7 @@ class Space:
         unit: "mm" or "units".
         scale_source: Where millimetres come from, "" where there are none.
         distances: To a CT or to the truth, the one to colour by first.
+        target: File of the mesh that the first placement is about, in the frame of the surface here, or None.
     """
 
     surface: Surface | None
@@ -64,11 +65,12 @@ class Space:
     unit: str
     scale_source: str
     distances: tuple[Distances, ...]
+    target: Path | None = None
 
 
 def space_of(case: CaseFolder, clip: Clip, sequence: Sequence | None, most_faces: int) -> Space:
     """The surface and the path of a clip, in millimetres where something tells them."""
-    mesh = _surface(clip.surface.place / "surface.ply")
+    mesh = mesh_in(clip.surface.place / "surface.ply")
     small = None if mesh is None else decimated(mesh, most_faces)
     placed = _placements(case, clip)
     distances = [] if small is None else [d for p in placed if (d := _distances(p, small)) is not None]
@@ -89,6 +91,7 @@ def space_of(case: CaseFolder, clip: Clip, sequence: Sequence | None, most_faces
         "mm" if unit == "mm" else "units",
         source,
         tuple(distances),
+        placed[0].target if placed else None,
     )
 
 
@@ -132,7 +135,7 @@ def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
 
 def _distances(placed: _Placement, small: Surface) -> Distances | None:
     """Distances of the vertices to the target, where it can be read."""
-    goal = None if placed.target is None else _surface(placed.target)
+    goal = None if placed.target is None else mesh_in(placed.target)
     if goal is None:
         return None
     moved = small.moved(placed.there_from_here)
@@ -153,7 +156,7 @@ def distance_to(goal: Surface, points: Float[Tensor, "points 3"]) -> Float[Tenso
     return (closest - points[:, None]).norm(dim=-1).amin(1)
 
 
-def _surface(path: Path) -> Surface | None:
+def mesh_in(path: Path) -> Surface | None:
     """A mesh, or None where there is none that can be read."""
     try:
         mesh = ply.read(path) if path.is_file() else None
