@@ -69,6 +69,10 @@ def averaged(
     return total / torch.bincount(merged, minlength=count).clamp_min(1)[:, None]
 
 
+WIDE = 1.3
+"""The view is at least this much wider than high, or else looks less close."""
+
+
 @dataclass(frozen=True, eq=False)
 class Viewpoint:
     """Where one looks at a surface from.
@@ -93,13 +97,16 @@ class Viewpoint:
 
 def viewpoint(surface: Surface, cameras: RigidMotion | None) -> Viewpoint:
     """From behind the cameras, in the direction in which the middle one looks; from the front without cameras."""
-    points = surface.points.double()
-    target = (points.quantile(0.02, 0) + points.quantile(0.98, 0)) / 2 if len(points) < 10_000_000 else points.mean(0)
-    radius = float((points - target).norm(dim=-1).quantile(0.98))
+    points = surface.points.double()[:: max(1, len(surface.points) // 200_000)]
+    target = (points.quantile(0.02, 0) + points.quantile(0.98, 0)) / 2
     rotation = torch.eye(3, dtype=torch.float64)
     if cameras is not None and len(cameras.translation):
         rotation = cameras.rotation[len(cameras.translation) // 2].double()
-    return Viewpoint(rotation, target, 1.12 * radius / np.sin(np.radians(FIELD_DEG / 2)))
+    x, y, z = ((points - target) @ rotation.T).unbind(-1)
+    # How far off the eye must be for each point to be within the picture; that of floaters does not count.
+    needed = torch.maximum(x.abs() / WIDE, y.abs()) / np.tan(np.radians(FIELD_DEG / 2)) - z
+    radius = (points - target).norm(dim=-1).quantile(0.98)
+    return Viewpoint(rotation, target, max(1.1 * float(needed.quantile(0.99)), 0.5 * float(radius), 1e-9))
 
 
 def packed(values: np.ndarray) -> str:

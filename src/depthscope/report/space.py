@@ -115,12 +115,18 @@ class _Placement:
 
 
 def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
-    """By registration to a CT, and by the truth of a phantom; the first is the one to show."""
+    """By registration to a CT, and by the truth of a phantom; the first is the one to show.
+
+    A registration that was refused tells no millimetres: it is shown only where there is nothing better, and named.
+    """
     found = []
     registration, truth = clip.registration, case.stages["surface_error"]
+    refused = registration.get("ambiguous") is True
     if (motion := _similarity(registration.get("target_from_source"))) is not None:
-        against = "the CT's surface, after registration"
-        source = registration.said("scale_source", "registration to the CT")
+        against, source = "the CT's surface, after registration", "registration to the CT"
+        source = registration.said("scale_source", source)
+        if refused:
+            against, source = "the CT's surface, by a refused registration", "a registration that was refused"
         target = registration.place / "target.ply"
         found.append(_Placement(motion, target, against, source, registration, ("residual_mm",)))
     first = clip is case.clips[0]  # the truth is measured on the first clip
@@ -130,7 +136,7 @@ def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
         source = truth.said("scale_source", "the truth of the phantom")
         against = "the true anatomy, aligned by " + source
         found.append(_Placement(motion, target, against, source, truth, ("surface", "accuracy")))
-    return found
+    return found[::-1] if refused else found
 
 
 def _distances(placed: _Placement, small: Surface) -> Distances | None:

@@ -68,9 +68,13 @@
       const [p, q] = [ring(a, u, v, thickness, 6), ring(b, u, v, thickness, 6)];
       for (let k = 0; k < 6; k++) { const m = (k + 1) % 6; faces.push(p[k], p[m], q[k], q[k], p[m], q[m]); }
     }
+    let last = null;
     for (let n = 0; n < count; n++) {
+      // Not where the camera stood still: pyramids on top of each other are a lump.
+      if (last && Math.hypot(...at(n).map((x, i) => x - last[i])) < 12 * thickness) continue;
+      last = at(n);
       const d = turns.slice(9 * kept[n] + 6, 9 * kept[n] + 9), [u, v] = across(d), centre = at(n);
-      const base = ring(centre.map((x, i) => x + 6 * thickness * d[i]), u, v, 3.2 * thickness, 4);
+      const base = ring(centre.map((x, i) => x + 5 * thickness * d[i]), u, v, 2.4 * thickness, 4);
       const tip = add(centre, d.map((x) => -x));
       for (let k = 0; k < 4; k++) faces.push(tip, base[k], base[(k + 1) % 4]);
     }
@@ -160,7 +164,7 @@
     };
     let path = null;
     if (said.centres && said.centres.length >= 6) {
-      path = body(pathMesh(toUnit(said.centres), said.turns, 0.0032 * home.distance), [242, 140, 40]);
+      path = body(pathMesh(toUnit(said.centres), said.turns, 0.0026 * home.distance), [242, 140, 40]);
     }
     let around = null;
     if (said.around) {
@@ -201,7 +205,7 @@
       gl.clearColor(24 / 255, 24 / 255, 24 / 255, 1);
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
       gl.enable(gl.DEPTH_TEST);
-      const aspect = width / height, wide = Math.min(1, aspect / 1.2), inside = on.follow && shown >= 0;
+      const aspect = width / height, wide = Math.min(1, aspect / 1.3), inside = on.follow && shown >= 0;
       const focal = inside ? said.focal || 1.2 : wide / Math.tan(said.field_deg * Math.PI / 360);
       const near = inside ? 0.002 : Math.max(0.002, view.distance / 500), far = view.distance + 8;
       gl.uniformMatrix4fv(knob.projection, false, [focal / aspect, 0, 0, 0, 0, focal, 0, 0,

@@ -22,7 +22,6 @@ LOOKS = (("colours", "Video colours"), ("clay", "Clay"), ("distance", "Distance"
 
 ACTS = (
     ("path", "Camera path"),
-    ("around", "CT"),
     ("follow", "Through the camera"),
     ("nearer", "Nearer"),
     ("farther", "Farther"),
@@ -32,14 +31,21 @@ ACTS = (
 
 
 def surface_box(
-    space: Space, key: str, *, around: Surface | None = None, focal: float | None = None, alone: bool = False
+    space: Space,
+    key: str,
+    *,
+    around: Surface | None = None,
+    around_title: str = "CT",
+    focal: float | None = None,
+    alone: bool = False,
 ) -> Html | None:
     """The view with its buttons, or None where there is no surface.
 
     Args:
         space: The surface and the path.
         key: Of the element.
-        around: What is drawn about it like glass, such as a CT.
+        around: What is drawn about it like glass.
+        around_title: What that is.
         focal: Of the camera, in half heights of its picture: how wide one looks through it.
         alone: The view fills its page: it zooms without being chosen first, and leaves the arrow keys to the page.
     """
@@ -77,8 +83,9 @@ def surface_box(
         end = f"{significant(first.most_mm, 2)} mm and more"
         what = f"distance to {first.against}"
         ruler = element("div", colour_scale(cv2.COLORMAP_VIRIDIS, "0 mm", end, what), class_="key")
+    acts = (("around", around_title), *ACTS)
     buttons = [element("button", title, type="button", data_look=look, aria_pressed="false") for look, title in LOOKS]
-    buttons += [element("button", title, type="button", data_act=act) for act, title in ACTS]
+    buttons += [element("button", title, type="button", data_act=act) for act, title in acts]
     palette = base64.b64encode(bytes(levels(cv2.COLORMAP_VIRIDIS).flatten().tolist())).decode()
     return element(
         "div", stage, element("div", *buttons, class_="controls"), ruler, data,

@@ -16,6 +16,9 @@ from depthscope.viewer.scene import Scene
 POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What a browser may load for the page: pictures from its own place, and nothing from anywhere else."""
 
+CHOICES = {"depth": "Depth", "deviation": "Uncertainty", "points": "Points", "masked": "Masks"}
+"""What can be shown below the frame."""
+
 KEYS = (
     ("\N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}", "one frame"),
     ("Page up, Page down", "ten frames"),
@@ -96,10 +99,11 @@ def _pictures(scene: Scene) -> Html:
     if not panels:
         text = "No frames: neither depth maps nor a sequence can be read."
         return element("section", element("p", text, class_="none"), class_="pictures", aria_label="Frames")
-    others = [panel for panel in panels if panel != "frame"]
+    others = [panel for panel in CHOICES if panel in panels]
     choices = [
-        element("button", PANELS[panel][0].capitalize(), type="button", data_panel=panel, aria_pressed="false")
-        for panel in others
+        element("button", CHOICES[panel], type="button", data_panel=panel, aria_pressed="false")
+        for panel in CHOICES
+        if panel in others
     ]
     shown = ["frame"] if "frame" in panels else []
     shown += others[:1]
@@ -135,16 +139,25 @@ def _scales(scene: Scene) -> list[Html]:
 
 def _space(scene: Scene, number: int) -> Html:
     """The surface, or why there is none."""
-    box = surface_box(scene.space, f"clip-{number}-view", around=scene.around, focal=scene.focal, alone=True)
+    box = surface_box(
+        scene.space,
+        f"clip-{number}-view",
+        around=scene.around,
+        around_title=scene.around_title,
+        focal=scene.focal,
+        alone=True,
+    )
     if box is None:
         text = joined("No surface here yet. Made by ", element("code", COMMANDS["surface"]), ".")
         return element("section", element("p", text, class_="none"), class_="space", aria_label="Surface")
-    space = scene.space
+    space, registration = scene.space, scene.clip.registration
     lines = [f"Millimetres from {space.scale_source}." if space.scale_source else "Lengths are in free units."]
-    if scene.around is not None and space.distances:
-        lines.append(f"Glass: {space.distances[0].against}.")
+    if registration.get("ambiguous") is True and "refused" in space.scale_source:
+        lines = ["The registration was refused: place, size and distances are its best guess, and not known."]
     elif not space.distances:
         lines.append("No registration: nothing to measure distances to.")
+    if scene.around is not None and space.distances:
+        lines.append(f"Like glass: {space.distances[0].against}.")
     return element("section", box, element("p", " ".join(lines), class_="note"), class_="space", aria_label="Surface")
 
 

@@ -46,6 +46,12 @@ class Scene:
     focal: float | None
 
     @property
+    def around_title(self) -> str:
+        """What `around` is, in a word or two."""
+        registered = self.space.target is not None and self.space.target.parent == self.clip.registration.place
+        return "CT" if registered else "True anatomy"
+
+    @property
     def panels(self) -> tuple[str, ...]:
         """The pictures that there are of the middle frame."""
         if self.view is None:
