@@ -395,7 +395,7 @@ def test_a_browser_draws_the_surface(case, tmp_path):
         "--enable-logging=stderr",
     ]
     options += ["--no-first-run", "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
-    options += ["--window-size=900,700", "--timeout=8000", "--dump-dom"]
+    options += ["--window-size=900,700", "--virtual-time-budget=8000", "--dump-dom"]
     done = subprocess.run([browser, *options, place.as_uri()], capture_output=True, text=True, timeout=150)
     found = re.search(r"<title>tones (\d+) live (\d+)", done.stdout)
     assert found is not None, done.stderr[-2000:]

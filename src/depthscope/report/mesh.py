@@ -98,10 +98,11 @@ class Viewpoint:
 def viewpoint(surface: Surface, cameras: RigidMotion | None) -> Viewpoint:
     """From behind the cameras, in the direction in which the middle one looks; from the front without cameras."""
     points = surface.points.double()[:: max(1, len(surface.points) // 200_000)]
-    target = (points.quantile(0.02, 0) + points.quantile(0.98, 0)) / 2
     rotation = torch.eye(3, dtype=torch.float64)
     if cameras is not None and len(cameras.translation):
         rotation = cameras.rotation[len(cameras.translation) // 2].double()
+    seen = points @ rotation.T
+    target = (seen.quantile(0.02, 0) + seen.quantile(0.98, 0)) / 2 @ rotation
     x, y, z = ((points - target) @ rotation.T).unbind(-1)
     # How far off the eye must be for each point to be within the picture; that of floaters does not count.
     needed = torch.maximum(x.abs() / WIDE, y.abs()) / np.tan(np.radians(FIELD_DEG / 2)) - z

@@ -101,7 +101,8 @@ def distance_section(distances: Distances) -> Html | None:
         return None
     results, path = distances.results, distances.path
     mean, middle = results.figure(*path, "mean"), results.figure(*path, "median")
-    told = joined(f"{title}, at {len(distances.mm)} vertices of the shown surface. ")
+    how = f", {distances.how}" if distances.how else ""
+    told = joined(f"{title}{how}, at {len(distances.mm)} vertices of the shown surface. ")
     if mean is not None and middle is not None:
         deviation = results.figure(*path, "std")
         plus = joined(" \N{PLUS-MINUS SIGN} ", amount(deviation)) if deviation is not None else None

@@ -34,6 +34,7 @@ class Distances:
         most_mm: End of the colours.
         results: Whose figures tell the same in numbers.
         path: Keys of these figures.
+        how: How the surface was brought there, in words.
     """
 
     against: str
@@ -41,6 +42,7 @@ class Distances:
     most_mm: float
     results: Results
     path: tuple[str, ...]
+    how: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +114,7 @@ class _Placement:
     source: str
     results: Results
     path: tuple[str, ...]
+    how: str = ""
 
 
 def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
@@ -134,8 +137,8 @@ def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
         anatomy = case.place / "patient" / "video"
         target = anatomy.resolve().parent / "anatomy.ply" if anatomy.exists() else None
         source = truth.said("scale_source", "the truth of the phantom")
-        against = "the true anatomy, aligned by " + source
-        found.append(_Placement(motion, target, against, source, truth, ("surface", "accuracy")))
+        how = "aligned by " + source
+        found.append(_Placement(motion, target, "the true anatomy", source, truth, ("surface", "accuracy"), how))
     return found[::-1] if refused else found
 
 
@@ -148,7 +151,7 @@ def _distances(placed: _Placement, small: Surface) -> Distances | None:
     distance = distance_to(goal, moved.points.float())
     high = float(distance.quantile(0.9))
     most = next((end for end in SHOWN_MM if end >= high), SHOWN_MM[-1])
-    return Distances(placed.against, distance, most, placed.results, placed.path)
+    return Distances(placed.against, distance, most, placed.results, placed.path, placed.how)
 
 
 def distance_to(goal: Surface, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:

@@ -71,7 +71,7 @@
     let last = null;
     for (let n = 0; n < count; n++) {
       // Not where the camera stood still: pyramids on top of each other are a lump.
-      if (last && Math.hypot(...at(n).map((x, i) => x - last[i])) < 12 * thickness) continue;
+      if (last && Math.hypot(...at(n).map((x, i) => x - last[i])) < 14 * thickness) continue;
       last = at(n);
       const d = turns.slice(9 * kept[n] + 6, 9 * kept[n] + 9), [u, v] = across(d), centre = at(n);
       const base = ring(centre.map((x, i) => x + 5 * thickness * d[i]), u, v, 2.4 * thickness, 4);
@@ -98,7 +98,7 @@
       for (let k = 0; k < 4; k++) { const m = (k + 1) % 4; faces.push(first + k, first + m, first + 4 + k, first + 4 + k, first + m, first + 4 + m); }
     };
     const corners = [corner(-0.6, -0.45), corner(0.6, -0.45), corner(0.6, 0.45), corner(-0.6, 0.45)];
-    corners.forEach((place, k) => { bar(centre, place, 0.03 * size); bar(place, corners[(k + 1) % 4], (k ? 0.03 : 0.09) * size); });
+    corners.forEach((place, k) => { bar(centre, place, 0.025 * size); bar(place, corners[(k + 1) % 4], (k ? 0.025 : 0.055) * size); });
     return { places: new Float32Array(places), normals: new Float32Array(normals), faces: new Uint16Array(faces) };
   }
 
@@ -164,7 +164,7 @@
     };
     let path = null;
     if (said.centres && said.centres.length >= 6) {
-      path = body(pathMesh(toUnit(said.centres), said.turns, 0.0026 * home.distance), [242, 140, 40]);
+      path = body(pathMesh(toUnit(said.centres), said.turns, 0.0016 * home.distance), [242, 140, 40]);
     }
     let around = null;
     if (said.around) {
