@@ -119,7 +119,9 @@ def significant(value: float, digits: int = 3) -> str:
     places = digits - 1 - math.floor(math.log10(abs(value)))
     if places > 6:
         return f"{value:.{digits - 1}e}"
-    return f"{value:,.{max(0, places)}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if abs(value) < 10_000:
+        return f"{value:.{max(0, places)}f}"
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _shown(figure: Figure | None, spoken) -> Html | None:

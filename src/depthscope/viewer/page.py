@@ -19,6 +19,9 @@ POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; s
 CHOICES = {"depth": "Depth", "deviation": "Uncertainty", "points": "Points", "masked": "Masks"}
 """What can be shown below the frame."""
 
+LOCAL_POLICY = POLICY.replace("img-src 'self'", "img-src 'self' file:")
+"""The same for a page that is opened as a file, which is no place of its own for every browser."""
+
 KEYS = (
     ("\N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}", "one frame"),
     ("Page up, Page down", "ten frames"),
@@ -42,20 +45,21 @@ def picture_name(number: int, panel: str, frame: int) -> str:
     return f"clip-{number}/{panel}/{frame}.jpg"
 
 
-def viewer_page(case: CaseFolder, scene: Scene, number: int) -> str:
+def viewer_page(case: CaseFolder, scene: Scene, number: int, policy: str = POLICY) -> str:
     """The page of one clip as text.
 
     Args:
         case: The case.
         scene: The clip.
         number: Of the clip in the case.
+        policy: What a browser may load for it.
     """
     title = f"{case.name} {scene.clip.name}".strip()
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="referrer", content="no-referrer"),
         element("title", f"{title} \N{EN DASH} depthscope"),
         element("link", rel="icon", href="data:,"),
