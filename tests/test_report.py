@@ -15,10 +15,11 @@ from depthscope.cli import main
 from depthscope.formats import colmap, depth_maps, ply
 from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.report import open_case, page
-from depthscope.report.charts import Line, histogram, line_chart
-from depthscope.report.markup import VOID, element, joined, significant
+from depthscope.report.charts import Line, histogram, line_chart, path_plot
+from depthscope.report.clip_view import clip_view, sequence_of
+from depthscope.report.markup import VOID, element, joined, significant, spoken_amount, spoken_share
 from depthscope.report.mesh import decimated, viewpoint
-from depthscope.report.space import distance_to, moved_cameras
+from depthscope.report.space import distance_to, moved_cameras, space_of
 from depthscope.simulation import simulate
 from depthscope.video import write_image
 from tiny_runs import TUBE
@@ -259,6 +260,93 @@ def test_an_ambiguous_registration_is_no_success(case, tmp_path):
     assert "are not known" in words and "two places fit" in words
 
 
+def add_phantom(case, off=32.5, **registration):
+    place = case / "patient" / "patient_1" / "clip_00"
+    place.mkdir(parents=True)
+    (case / "patient" / "video").symlink_to(place.relative_to(case / "patient"))
+    mesh = sheet()
+    ply.write(Surface(mesh.points * 20, None, None, mesh.faces, "mm"), place.parent / "anatomy.ply")
+    accuracy = {"mean": 0.2, "median": 0.1, "p95": 0.6, "std": 0.2}
+    true = {"target_error_mm": {"median": off}, **registration}
+    result(
+        case / "surface_error",
+        true_from_sfm=torch.diag(torch.tensor([20.0, 20, 20, 1])).tolist(),
+        scale_source="the true depth of the phantom",
+        surface={"accuracy": accuracy, "completeness": accuracy},
+        registration=true,
+    )
+
+
+def test_a_refused_registration_tells_no_millimetres_where_the_truth_does(case, tmp_path):
+    for ambiguous in (False, True):
+        place = tmp_path / str(ambiguous)
+        shutil.copytree(case, place)
+        shutil.rmtree(place / "registration")
+        add_registration(place / "registration", ambiguous=ambiguous, reasons=["two places fit"])
+        add_phantom(place)
+        found = open_case(place)
+        space = space_of(found, found.clips[0], None, 60_000)
+        assert space.surface is not None and space.unit == "mm"
+        extent = float(
+            space.surface.points[:, 0].max()
+        )  # the sheet reaches to 1 unit: 10 mm by the one, 20 by the other
+        assert extent == pytest.approx(20 if ambiguous else 10)
+        assert [d.against for d in space.distances][0].startswith("the true" if ambiguous else "the CT's")
+        words = "".join(Reader(page(found)).words)
+        assert ("it tells no millimetres" in words) == ambiguous
+        assert ("Millimetres come from registration" in words) == (not ambiguous)
+
+
+def test_the_true_error_of_a_registration_stands_beside_its_residual(case, tmp_path):
+    shutil.copytree(case, tmp_path / "case")
+    add_phantom(tmp_path / "case", off=32.5)
+    text = page(open_case(tmp_path / "case"))
+    assert "In truth it is" in text
+    shown = re.findall(r'data-from="surface_error/result.json#registration/target_error_mm/median"[^>]*>([^<]+)<', text)
+    assert shown == ["32.5\N{NO-BREAK SPACE}mm"] * 2  # in the verdict and in the paper's table
+
+
+def test_what_is_too_small_to_matter_has_no_power_of_ten():
+    assert spoken_amount(2.3e-15, "mm") == "under 0.0001\N{NO-BREAK SPACE}mm"
+    assert spoken_amount(0.0, "mm") == "0\N{NO-BREAK SPACE}mm" and spoken_amount(0.002, "mm").startswith("0.00200")
+    assert spoken_share(1.98e-5) == "under 0.01\N{NO-BREAK SPACE}%" and spoken_share(0.0316).startswith("3.16")
+    assert significant(29_578.3) == "29\N{NARROW NO-BREAK SPACE}578"
+
+
+@pytest.mark.parametrize("ends", [((-1.0, 0.0), (1.0, 0.1)), ((1.0, 0.0), (-1.0, 0.1)), ((0.1, -1.0), (0.2, 1.0))])
+def test_names_of_a_paths_ends_stay_within_its_frame(ends):
+    names = ("frame_000000", "frame_000039")
+    chart = path_plot([("right", "down", list(ends))], title="t", unit="mm", names=names)
+    assert chart is not None
+    labels = re.findall(r'<text text-anchor="(start|end)" class="tick" x="([\d.]+)"[^>]*>([^<]+)<', chart)
+    assert len(labels) == 2
+    for anchor, x, text in labels:
+        reach = 5.5 * len(text) * (1 if anchor == "start" else -1)
+        assert 0 <= float(x) + reach <= 300
+
+
+def test_the_view_is_filled_by_the_surface():
+    for flat in (1.0, 0.05):  # also one that is seen on its edge
+        points = sheet().points * torch.tensor([1.0, flat, 1.0])
+        surface = Surface(points, None, None, sheet().faces)
+        camera, motion = viewpoint(surface, None).camera((160, 100))
+        pixels = camera.project(motion.apply(points.double())) / torch.tensor([160.0, 100.0])
+        assert float((pixels.amax(0) - pixels.amin(0)).max()) > 0.55
+
+
+def test_a_clip_view_makes_the_picture_that_is_asked_for(case):
+    found = open_case(case)
+    view = clip_view(found.clips[0], sequence_of(found.clips[0]), 120)
+    assert view is not None and len(view.names) == 8
+    for panel in ("frame", "depth", "deviation", "points"):
+        picture = view.picture(view.names[2], panel)
+        assert picture is not None and picture.shape[0] == 120
+        assert torch.equal(picture, getattr(view.moment(view.names[2]), panel))
+    with pytest.raises(KeyError):
+        view.picture(view.names[2], "secret")
+    assert view.number(view.names[2]) == 2 and view.number("other") is None
+
+
 def test_clips_are_sections(tmp_path):
     for name in ("clip_000", "clip_001"):
         add_sequence(tmp_path / "sequence" / name, accepted=name == "clip_000")
@@ -395,7 +483,7 @@ def test_a_browser_draws_the_surface(case, tmp_path):
         "--enable-logging=stderr",
     ]
     options += ["--no-first-run", "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
-    options += ["--window-size=900,700", "--timeout=8000", "--dump-dom"]
+    options += ["--window-size=900,700", "--virtual-time-budget=8000", "--dump-dom"]
     done = subprocess.run([browser, *options, place.as_uri()], capture_output=True, text=True, timeout=150)
     found = re.search(r"<title>tones (\d+) live (\d+)", done.stdout)
     assert found is not None, done.stderr[-2000:]

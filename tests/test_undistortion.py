@@ -1,9 +1,11 @@
 """Undistorted frames: what a pixel shows lies where the pinhole says, and the mask knows what was never seen."""
 
+import numpy as np
+import pytest
 import torch
 
 from depthscope.geometry import Brown, Camera, NoDistortion
-from depthscope.video import undistorted
+from depthscope.video import undistorted, undistortion_maps
 
 
 def test_a_spot_lands_where_the_pinhole_puts_it():
@@ -26,3 +28,13 @@ def test_pixels_that_the_camera_never_saw_are_told():
     camera = Camera((200, 160), (150.0, 150.0), (100.0, 80.0), Brown((0.3, 0.0, 0.0, 0.0)))
     _, _, seen = undistorted(torch.full((160, 200, 3), 200, dtype=torch.uint8), camera)
     assert not bool(seen[0, 0]) and bool(seen[80, 100])
+
+
+def test_maps_are_made_once_for_a_camera_and_cannot_be_changed():
+    camera = Camera((64, 48), (60.0, 60.0), (32.0, 24.0), Brown((-0.2, 0.05, 0.0, 0.0)))
+    first, again = (undistortion_maps(camera, camera.undistorted()) for _ in range(2))
+    assert first[0] is again[0]
+    with pytest.raises(ValueError, match="read-only"):
+        first[0][0, 0] = 1.0
+    other = Camera((64, 48), (60.0, 60.0), (32.0, 24.0), Brown((-0.1, 0.05, 0.0, 0.0)))
+    assert not np.array_equal(undistortion_maps(other, other.undistorted())[0], first[0])

@@ -24,6 +24,7 @@ VERBS = {
     "register": "a surface to a CT: rotation, shift and scale without a start by hand, and how sure that is",
     "evaluate": "how good depth maps are, against a sequence's points or true depth",
     "report": "one page of a case: verdict, pictures, surface to turn, figures and their files",
+    "view": "a case in the browser: video, depth, masks, the surface in the CT; or a flight through it",
 }
 """Each verb and what it does; its code is the function of the same name in ``depthscope.commands.<verb>``."""
 

@@ -23,9 +23,8 @@ from depthscope.commands.run import (
     tell_report,
 )
 from depthscope.errors import BadInputError, NoAnswerError
-from depthscope.evaluation import Distances, PathError, SurfaceError, path_error, surface_error
+from depthscope.evaluation import Distances, PathError, SurfaceError, faces_seen, path_error, surface_error
 from depthscope.geometry import Similarity, Surface
-from depthscope.geometry.casting import RayCaster
 from depthscope.recipes import FAST, Recipe
 from depthscope.sequence import Sequence
 
@@ -225,21 +224,6 @@ def registration_error(case: Path, surface: Surface, true_from_sfm: Similarity) 
         "confidence": found["confidence"],
         "refused": found["ambiguous"],
     }
-
-
-def faces_seen(surface: Surface, sequence: Sequence, width: int = 160) -> torch.Tensor:
-    """Which faces of a surface any camera of the sequence sees."""
-    caster = RayCaster(surface)
-    seen = torch.zeros(len(caster.faces), dtype=torch.bool)
-    for number, camera in enumerate(sequence.cameras):
-        height = max(1, round(width * camera.size_px[1] / camera.size_px[0]))
-        hits = caster.view(camera.resized((width, height)), sequence.camera_from_world[number])
-        seen[hits.face[hits.found]] = True
-    # What lies between the rays of a coarse view was seen too: faces that share a vertex with a seen one.
-    touched = torch.zeros(len(surface.points), dtype=torch.bool)
-    assert surface.faces is not None
-    touched[surface.faces[seen].flatten()] = True
-    return touched[surface.faces].any(1)
 
 
 def painted_by_distance(surface: Surface, anatomy: Surface, truth: Sequence) -> tuple[Surface, torch.Tensor]:

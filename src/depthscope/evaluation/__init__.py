@@ -10,9 +10,50 @@ from depthscope.evaluation.depth import (
     median,
 )
 from depthscope.evaluation.path import PathError, RelativeError, path_error
-from depthscope.evaluation.surface import Distances, SurfaceError, surface_error
+from depthscope.evaluation.path_protocols import (
+    PATH,
+    PATH_PROTOCOLS,
+    ChainProtocol,
+    PathProtocol,
+    SimilarityProtocol,
+    SnippetProtocol,
+)
+from depthscope.evaluation.protocols import (
+    DENSE,
+    DEPTH_PROTOCOLS,
+    Crop,
+    DepthProtocol,
+    MapPair,
+    MeanErrorProtocol,
+    MedianProtocol,
+)
+from depthscope.evaluation.seen import faces_seen
+from depthscope.evaluation.surface import (
+    SURFACE,
+    SURFACE_PROTOCOLS,
+    Distances,
+    SurfaceError,
+    SurfaceProtocol,
+    surface_error,
+)
 
 __all__ = [
+    "ChainProtocol",
+    "Crop",
+    "DENSE",
+    "DEPTH_PROTOCOLS",
+    "DepthProtocol",
+    "MapPair",
+    "MeanErrorProtocol",
+    "MedianProtocol",
+    "PATH",
+    "PATH_PROTOCOLS",
+    "PathProtocol",
+    "SURFACE",
+    "SURFACE_PROTOCOLS",
+    "SimilarityProtocol",
+    "SurfaceProtocol",
+    "SnippetProtocol",
     "DepthEvaluation",
     "DepthMetrics",
     "Distances",
@@ -22,6 +63,7 @@ __all__ = [
     "SurfaceError",
     "cross_view_difference",
     "evaluated",
+    "faces_seen",
     "flat_wall",
     "median",
     "path_error",

@@ -1,6 +1,6 @@
 """How good depth maps are: metrics and alignments. A number without its alignment means nothing here."""
 
-from collections.abc import Iterable, Sequence as Rows
+from collections.abc import Iterable, Iterator, Sequence as Rows
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,9 @@ from depthscope.geometry.depth import warped
 
 DELTA = 1.25
 """Base of the thresholds of delta1, delta2 and delta3."""
+
+MOST_PIXELS = 100_000
+"""Of each frame that enter the median over all pixels, evenly taken where there are more."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class DepthEvaluation:
         frames: Frames measured.
         skipped: Frames without anything to compare.
         rows: Name, factor and per-frame metrics of every frame.
+        metric: Without any scaling, or None where predictions claim no unit.
     """
 
     protocol: str
@@ -103,34 +107,60 @@ class DepthEvaluation:
     frames: int
     skipped: tuple[str, ...] = ()
     rows: tuple[tuple[str, float, DepthMetrics], ...] = field(default=(), repr=False)
+    metric: DepthMetrics | None = None
 
 
-def evaluated(frames: Iterable[FrameDepth], protocol: str) -> DepthEvaluation:
+def evaluated(
+    frames: Iterable[FrameDepth], protocol: str, clamp: tuple[float, float] | None = None, *, metric: bool = False
+) -> DepthEvaluation:
     """Metrics of the frames under both alignments.
+
+    Args:
+        frames: Gone through twice, one frame at a time; an iterator is kept whole.
+        protocol: What was compared, with its version.
+        clamp: Where aligned predictions are cut off, or None.
+        metric: Also without any alignment.
 
     Raises:
         BadInputError: No frame has anything to compare.
     """
-    frames = list(frames)
-    used = [f for f in frames if len(f.depth) and (f.scale_from is None or len(f.scale_from[0]))]
-    if not used:
+    frames = list(frames) if isinstance(frames, Iterator) else frames
+    known: list[tuple[str, float | None]] = []
+    for f in frames:
+        usable = len(f.depth) and (f.scale_from is None or len(f.scale_from[0]))
+        known.append((f.name, f.factor if usable else None))
+    factors = [(name, r) for name, r in known if r is not None]
+    if not factors:
         raise BadInputError("no frame in which prediction and truth overlap", "frames of the same recording")
-    factors = [f.factor for f in used]
-    ratios = torch.tensor(factors, dtype=torch.float64)
+    ratios = torch.tensor([r for _, r in factors], dtype=torch.float64)
     common = float(ratios.log().quantile(0.5).exp())
-    own = [DepthMetrics.of(f.depth.double() * r, f.truth.double()) for f, r in zip(used, factors, strict=True)]
-    shared = [DepthMetrics.of(f.depth.double() * common, f.truth.double()) for f in used]
-    errors = torch.cat([(f.depth.double() * r - f.truth).abs() / f.truth for f, r in zip(used, factors, strict=True)])
+    own, shared, unscaled, errors = [], [], [], []
+    for f, (_, factor) in zip(frames, known, strict=True):
+        if factor is None:
+            continue
+        truth = f.truth.double()
+        aligned, together, given = (clamped(f.depth.double() * r, clamp) for r in (factor, common, 1.0))
+        own.append(DepthMetrics.of(aligned, truth))
+        shared.append(DepthMetrics.of(together, truth))
+        unscaled += [DepthMetrics.of(given, truth)] if metric else []
+        relative = (aligned - truth).abs() / truth
+        errors.append(relative[:: max(1, -(-len(relative) // MOST_PIXELS))])
     return DepthEvaluation(
         protocol=protocol,
         per_frame_median=DepthMetrics.mean(own),
         per_sequence=DepthMetrics.mean(shared),
-        median_abs_rel=float(median(errors)),
+        median_abs_rel=float(median(torch.cat(errors))),
         scale_drift=float(ratios.std(correction=0) / ratios.quantile(0.5)),
-        frames=len(used),
-        skipped=tuple(f.name for f in frames if f not in used),
-        rows=tuple((f.name, r, m) for f, r, m in zip(used, factors, own, strict=True)),
+        frames=len(factors),
+        skipped=tuple(name for name, r in known if r is None),
+        rows=tuple((name, r, m) for (name, r), m in zip(factors, own, strict=True)),
+        metric=DepthMetrics.mean(unscaled) if metric else None,
     )
+
+
+def clamped(depth: Float[Tensor, " pixels"], ends: tuple[float, float] | None) -> Float[Tensor, " pixels"]:
+    """Depths cut off at both ends: cut, not left out."""
+    return depth if ends is None else depth.clamp(*ends)
 
 
 def cross_view_difference(

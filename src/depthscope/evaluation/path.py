@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.evaluation.depth import median
 from depthscope.geometry import RigidMotion, Similarity
 
 GAPS = (1, 5, 10)
@@ -18,17 +19,20 @@ COLLINEAR = 0.02
 
 @dataclass(frozen=True)
 class RelativeError:
-    """Errors of the motion from one frame to another one, RMSE over all such pairs.
+    """Errors of the motion from one frame to another one, over all such pairs.
 
     Attributes:
         gap: Frames from one to the other.
-        translation: In the unit of the truth.
-        rotation_deg: In degrees.
+        translation: RMSE in the unit of the truth.
+        rotation_deg: RMSE in degrees.
+        median_translation, median_rotation_deg: Medians of the same.
     """
 
     gap: int
     translation: float
     rotation_deg: float
+    median_translation: float
+    median_rotation_deg: float
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,9 @@ def relative_error(estimate: RigidMotion, truth: RigidMotion, scale: float, gap:
 
     found, true = steps(estimate.to(torch.float64).scaled(scale)), steps(truth)
     difference = found @ true.inverse()
+    away, turned = difference.translation.norm(dim=-1), angles_deg(difference.rotation)
     return RelativeError(
-        gap, root_mean_square(difference.translation.norm(dim=-1)), root_mean_square(angles_deg(difference.rotation))
+        gap, root_mean_square(away), root_mean_square(turned), float(median(away)), float(median(turned))
     )
 
 

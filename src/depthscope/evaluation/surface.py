@@ -1,9 +1,10 @@
 """How good a surface is: distances to the true one, and how much of what was seen it covers."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -50,6 +51,9 @@ class SurfaceError:
         completeness: From the seen part of the truth to the surface.
         chamfer: Mean of the two mean distances, not squared.
         f_scores: Harmonic mean of the shares below each threshold, by threshold in mm.
+        hausdorff, hausdorff_p95: The larger of the two directions: largest distance, and 95th percentile.
+        normal_consistency: Mean of abs(n m) between the normals of the surface and of the truth nearest to it.
+        facing: Share of the surface whose normal looks to the same side as the truth's.
         unit: Of all of these.
         samples: Points drawn on each surface.
     """
@@ -58,6 +62,10 @@ class SurfaceError:
     completeness: Distances
     chamfer: float
     f_scores: dict[float, float]
+    hausdorff: float
+    hausdorff_p95: float
+    normal_consistency: float
+    facing: float
     unit: str
     samples: int
 
@@ -86,20 +94,44 @@ def surface_error(
     if seen is not None and not bool(seen.any()):
         raise BadInputError("no face of the truth was seen", "a view of it", "check the motions")
     generator = torch.Generator().manual_seed(seed)
-    there = NearestPoint(truth, TOLERANCE)(sampled(surface, samples, generator)).distance
+    drawn, faces = sampled_faces(surface, samples, generator)
+    nearest = NearestPoint(truth, TOLERANCE)(drawn)
+    there, cosine = nearest.distance, (surface.face_normals[faces] * truth.face_normals[nearest.face]).double().sum(-1)
     back = NearestPoint(surface, TOLERANCE)(sampled(truth, samples, generator, seen)).distance
     accuracy, completeness = Distances.of(there), Distances.of(back)
     scores = {}
     for limit in THRESHOLDS_MM:
         precision, recall = float((there < limit).double().mean()), float((back < limit).double().mean())
         scores[limit] = 2 * precision * recall / max(precision + recall, 1e-12)
-    return SurfaceError(accuracy, completeness, (accuracy.mean + completeness.mean) / 2, scores, truth.unit, samples)
+    return SurfaceError(
+        accuracy,
+        completeness,
+        (accuracy.mean + completeness.mean) / 2,
+        scores,
+        max(float(there.max()), float(back.max())),
+        max(accuracy.p95, completeness.p95),
+        float(cosine.abs().mean()),
+        float((cosine > 0).double().mean()),
+        truth.unit,
+        samples,
+    )
 
 
 def sampled(
     surface: Surface, count: int, generator: torch.Generator, chosen: Bool[Tensor, " faces"] | None = None
 ) -> Float[Tensor, "{count} 3"]:
     """Points drawn evenly over the area of a mesh, or of some of its faces.
+
+    Raises:
+        BadInputError: It has no faces.
+    """
+    return sampled_faces(surface, count, generator, chosen)[0]
+
+
+def sampled_faces(
+    surface: Surface, count: int, generator: torch.Generator, chosen: Bool[Tensor, " faces"] | None = None
+) -> tuple[Float[Tensor, "{count} 3"], Int[Tensor, " {count}"]]:
+    """Such points with the faces that they lie on.
 
     Raises:
         BadInputError: It has no faces.
@@ -116,4 +148,59 @@ def sampled(
     u, v = torch.rand(2, count, generator=generator, dtype=torch.float64)
     flip = u + v > 1
     u, v = torch.where(flip, 1 - u, u), torch.where(flip, 1 - v, v)
-    return a[face] + u[:, None] * (b - a)[face] + v[:, None] * (c - a)[face]
+    points = a[face] + u[:, None] * (b - a)[face] + v[:, None] * (c - a)[face]
+    return points, face if chosen is None else chosen.nonzero().flatten()[face]
+
+
+@dataclass(frozen=True)
+class BothWaysProtocol:
+    """Accuracy, completeness of what was seen, Chamfer, F-scores, Hausdorff distances and normals.
+
+    Attributes:
+        name: On the command line and beside every number.
+        about: Who computes it so.
+    """
+
+    name: str
+    about: str
+
+    def figures(self, surface: Surface, truth: Surface, seen: Bool[Tensor, " faces"] | None) -> dict[str, Any]:
+        """The errors, and whether completeness is over what was seen.
+
+        Args:
+            surface: The one to judge, in the frame and unit of the truth.
+            truth: The true one.
+            seen: Faces of the truth that the cameras saw, or None for all.
+        """
+        return {**asdict(surface_error(surface, truth, seen)), "completeness_over": "all" if seen is None else "seen"}
+
+
+@dataclass(frozen=True)
+class ResidualProtocol:
+    """The one-sided residual from a registered surface to the CT, as mean and deviation of a scene.
+
+    It says nothing of where the surface lies: it must stand beside scale, coverage and a target registration error.
+
+    Attributes:
+        name: On the command line and beside every number.
+        about: Who computes it so.
+    """
+
+    name: str
+    about: str
+
+    def figures(self, surface: Surface, truth: Surface, seen: Bool[Tensor, " faces"] | None) -> dict[str, Any]:
+        """As `BothWaysProtocol.figures`; what was seen does not matter here."""
+        found = surface_error(surface, truth)
+        return {"residual": asdict(found.accuracy), "unit": found.unit, "samples": found.samples}
+
+
+SurfaceProtocol = BothWaysProtocol | ResidualProtocol
+
+SURFACE = BothWaysProtocol("surface-1", "any true surface in the same frame")
+
+SURFACE_PROTOCOLS: tuple[SurfaceProtocol, ...] = (
+    SURFACE,
+    ResidualProtocol("sinus-ct", "a surface registered to a CT, as Liu et al. 2018 print it"),
+)
+"""Every protocol of surfaces."""

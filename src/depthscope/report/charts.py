@@ -89,6 +89,10 @@ def histogram(values: Rows[float], *, title: str, across: str, up: str, most: fl
     return _figure(plot, title, across, up, joined(*bars), [])
 
 
+CHARACTER = 6.6
+"""Width of a letter of the labels."""
+
+
 def path_plot(
     views: Rows[tuple[str, str, Rows[tuple[float, float]]]], *, title: str, unit: str, names: Rows[str]
 ) -> Html | None:
@@ -118,7 +122,8 @@ def path_plot(
         parts += [element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.2, class_="dot c0") for x, y in at]
         for (x, y), name, mark in ((at[0], names[0], "start"), (at[-1], names[-1], "end")):
             parts.append(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=5, class_=f"mark {mark}"))
-            anchor = "end" if x > left + size * 0.6 else "start"
+            wide = CHARACTER * len(f"{mark}, {name}")
+            anchor = "end" if x + 9 + wide > left + size else "start"
             shift = -9 if anchor == "end" else 9
             label = {"x": f"{x + shift:.1f}", "y": f"{y + (-6 if mark == 'start' else 14):.1f}"}
             parts.append(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -12,15 +11,16 @@ from depthscope.formats import depth_maps, read_sequence, recognised
 from depthscope.geometry import Camera
 from depthscope.pictures import Picture, depth_picture, depth_range, error_picture, resized
 from depthscope.report.folder import Clip
+from depthscope.report.layers import masked, with_points
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
-from depthscope.video import list_images, read_grey, read_image
+from depthscope.video import list_images, read_image
 
 STD_SHOWN = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Relative standard deviations that may be the end of the scale."""
 
-HATCH_PX = 10
-"""Distance of the stripes over what a mask hides."""
+SAMPLED = 12
+"""Depth maps that decide the ends of the colours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,7 @@ class Moment:
 
     Attributes:
         name: Of the frame.
+        number: Of the frame in the sequence, or None.
         frame: Undistorted where a depth map is.
         points: The frame with its SfM points in the colours of their depth.
         depth: In colours.
@@ -37,6 +38,7 @@ class Moment:
     """
 
     name: str
+    number: int | None
     frame: Picture | None
     points: Picture | None
     depth: Picture | None
@@ -77,6 +79,149 @@ def sequence_of(clip: Clip) -> Sequence | None:
     return None
 
 
+@dataclass(frozen=True, eq=False)
+class ClipView:
+    """All frames of a clip; each picture is made when it is asked for, so a long clip costs no more than a short one.
+
+    Attributes:
+        clip: Its results.
+        sequence: What they are about, or None.
+        names: Of the frames, in the order of time.
+        maps: Depth map of each frame that has one.
+        images: File of each frame that can still be read.
+        limits: Nearest and farthest depth of the colours, or None.
+        most_deviation: End of the colours of the standard deviation.
+        height: Of the pictures, in pixels.
+    """
+
+    clip: Clip
+    sequence: Sequence | None
+    names: tuple[str, ...]
+    maps: dict[str, Path]
+    images: dict[str, Path]
+    limits: tuple[float, float] | None
+    most_deviation: float
+    height: int
+
+    @property
+    def unit(self) -> str:
+        """Of the depth."""
+        return self.clip.prediction.said("unit", "sfm")
+
+    def number(self, name: str) -> int | None:
+        """Where a frame stands in the sequence, or None where it is not in it."""
+        known = self.sequence is not None and name in self.sequence.frame_names
+        return self.sequence.frame_names.index(name) if known and self.sequence is not None else None
+
+    def moment(self, name: str) -> Moment:
+        """All that there is of a frame."""
+        frame, depth = self.frame(name), _read(self.maps.get(name))
+        return Moment(
+            name,
+            self.number(name),
+            frame,
+            self.points(name, frame),
+            self._depth(depth),
+            self._deviation(name, depth),
+            self.masked(name, frame),
+        )
+
+    def picture(self, name: str, panel: str) -> Picture | None:
+        """One of the pictures of a frame, by its name in `Moment`.
+
+        Raises:
+            KeyError: There is no such panel.
+        """
+        make = {
+            "frame": lambda: self.frame(name),
+            "points": lambda: self.points(name, self.frame(name)),
+            "depth": lambda: self._depth(_read(self.maps.get(name))),
+            "deviation": lambda: self._deviation(name, _read(self.maps.get(name))),
+            "masked": lambda: self.masked(name, self.frame(name)),
+        }
+        return make[panel]()
+
+    def frame(self, name: str) -> Picture | None:
+        """The frame without the lens's distortion, from the sequence, or else from the preview beside the depth map."""
+        number, source = self.number(name), _image(self.images.get(name))
+        if source is None:
+            return self._fitted(self._preview(name))
+        if number is None or self.sequence is None:
+            return self._fitted(source)
+        camera = self.sequence.cameras[number]
+        if (source.shape[1], source.shape[0]) != camera.size_px:
+            return self._fitted(source)
+        return torch.from_numpy(self._window(camera).image(source.numpy(), camera))
+
+    def points(self, name: str, frame: Picture | None) -> Picture | None:
+        """The frame with the points of structure from motion that it sees."""
+        number = self.number(name)
+        if number is None or self.sequence is None:
+            return None
+        return with_points(self.sequence, number, self._window(self.sequence.cameras[number]), frame)
+
+    def masked(self, name: str, frame: Picture | None) -> Picture | None:
+        """The frame with stripes over what counts for nothing."""
+        number = self.number(name)
+        if number is None or self.sequence is None:
+            return None
+        return masked(self.clip, self.sequence, number, self._window(self.sequence.cameras[number]), frame)
+
+    def _depth(self, depth: torch.Tensor | None) -> Picture | None:
+        known = depth is not None and self.limits is not None
+        return self._fitted(depth_picture(depth, self.limits)) if known else None  # type: ignore[arg-type]
+
+    def _deviation(self, name: str, depth: torch.Tensor | None) -> Picture | None:
+        std = _deviation_of(self.clip, name, depth)
+        if std is None or depth is None:
+            return None
+        return self._fitted(error_picture(std / depth.clamp_min(1e-9), depth > 0, self.most_deviation))
+
+    def _preview(self, name: str) -> Picture | None:
+        """The left half of the preview that was stored with a depth map."""
+        depth, pair = _read(self.maps.get(name)), _image(self.clip.prediction.place / "preview" / f"{name}.png")
+        if depth is None or pair is None:
+            return None
+        width = round(depth.shape[1] * pair.shape[0] / depth.shape[0])
+        return pair[:, :width].contiguous() if width <= pair.shape[1] else None
+
+    def _window(self, camera: Camera) -> View:
+        """The whole undistorted frame at the height of the pictures."""
+        width = max(1, round(camera.size_px[0] * self.height / camera.size_px[1]))
+        return View(0, 0, camera.size_px, (width, self.height), camera.undistorted())
+
+    def _fitted(self, picture: Picture | None) -> Picture | None:
+        return picture if picture is None or picture.shape[0] == self.height else resized(picture, self.height)
+
+
+def clip_view(clip: Clip, sequence: Sequence | None, height: int, most: int = SAMPLED) -> ClipView | None:
+    """The frames of a clip, or None where there are none; the ends of the colours are those of `most` frames.
+
+    Args:
+        clip: Its results.
+        sequence: What they are about, or None.
+        height: Of the pictures, in pixels.
+        most: Depth maps that are looked at.
+    """
+    maps = _maps(clip)
+    images = {} if sequence is None else dict(zip(sequence.frame_names, sequence.images, strict=True))
+    if not images and (clip.sequence.place / "images").is_dir():
+        images = _listed(clip.sequence.place / "images")
+    names = tuple(maps) or tuple(images)
+    if not names:
+        return None
+    depths = {name: depth for name in spread(names, most) if (depth := _read(maps.get(name))) is not None}
+    stds = {name: std for name, depth in depths.items() if (std := _deviation_of(clip, name, depth)) is not None}
+    limits = depth_range(torch.cat([depth.flatten() for depth in depths.values()])[None]) if depths else None
+    most_std = _end([std / depths[name].clamp_min(1e-9) for name, std in stds.items()])
+    return ClipView(clip, sequence, names, maps, images, limits, most_std, height)
+
+
+def spread(names: tuple[str, ...], most: int) -> list[str]:
+    """At most so many of the names, evenly from the first to the last."""
+    return [names[i] for i in sorted(set(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)))]
+
+
 def strip_of(clip: Clip, sequence: Sequence | None, most: int, height: int) -> Strip | None:
     """Some frames of a clip with everything that is known of them.
 
@@ -86,36 +231,11 @@ def strip_of(clip: Clip, sequence: Sequence | None, most: int, height: int) -> S
         most: How many frames at most.
         height: Of the pictures, in pixels.
     """
-    maps = _maps(clip)
-    images = {} if sequence is None else dict(zip(sequence.frame_names, sequence.images, strict=True))
-    if not images and (clip.sequence.place / "images").is_dir():
-        images = _listed(clip.sequence.place / "images")
-    names = list(maps) or list(images)
-    if not names:
+    view = clip_view(clip, sequence, height, most)
+    if view is None:
         return None
-    chosen = [names[i] for i in sorted(set(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)))]
-    depths = {name: depth for name in chosen if (depth := _read(maps.get(name))) is not None}
-    stds = {n: s for n in depths if (s := _read(clip.prediction.place / "std" / f"{n}.tiff")) is not None}
-    stds = {name: std for name, std in stds.items() if std.shape == depths[name].shape}
-    limits = depth_range(torch.cat([depth.flatten() for depth in depths.values()])[None]) if depths else None
-    most_std = _end([std / depths[name].clamp_min(1e-9) for name, std in stds.items()])
-    moments = []
-    for name in chosen:
-        depth, window, camera = depths.get(name), None, None
-        if sequence is not None and name in images:
-            camera = sequence.cameras[sequence.frame_names.index(name)]
-            window = _window(camera, depth)
-        frame = _frame(clip, name, depth, images.get(name), window, camera)
-        moment = Moment(
-            name,
-            frame,
-            None if sequence is None or window is None else _with_points(sequence, name, window, frame),
-            None if depth is None or limits is None else depth_picture(depth, limits),
-            None if name not in stds else _deviation(stds[name], depths[name], most_std),
-            None if sequence is None or window is None else _masked(clip, sequence, name, window, frame),
-        )
-        moments.append(_at_height(moment, height))
-    return Strip(tuple(moments), limits, clip.prediction.said("unit", "sfm"), most_std, len(names))
+    moments = tuple(view.moment(name) for name in spread(view.names, most))
+    return Strip(moments, view.limits, view.unit, view.most_deviation, len(view.names))
 
 
 def _maps(clip: Clip) -> dict[str, Path]:
@@ -139,9 +259,9 @@ def _read(path: Path | None) -> torch.Tensor | None:
         return None
 
 
-def _image(path: Path) -> Picture | None:
+def _image(path: Path | None) -> Picture | None:
     try:
-        return read_image(path)
+        return None if path is None else read_image(path)
     except DepthscopeError:
         return None
 
@@ -154,85 +274,7 @@ def _end(relative: list[torch.Tensor]) -> float:
     return next((end for end in STD_SHOWN if end >= high), STD_SHOWN[-1])
 
 
-def _window(camera: Camera, depth: torch.Tensor | None) -> View:
-    """The whole undistorted frame at the size of the depth map."""
-    size = camera.size_px if depth is None else (depth.shape[1], depth.shape[0])
-    return View(0, 0, camera.size_px, size, camera.undistorted())
-
-
-def _frame(
-    clip: Clip,
-    name: str,
-    depth: torch.Tensor | None,
-    image: Path | None,
-    window: View | None,
-    camera: Camera | None,
-) -> Picture | None:
-    """From the preview beside the depth map, or else from the sequence."""
-    if depth is not None and (pair := _image(clip.prediction.place / "preview" / f"{name}.png")) is not None:
-        width = round(depth.shape[1] * pair.shape[0] / depth.shape[0])
-        if width <= pair.shape[1]:
-            return pair[:, :width].contiguous()
-    source = None if image is None else _image(image)
-    if source is None or window is None or camera is None or (source.shape[1], source.shape[0]) != camera.size_px:
-        return source
-    return torch.from_numpy(window.image(source.numpy(), camera))
-
-
-def _with_points(sequence: Sequence, name: str, window: View, frame: Picture | None) -> Picture | None:
-    """The frame with the SfM points that it sees; near ones bright."""
-    if frame is None:
-        return None
-    number = sequence.frame_names.index(name)
-    seen = sequence.points[sequence.observations.point[sequence.observations.frame == number]]
-    inside = sequence.camera_from_world[number].apply(seen)
-    inside = inside[inside[:, 2] > 0]
-    if not len(inside):
-        return None
-    pixels = window.camera.project(inside) * (frame.shape[1] / window.size_px[0])
-    shades = depth_picture(inside[None, :, 2].float(), depth_range(inside[None, :, 2]))[0]
-    canvas = np.ascontiguousarray((frame.float() * 0.55).byte().numpy())
-    radius = max(2, frame.shape[1] // 150)
-    for (x, y), shade in zip((pixels - 0.5).round().int().tolist(), shades.tolist(), strict=True):  # OpenCV border
-        cv2.circle(canvas, (x, y), radius + 1, (20, 20, 20), -1, cv2.LINE_AA)
-        cv2.circle(canvas, (x, y), radius, shade, -1, cv2.LINE_AA)
-    return torch.from_numpy(canvas)
-
-
-def _masked(clip: Clip, sequence: Sequence, name: str, window: View, frame: Picture | None) -> Picture | None:
-    """The frame with stripes over all that the content mask or the frame's own mask hides."""
-    if frame is None:
-        return None
-    number = sequence.frame_names.index(name)
-    camera, image = sequence.cameras[number], sequence.images[number]
-    kept = None if sequence.mask is None else window.mask(sequence.mask, camera, 0)
-    own = clip.sequence.place / "masks" / f"{image.name}.png"
-    if own.is_file():
-        try:
-            mask = read_grey(own) >= 128
-        except DepthscopeError:
-            mask = None
-        if mask is not None and (mask.shape[1], mask.shape[0]) == camera.size_px:
-            seen = window.mask(mask, camera, 0)
-            kept = seen if kept is None else kept & seen
-    if kept is None:
-        return None
-    size = frame.shape[1], frame.shape[0]
-    shown = cv2.resize(kept.numpy().astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-    rows, columns = np.indices(shown.shape)
-    stripe = (rows + columns) // (HATCH_PX // 2) % 2 == 0
-    canvas = frame.numpy().copy()
-    canvas[~shown] = np.where(stripe[~shown][:, None], 150, 70)
-    return torch.from_numpy(canvas)
-
-
-def _deviation(std: torch.Tensor, depth: torch.Tensor, most: float) -> Picture:
-    return error_picture(std / depth.clamp_min(1e-9), depth > 0, most)
-
-
-def _at_height(moment: Moment, height: int) -> Moment:
-    def fitted(picture: Picture | None) -> Picture | None:
-        return picture if picture is None or picture.shape[0] == height else resized(picture, height)
-
-    pictures = (moment.frame, moment.points, moment.depth, moment.deviation, moment.masked)
-    return Moment(moment.name, *(fitted(picture) for picture in pictures))
+def _deviation_of(clip: Clip, name: str, depth: torch.Tensor | None) -> torch.Tensor | None:
+    """The standard deviation of a depth map, where there is one of its size."""
+    std = _read(clip.prediction.place / "std" / f"{name}.tiff")
+    return std if std is not None and depth is not None and std.shape == depth.shape else None

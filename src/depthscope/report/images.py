@@ -10,11 +10,16 @@ from depthscope.pictures import Picture
 from depthscope.report.markup import Html, element
 
 
-def data_uri(picture: Picture, quality: int = 82) -> str:
-    """A picture as a JPEG that the page carries."""
+def jpeg(picture: Picture, quality: int = 82) -> bytes:
+    """A picture as a JPEG file."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
     _, data = cv2.imencode(".jpg", picture.numpy()[..., ::-1], options)
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    return data.tobytes()
+
+
+def data_uri(picture: Picture, quality: int = 82) -> str:
+    """A picture as a JPEG that the page carries."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, quality)).decode()
 
 
 def embedded(picture: Picture, alt: str, quality: int = 82, **attributes: str) -> Html:

@@ -71,14 +71,21 @@ def share(figure: Figure | None) -> Html | None:
 
 def spoken_share(value: float) -> str:
     """A share as percent; one too small to matter is not given a power of ten."""
-    if 0 < abs(value) < 1e-5:
-        return "under 0.001\N{NO-BREAK SPACE}%"
+    if 0 < abs(value) < 1e-4:
+        return "under 0.01\N{NO-BREAK SPACE}%"
     return f"{significant(100 * value)}\N{NO-BREAK SPACE}%"
 
 
 def amount(figure: Figure | None, unit: str = "") -> Html | None:
     """A quantity with three digits and its unit."""
-    return _shown(figure, lambda value: with_unit(significant(value), unit))
+    return _shown(figure, lambda value: spoken_amount(value, unit))
+
+
+def spoken_amount(value: float, unit: str = "") -> str:
+    """A quantity with its unit; one too small to matter is not given a power of ten."""
+    if unit and 0 < abs(value) < 1e-4:
+        return f"under {with_unit('0.0001', unit)}"
+    return with_unit(significant(value), unit)
 
 
 def whole(figure: Figure | None, unit: str = "") -> Html | None:
@@ -112,7 +119,9 @@ def significant(value: float, digits: int = 3) -> str:
     places = digits - 1 - math.floor(math.log10(abs(value)))
     if places > 6:
         return f"{value:.{digits - 1}e}"
-    return f"{value:.{max(0, places)}f}"
+    if abs(value) < 10_000:
+        return f"{value:.{max(0, places)}f}"
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _shown(figure: Figure | None, spoken) -> Html | None:

@@ -69,6 +69,10 @@ def averaged(
     return total / torch.bincount(merged, minlength=count).clamp_min(1)[:, None]
 
 
+WIDE = 1.3
+"""The view is at least this much wider than high, or else looks less close."""
+
+
 @dataclass(frozen=True, eq=False)
 class Viewpoint:
     """Where one looks at a surface from.
@@ -93,13 +97,17 @@ class Viewpoint:
 
 def viewpoint(surface: Surface, cameras: RigidMotion | None) -> Viewpoint:
     """From behind the cameras, in the direction in which the middle one looks; from the front without cameras."""
-    points = surface.points.double()
-    target = (points.quantile(0.02, 0) + points.quantile(0.98, 0)) / 2 if len(points) < 10_000_000 else points.mean(0)
-    radius = float((points - target).norm(dim=-1).quantile(0.98))
+    points = surface.points.double()[:: max(1, len(surface.points) // 200_000)]
     rotation = torch.eye(3, dtype=torch.float64)
     if cameras is not None and len(cameras.translation):
         rotation = cameras.rotation[len(cameras.translation) // 2].double()
-    return Viewpoint(rotation, target, 1.12 * radius / np.sin(np.radians(FIELD_DEG / 2)))
+    seen = points @ rotation.T
+    target = (seen.quantile(0.02, 0) + seen.quantile(0.98, 0)) / 2 @ rotation
+    x, y, z = ((points - target) @ rotation.T).unbind(-1)
+    # How far off the eye must be for each point to be within the picture; that of floaters does not count.
+    needed = torch.maximum(x.abs() / WIDE, y.abs()) / np.tan(np.radians(FIELD_DEG / 2)) - z
+    radius = (points - target).norm(dim=-1).quantile(0.98)
+    return Viewpoint(rotation, target, max(1.1 * float(needed.quantile(0.99)), 0.5 * float(radius), 1e-9))
 
 
 def packed(values: np.ndarray) -> str:
@@ -113,8 +121,7 @@ def described(
     unit: str,
     distance: Float[Tensor, " points"] | None,
     most_distance: float,
-    centres: Float[Tensor, "frames 3"] | None,
-    directions: Float[Tensor, "frames 3"] | None,
+    cameras: RigidMotion | None,
 ) -> dict:
     """A surface as the page's own viewer reads it.
 
@@ -124,19 +131,9 @@ def described(
         unit: Of the points.
         distance: Of each vertex to what is true, or None.
         most_distance: What is drawn in the brightest colour.
-        centres: Of the cameras in the order of time.
-        directions: In which they look, unit vectors.
+        cameras: camera_from_world of the frames in the order of time.
     """
-    assert surface.faces is not None
-    points = surface.points.double()
-    middle = (points.amin(0) + points.amax(0)) / 2
-    extent = float((points - middle).abs().amax().clamp_min(1e-9))
-    places = ((points - middle) / extent * 32767).round().numpy().astype("<i2")
-    said: dict = {
-        "middle": middle.tolist(),
-        "extent": extent,
-        "points": packed(places),
-        "faces": packed(surface.faces.numpy().astype("<u2")),
+    said = shell(surface) | {
         "unit": unit,
         "rotation": view.rotation.flatten().tolist(),
         "target": view.target.tolist(),
@@ -148,7 +145,18 @@ def described(
     if distance is not None:
         said["errors"] = packed((distance / most_distance * 255).round().clamp(0, 255).numpy().astype(np.uint8))
         said["most"] = most_distance
-    if centres is not None and directions is not None:
-        said["centres"] = [round(value, 5) for value in centres.flatten().tolist()]
-        said["directions"] = [round(value, 4) for value in directions.flatten().tolist()]
+    if cameras is not None:
+        said["centres"] = [round(value, 5) for value in cameras.origin.flatten().tolist()]
+        said["turns"] = [round(value, 4) for value in cameras.rotation.flatten().tolist()]
     return said
+
+
+def shell(surface: Surface) -> dict:
+    """The shape alone: places as 16-bit numbers about the middle, and faces."""
+    assert surface.faces is not None
+    points = surface.points.double()
+    middle = (points.amin(0) + points.amax(0)) / 2
+    extent = float((points - middle).abs().amax().clamp_min(1e-9))
+    places = ((points - middle) / extent * 32767).round().numpy().astype("<i2")
+    faces = packed(surface.faces.numpy().astype("<u2"))
+    return {"middle": middle.tolist(), "extent": extent, "points": packed(places), "faces": faces}

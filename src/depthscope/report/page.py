@@ -102,7 +102,7 @@ def document(case: CaseFolder, detail: Detail) -> str:
             " Point at a number to see the file that it stands in.",
         ),
     )  # fmt: skip
-    scripts = [element("script", Html(_asset(name))) for name in ("strip.js", "viewer.js")]
+    scripts = [element("script", Html(_asset(name))) for name in ("surface.js", "strip.js")]
     body = element("body", parts[0], element("main", *parts[1:]), foot, *scripts)
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
@@ -147,12 +147,13 @@ def _clip(case: CaseFolder, clip: Clip, detail: Detail, key: str, several: bool)
     space = space_of(case, clip, sequence, detail.faces)
     lines = _refusal(clip) if several else None
     level = "h3" if several else "h2"
-    spread = joined(*(part for d in space.distances if (part := distance_section(d)) is not None))
+    charts = [part for d in space.distances if (part := distance_section(d)) is not None]
+    spread = element("div", *charts, class_="pair" if len(charts) > 1 else None) if charts else None
     lines_and_scale = [part for part in (path_section(space), scale_section(clip.surface)) if part is not None]
     titled = (
         ("What the camera saw", "seen", None if strip is None else strip_section(strip, key)),
         ("The surface", "surface", surface_section(space, clip, f"{key}-view")),
-        ("Distances", "distances", spread or None),
+        ("Distances", "distances", spread),
         ("Path and scale", "path", element("div", *lines_and_scale, class_="pair") if lines_and_scale else None),
         ("Checks of the structure from motion", "checks", checks_table(clip.sequence)),
     )

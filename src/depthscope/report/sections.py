@@ -1,20 +1,17 @@
 """The parts of the page: what the camera saw, the surface, the path, the checks, the training."""
 
-import base64
-import json
 import math
 
 import cv2
 import torch
 
-from depthscope.pictures import painted, surface_picture
 from depthscope.report.charts import Line, histogram, line_chart, path_plot
 from depthscope.report.clip_view import Moment, Strip
 from depthscope.report.folder import Clip, Results
-from depthscope.report.images import data_uri, embedded, picture_file
+from depthscope.report.images import embedded, picture_file
 from depthscope.report.markup import Html, amount, element, joined, share, significant, whole
-from depthscope.report.mesh import described, viewpoint
 from depthscope.report.space import Distances, Space
+from depthscope.report.surface_box import colour_scale, levels, surface_box
 
 PANELS = {
     "frame": ("frame", "as the camera saw it, lens distortion removed"),
@@ -27,9 +24,6 @@ PANELS = {
 
 PRINTED = 3
 """Moments that are printed."""
-
-STILL_PX = (1280, 800)
-"""Size of the surface's picture."""
 
 CURVES = ("loss", "sparse", "consistency", "flow")
 """Columns of the training log that are drawn."""
@@ -49,13 +43,15 @@ def strip_section(strip: Strip, key: str) -> Html:
     if strip.limits is not None:
         unit = "mm" if strip.unit == "mm" else "units" if strip.unit == "sfm" else "units of each frame"
         near, far = (significant(value, 2) for value in strip.limits)
-        keys.append(_scale(cv2.COLORMAP_INFERNO, f"{far} {unit}", f"{near} {unit}", "depth"))
+        keys.append(colour_scale(cv2.COLORMAP_INFERNO, f"{far} {unit}", f"{near} {unit}", "depth"))
     if any(moment.deviation is not None for moment in moments):
         end = f"{100 * strip.most_deviation:.0f}\N{NO-BREAK SPACE}% of depth"
-        keys.append(_scale(cv2.COLORMAP_VIRIDIS, "0", end, "standard deviation"))
+        keys.append(colour_scale(cv2.COLORMAP_VIRIDIS, "0", end, "standard deviation"))
     total = f"{len(moments)} of {strip.total} frames" if strip.total > len(moments) else f"All {strip.total} frames"
     note = element("p", f"{total}. Depth is coloured by its inverse, one scale for the clip.", class_="note")
-    return element("div", *shown, scrub, joined(*keys), note if strip.limits else None, class_="strip")
+    return element(
+        "div", *shown, scrub, joined(*keys), note if strip.limits else None, class_="strip", data_view=f"{key}-view"
+    )
 
 
 def _moment(moment: Moment, number: int, printed: bool) -> Html:
@@ -66,7 +62,7 @@ def _moment(moment: Moment, number: int, printed: bool) -> Html:
             caption = element("figcaption", element("b", title[:1].upper() + title[1:]), f", {hint}")
             figures.append(element("figure", embedded(picture, f"Frame {moment.name}: {title}, {hint}"), caption))
     classes = "moment" + (" shown" if number == 0 else "") + (" printed" if printed else "")
-    return element("div", *figures, class_=classes, data_name=moment.name)
+    return element("div", *figures, class_=classes, data_name=moment.name, data_frame=moment.number)
 
 
 def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
@@ -74,52 +70,15 @@ def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
     surface = space.surface
     if surface is None:
         return None
-    view = viewpoint(surface, space.cameras)
-    first = space.distances[0] if space.distances else None
-    camera, motion = view.camera(STILL_PX)
-    coloured = surface
-    if first is not None:
-        coloured = _painted(surface, first)
-    picture = surface_picture(coloured, camera, motion, coloured=surface.colours is not None or first is not None)
-    seen = "coloured by its distance to " + first.against if first is not None else "in the colours of the video"
-    still = element(
-        "img", src=data_uri(picture, 80), alt=f"The surface from behind the camera, {seen}",
-        width=STILL_PX[0], height=STILL_PX[1],
-    )  # fmt: skip
-    centres = directions = None
-    if space.cameras is not None:
-        centres, directions = space.cameras.origin, space.cameras.rotation[:, 2]
-    said = described(
-        surface, view, space.unit, None if first is None else first.mm, 0.0 if first is None else first.most_mm,
-        centres, directions,
-    )  # fmt: skip
-    data = element("script", Html(json.dumps(said).replace("<", "\\u003c")), type="application/json")
-    canvas = element(
-        "canvas", "The surface, drawn to be turned.", tabindex=0, role="application",
-        aria_label="Surface in space. Arrow keys turn, with shift they shift, plus and minus zoom, 0 resets.",
-    )  # fmt: skip
-    stage = element("div", still, canvas, element("div", element("span", ""), class_="ruler"), class_="stage")
-    start = "distance" if first is not None else "colours"
-    ruler = None
-    if first is not None:
-        end = f"{significant(first.most_mm, 2)} mm and more"
-        ruler = element("div", _scale(cv2.COLORMAP_VIRIDIS, "0 mm", end, f"distance to {first.against}"), class_="key")
-    named = (("colours", "Video colours"), ("clay", "Clay"), ("distance", "Distance"))
-    buttons = [element("button", title, type="button", data_look=look, aria_pressed="false") for look, title in named]
-    acts = (("path", "Camera path"), ("nearer", "Nearer"), ("farther", "Farther"), ("reset", "Reset"))
-    buttons += [element("button", title, type="button", data_act=act) for act, title in acts]
-    palette = base64.b64encode(bytes(_levels(cv2.COLORMAP_VIRIDIS).flatten().tolist())).decode()
-    box = element(
-        "div", stage, element("div", *buttons, class_="controls"), ruler, data,
-        class_="surface", data_look=start, data_palette=palette, id=key,
-    )  # fmt: skip
+    box = surface_box(space, key)
     shown = f"{len(surface.faces) if surface.faces is not None else 0:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     faces = whole(clip.surface.figure("faces")) or f"{space.faces:,}"
     hint = element(
         "span", "Click or tap the view, then drag to turn, scroll or pinch to zoom, shift or two fingers to move. ",
         class_="screen",
     )  # fmt: skip
-    orange = "The orange line is the path of the camera. " if centres is not None else ""
+    line = "The orange line is the path of the camera, the white frame where it is at the moment above. "
+    orange = line if space.cameras is not None else ""
     path = element("span", orange, class_="screen")
     source = f"Millimetres from {space.scale_source}. " if space.scale_source else "Lengths are in free units. "
     caption = element(
@@ -131,8 +90,8 @@ def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
 
 def distance_section(distances: Distances) -> Html | None:
     """How the distances spread."""
-    levels = _levels(cv2.COLORMAP_VIRIDIS)[(torch.arange(40) * 255 / 39).round().long()]
-    colours = [f"rgb({r},{g},{b})" for r, g, b in levels.tolist()]
+    chosen = levels(cv2.COLORMAP_VIRIDIS)[(torch.arange(40) * 255 / 39).round().long()]
+    colours = [f"rgb({r},{g},{b})" for r, g, b in chosen.tolist()]
     title = f"Distances of the surface to {distances.against}"
     chart = histogram(
         distances.mm.tolist(), title=title, across="distance in mm, the rest in the last bar", up="share in %",
@@ -142,7 +101,8 @@ def distance_section(distances: Distances) -> Html | None:
         return None
     results, path = distances.results, distances.path
     mean, middle = results.figure(*path, "mean"), results.figure(*path, "median")
-    told = joined(f"{title}, at {len(distances.mm)} vertices of the shown surface. ")
+    how = f", {distances.how}" if distances.how else ""
+    told = joined(f"{title}{how}, at {len(distances.mm)} vertices of the shown surface. ")
     if mean is not None and middle is not None:
         deviation = results.figure(*path, "std")
         plus = joined(" \N{PLUS-MINUS SIGN} ", amount(deviation)) if deviation is not None else None
@@ -232,25 +192,6 @@ def made_pictures(place: Results, names: tuple[tuple[str, str], ...]) -> Html:
 def _list_of(*pairs: tuple[str, Html | str | None]) -> Html | None:
     parts = [joined(name, value) for name, value in pairs if value is not None]
     return joined(*(joined(", " if i else "", part) for i, part in enumerate(parts)), ".") if parts else None
-
-
-def _painted(surface, distances: Distances):
-    from dataclasses import replace
-
-    level = (distances.mm / distances.most_mm * 255).round().clamp(0, 255).long()
-    return replace(surface, colours=_levels(cv2.COLORMAP_VIRIDIS)[level])
-
-
-def _levels(colours: int) -> torch.Tensor:
-    """The 256 colours of a map, uint8 RGB."""
-    return painted(torch.arange(256)[None] / 255, torch.ones(1, 256, dtype=torch.bool), colours)[0]
-
-
-def _scale(colours: int, low: str, high: str, what: str) -> Html:
-    """A bar of colours between the values of its ends."""
-    stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in _levels(colours)[::17].tolist())
-    bar = element("span", "", class_="colourbar", style=f"background: linear-gradient(90deg, {stops})")
-    return element("p", element("span", f"{what}: {low}", bar, high, class_="scale"))
 
 
 def _numbers(column: list[str] | None) -> tuple[float, ...]:

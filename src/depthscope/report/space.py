@@ -34,6 +34,7 @@ class Distances:
         most_mm: End of the colours.
         results: Whose figures tell the same in numbers.
         path: Keys of these figures.
+        how: How the surface was brought there, in words.
     """
 
     against: str
@@ -41,6 +42,7 @@ class Distances:
     most_mm: float
     results: Results
     path: tuple[str, ...]
+    how: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Space:
         unit: "mm" or "units".
         scale_source: Where millimetres come from, "" where there are none.
         distances: To a CT or to the truth, the one to colour by first.
+        target: File of the mesh that the first placement is about, in the frame of the surface here, or None.
     """
 
     surface: Surface | None
@@ -64,11 +67,12 @@ class Space:
     unit: str
     scale_source: str
     distances: tuple[Distances, ...]
+    target: Path | None = None
 
 
 def space_of(case: CaseFolder, clip: Clip, sequence: Sequence | None, most_faces: int) -> Space:
     """The surface and the path of a clip, in millimetres where something tells them."""
-    mesh = _surface(clip.surface.place / "surface.ply")
+    mesh = mesh_in(clip.surface.place / "surface.ply")
     small = None if mesh is None else decimated(mesh, most_faces)
     placed = _placements(case, clip)
     distances = [] if small is None else [d for p in placed if (d := _distances(p, small)) is not None]
@@ -89,6 +93,7 @@ def space_of(case: CaseFolder, clip: Clip, sequence: Sequence | None, most_faces
         "mm" if unit == "mm" else "units",
         source,
         tuple(distances),
+        placed[0].target if placed else None,
     )
 
 
@@ -109,15 +114,22 @@ class _Placement:
     source: str
     results: Results
     path: tuple[str, ...]
+    how: str = ""
 
 
 def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
-    """By registration to a CT, and by the truth of a phantom; the first is the one to show."""
+    """By registration to a CT, and by the truth of a phantom; the first is the one to show.
+
+    A registration that was refused tells no millimetres: it is shown only where there is nothing better, and named.
+    """
     found = []
     registration, truth = clip.registration, case.stages["surface_error"]
+    refused = registration.get("ambiguous") is True
     if (motion := _similarity(registration.get("target_from_source"))) is not None:
-        against = "the CT's surface, after registration"
-        source = registration.said("scale_source", "registration to the CT")
+        against, source = "the CT's surface, after registration", "registration to the CT"
+        source = registration.said("scale_source", source)
+        if refused:
+            against, source = "the CT's surface, by a refused registration", "a registration that was refused"
         target = registration.place / "target.ply"
         found.append(_Placement(motion, target, against, source, registration, ("residual_mm",)))
     first = clip is case.clips[0]  # the truth is measured on the first clip
@@ -125,21 +137,21 @@ def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
         anatomy = case.place / "patient" / "video"
         target = anatomy.resolve().parent / "anatomy.ply" if anatomy.exists() else None
         source = truth.said("scale_source", "the truth of the phantom")
-        against = "the true anatomy, aligned by " + source
-        found.append(_Placement(motion, target, against, source, truth, ("surface", "accuracy")))
-    return found
+        how = "aligned by " + source
+        found.append(_Placement(motion, target, "the true anatomy", source, truth, ("surface", "accuracy"), how))
+    return found[::-1] if refused else found
 
 
 def _distances(placed: _Placement, small: Surface) -> Distances | None:
     """Distances of the vertices to the target, where it can be read."""
-    goal = None if placed.target is None else _surface(placed.target)
+    goal = None if placed.target is None else mesh_in(placed.target)
     if goal is None:
         return None
     moved = small.moved(placed.there_from_here)
     distance = distance_to(goal, moved.points.float())
     high = float(distance.quantile(0.9))
     most = next((end for end in SHOWN_MM if end >= high), SHOWN_MM[-1])
-    return Distances(placed.against, distance, most, placed.results, placed.path)
+    return Distances(placed.against, distance, most, placed.results, placed.path, placed.how)
 
 
 def distance_to(goal: Surface, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
@@ -153,7 +165,7 @@ def distance_to(goal: Surface, points: Float[Tensor, "points 3"]) -> Float[Tenso
     return (closest - points[:, None]).norm(dim=-1).amin(1)
 
 
-def _surface(path: Path) -> Surface | None:
+def mesh_in(path: Path) -> Surface | None:
     """A mesh, or None where there is none that can be read."""
     try:
         mesh = ply.read(path) if path.is_file() else None

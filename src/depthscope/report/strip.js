@@ -7,6 +7,8 @@
       moments.forEach((moment, number) => moment.classList.toggle("shown", number === +slider.value));
       name.textContent = moments[+slider.value].dataset.name;
       slider.setAttribute("aria-valuetext", name.textContent);
+      const view = document.getElementById(strip.dataset.view), frame = moments[+slider.value].dataset.frame;
+      if (view) view.dispatchEvent(new CustomEvent("moment", { detail: frame === undefined ? -1 : +frame }));
     };
     slider.addEventListener("input", show);
     show();

@@ -115,10 +115,19 @@ def scene_table(case: CaseFolder) -> Html | None:
         found = clip.registration
         if found.figure("residual_mm", "mean") is not None:
             tre = found.figure("tre_mm") or found.figure("tre_mm", "median")
+            if tre is None and clip is case.clips[0]:  # the truth is measured on the first clip
+                tre = case.stages["surface_error"].figure("registration", "target_error_mm", "median")
+            refused = ", refused" if found.get("ambiguous") is True else ""
             row = (_pair(found, "residual_mm"), share(found.figure("residual_mm", "inlier_share")))
             rest = (amount(found.figure("predicted_tre_mm"), "mm"), amount(tre, "mm"))
             rows.append(
-                (clip.name or case.name, "registration to the CT", *row, *rest, share(found.figure("confidence")))
+                (
+                    clip.name or case.name,
+                    f"registration to the CT{refused}",
+                    *row,
+                    *rest,
+                    share(found.figure("confidence")),
+                )
             )
     truth = case.stages["surface_error"]
     if truth.figure("surface", "accuracy", "mean") is not None:
@@ -151,7 +160,7 @@ def surface_table(results: Results) -> Html | None:
         return None
     scores = results.get("surface", "f_scores")
     for reach in scores if isinstance(scores, dict) else ():
-        rows.append((f"F-score at {reach} mm", share(results.figure("surface", "f_scores", reach)), None, None, None))
+        rows.append((f"F-score at {reach} mm", share(results.figure("surface", "f_scores", reach)), "", "", ""))
     return table(("", "median", "mean", "sd", "95 %"), rows, "The surface against the truth of the phantom")
 
 

@@ -142,6 +142,9 @@ def _unit(case: CaseFolder) -> list[Html]:
             continue
         scale, deviation = results.figure("scale"), results.figure("scale_sd")
         source = results.said("scale_source", "registration to the CT")
+        if results.get("ambiguous") is True:
+            said.append(joined(name, "The registration was refused: it tells no millimetres."))
+            continue
         plus = joined(" \N{PLUS-MINUS SIGN} ", amount(deviation)) if deviation is not None else None
         said.append(joined(name, "Millimetres come from ", source, ": one unit is ", amount(scale), plus, " mm."))
     truth = case.stages["surface_error"]
@@ -205,11 +208,13 @@ def _surface(case: CaseFolder) -> list[Html]:
         chance = (
             joined(" The registration is right with a probability of ", share(sure), ".") if sure is not None else None
         )
+        off = truth.figure("registration", "target_error_mm", "median") if clip is case.clips[0] else None
+        true = joined(" In truth it is ", amount(off, "mm"), " off in the median.") if off is not None else None
         name = f"{clip.name}: " if clip.name else ""
         said.append(
             joined(
                 name, "The residual to the CT is ", amount(mean, "mm"), expected,
-                ". A small residual alone does not prove a right registration.", chance,
+                ". A small residual alone does not prove a right registration.", chance, true,
             )
         )  # fmt: skip
         said += [joined(name, "Refused as ambiguous: ", reason) for reason in results.lines("reasons")]

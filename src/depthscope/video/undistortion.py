@@ -1,5 +1,7 @@
 """Frames as a pinhole would have seen them."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
@@ -20,9 +22,16 @@ def undistorted(image: Image, camera: Camera) -> tuple[Image, Camera, Bool[Tenso
     return torch.from_numpy(cv2.remap(image.numpy(), x, y, cv2.INTER_LINEAR)), target, torch.from_numpy(seen)
 
 
+@lru_cache(maxsize=2)  # a second for a frame in full HD, and the same for all frames of a clip
 def undistortion_maps(camera: Camera, target: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of the `target` camera where to read in the image of `camera`, in OpenCV's convention."""
+    """For each pixel of the `target` camera where to read in the image of `camera`, in OpenCV's convention.
+
+    The arrays are shared by all who ask: they cannot be written to.
+    """
     width, height = target.size_px
     rays = target.unproject(pixel_grid(height, width, torch.empty(0, dtype=torch.float64)))
     pixels = camera.project(rays).nan_to_num(-1e4).numpy().astype(np.float32) - np.float32(0.5)  # OpenCV border
-    return pixels[..., 0], pixels[..., 1]
+    x, y = np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
+    for values in (x, y):
+        values.setflags(write=False)
+    return x, y

@@ -1,86 +1,126 @@
-"""``depthscope evaluate PREDICTION TRUTH --out DIR``."""
+"""Errors of depth maps: at the points of a sequence, or at every pixel of true depth by some protocol."""
 
 import csv
 import re
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
-from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
-from depthscope.evaluation import DepthEvaluation, FrameDepth, cross_view_difference, evaluated, flat_wall
+from depthscope.evaluation import (
+    DepthEvaluation,
+    DepthProtocol,
+    FrameDepth,
+    MapPair,
+    MeanErrorProtocol,
+    cross_view_difference,
+    evaluated,
+    flat_wall,
+)
 from depthscope.formats import depth_maps
 from depthscope.geometry.depth import sampled_at
 from depthscope.prediction import points_of
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip
+from depthscope.workspace import read_result
 
-POINTS, DENSE = "sfm-points-1", "dense-1"
+POINTS = "sfm-points-1"
+"""The protocol at the points of structure from motion."""
 
 
-def evaluate(
-    prediction: Annotated[Positional[Path], arg(metavar="PREDICTION")],
-    truth: Annotated[Positional[Path], arg(metavar="TRUTH")],
-    /,
-    out: Path,
-    run: Path | None = None,
-    gap: int = 6,
-    protocol: Literal["auto", "sfm-points-1", "dense-1"] = "auto",
-) -> int:
-    """Errors of predicted depth maps against a sequence's SfM points, or against true depth maps.
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Maps and truths of the same frames, read one at a time whenever they are gone through.
 
-    Args:
-        prediction: Folder written by depthscope predict.
-        truth: Sequence folder, dataset folder with dense depth, or a folder of true depth maps (float TIFF) with the
-            same names.
-        out: Folder for result.json and frames.csv.
-        run: Training run: measure only at the points that it kept from training, and scale by the others.
-        gap: Frames between the two views whose depths are compared.
-        protocol: What to compare; auto decides by what TRUTH is.
+    Attributes:
+        names: Of the frames.
+        read: The prediction and the truth of a frame, of one size, 0 where unknown.
     """
-    from rich.console import Console
 
-    from depthscope.formats import is_truth, read_sequence, read_truth, recognised
-    from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+    names: tuple[str, ...]
+    read: Callable[[str], tuple[Tensor, Tensor]]
 
-    if gap < 1:
-        raise BadInputError(f"--gap {gap}", "1 or more")
-    start = time.perf_counter()
-    maps = depth_maps.listed(prediction)
-    figures: dict = {}
-    if protocol == POINTS or (protocol == "auto" and recognised(truth) and not is_truth(truth)):
-        sequence = read_sequence(truth)
-        measured = held_out_points(sequence, run) if run is not None else None
-        result = evaluated(frames_at_points(maps, sequence, measured), POINTS)
-        figures["points"] = "kept from training" if run is not None else "all, also those trained on"
-        floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
-        figures["flat_wall_abs_rel"] = floor.per_frame_median.abs_rel
-        figures["cross_view"] = {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap)}
-    elif is_truth(truth):
+    def __iter__(self) -> Iterator[MapPair]:
+        for name in self.names:
+            yield (name, *self.read(name))
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """What a protocol compares of each pair."""
+
+    pairs: Pairs
+    protocol: DepthProtocol
+
+    def __iter__(self) -> Iterator[FrameDepth]:
+        for pair in self.pairs:
+            yield self.protocol.frame(*pair)
+
+
+def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tuple[DepthEvaluation, dict]:
+    """The metrics at the points of a sequence, and what belongs beside them."""
+    from depthscope.formats import read_sequence
+
+    maps, sequence = depth_maps.listed(prediction), read_sequence(truth)
+    measured = held_out_points(sequence, run) if run is not None else None
+    result = evaluated(frames_at_points(maps, sequence, measured), POINTS)
+    floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
+    return result, {
+        "points": "kept from training" if run is not None else "all, also those trained on",
+        "flat_wall_abs_rel": floor.per_frame_median.abs_rel,
+        "cross_view": {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap)},
+    }
+
+
+def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[DepthEvaluation, dict]:
+    """The metrics at all pixels that a protocol counts, and its own figures.
+
+    Raises:
+        BadInputError: No frame fits, or the protocol needs millimetres and the predictions have none.
+    """
+    from depthscope.formats import is_truth, read_truth
+
+    maps, figures = depth_maps.listed(prediction), {}
+    if is_truth(truth):
         dense = read_truth(truth)
-        result = evaluated(frames_of_truth(maps, dense), DENSE)
+        pairs = pairs_of_truth(maps, dense)
         figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
     else:
-        result = evaluated(frames_of_maps(maps, depth_maps.listed(truth)), DENSE)
-    with writing_folder(out) as folder:
-        write_result(folder, {**summary(result), **figures})
-        write_rows(folder / "frames.csv", result)
-        inputs = {str(path): content_hash(path) for path in (prediction, truth)}
-        write_provenance(folder, options={"gap": gap, "run": run}, inputs=inputs, seconds=time.perf_counter() - start)
-    Console(highlight=False).print(table(result, figures))
-    return 0
+        pairs = pairs_of_maps(maps, depth_maps.listed(truth))
+    unit = unit_of(prediction)
+    if isinstance(protocol, MeanErrorProtocol) and unit not in ("mm", None):
+        raise BadInputError(
+            f"predictions in '{unit}' for {protocol.name}", "millimetres: it scales nothing", "predict with a scale"
+        )
+    result = evaluated(
+        Frames(pairs, protocol), protocol.name, protocol.clamp, metric=protocol.metric and unit in ("mm", None)
+    )
+    own = protocol.figures(pairs)
+    return result, {**figures, **({"as_published": own} if own else {})}
+
+
+def unit_of(prediction: Path) -> str | None:
+    """The unit that predictions say they have, None where they do not say."""
+    for place in (prediction, prediction.parent):
+        if (place / "result.json").is_file():
+            unit = read_result(place).get("unit")
+            return unit if isinstance(unit, str) else None
+    return None
 
 
 def summary(result: DepthEvaluation) -> dict:
     """The figures of ``result.json``."""
+    metric = {} if result.metric is None else {"metric": asdict(result.metric)}
     return {
-        "alignment": {"per_frame_median": asdict(result.per_frame_median), "per_sequence": asdict(result.per_sequence)},
+        "alignment": {
+            "per_frame_median": asdict(result.per_frame_median),
+            "per_sequence": asdict(result.per_sequence),
+            **metric,
+        },
         "median_abs_rel": result.median_abs_rel,
         "scale_drift": result.scale_drift,
         "protocol": result.protocol,
@@ -135,14 +175,15 @@ def flat_frames(
         yield FrameDepth(frame.name, wall, frame.truth, (torch.ones(1), torch.ones(1)))
 
 
-def frames_of_maps(maps: dict[str, Path], truths: dict[str, Path]) -> Iterator[FrameDepth]:
-    """Predicted and true depth at all pixels that both know; maps of another size are resized to the truth."""
-    for name, other in same_frames(truths, maps).items():
-        depth, truth = depth_maps.read(maps[other]), depth_maps.read(truths[name])
-        if depth.shape != truth.shape:
-            depth = resized_to(depth, truth.shape)
-        both = (depth > 0) & (truth > 0)
-        yield FrameDepth(name, depth[both], truth[both])
+def pairs_of_maps(maps: dict[str, Path], truths: dict[str, Path]) -> Pairs:
+    """Predicted and true depth; maps of another size are resized to the truth."""
+    same = same_frames(truths, maps)
+
+    def read(name: str) -> tuple[Tensor, Tensor]:
+        depth, truth = depth_maps.read(maps[same[name]]), depth_maps.read(truths[name])
+        return (depth if depth.shape == truth.shape else resized_to(depth, truth.shape)), truth
+
+    return Pairs(tuple(same), read)
 
 
 def same_frames(truths: Iterable[str], maps: Iterable[str]) -> dict[str, str]:
@@ -173,9 +214,9 @@ def frame_number(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def frames_of_truth(maps: dict[str, Path], truth: TruthClip) -> Iterator[FrameDepth]:
-    """Predicted depth and a dataset's, on the undistorted frames, one map in memory at a time."""
-    numbers = [n for n, name in enumerate(truth.frame_names) if name in maps and truth.depth[n] is not None]
+def pairs_of_truth(maps: dict[str, Path], truth: TruthClip) -> Pairs:
+    """Predicted depth and a dataset's, on the undistorted frames."""
+    numbers = {name: n for n, name in enumerate(truth.frame_names) if name in maps and truth.depth[n] is not None}
     if not numbers:
         raise BadInputError(
             f"{truth.name} ({truth.layout}): {truth.with_depth} of {len(truth)} frames have depth, and none of them "
@@ -183,12 +224,12 @@ def frames_of_truth(maps: dict[str, Path], truth: TruthClip) -> Iterator[FrameDe
             "the same frame names",
             "predict on the frames of TRUTH",
         )
-    for n in numbers:
-        depth, known = depth_maps.read(maps[truth.frame_names[n]]), truth.depth_of(n, undistorted=True)
-        if depth.shape != known.shape:
-            depth = resized_to(depth, known.shape)
-        both = (depth > 0) & (known > 0)
-        yield FrameDepth(truth.frame_names[n], depth[both], known[both])
+
+    def read(name: str) -> tuple[Tensor, Tensor]:
+        depth, known = depth_maps.read(maps[name]), truth.depth_of(numbers[name], undistorted=True)
+        return (depth if depth.shape == known.shape else resized_to(depth, known.shape)), known
+
+    return Pairs(tuple(numbers), read)
 
 
 def resized_to(depth: Tensor, shape: torch.Size) -> Tensor:
@@ -241,11 +282,14 @@ def table(result: DepthEvaluation, figures: dict):
     drawn = Table(title=f"{result.frames} frames, protocol {result.protocol}", title_justify="left")
     for column in ("alignment", "AbsRel", "RMSE", "RMSE log", "delta1"):
         drawn.add_column(column)
-    for name, m in (("per frame (shape only)", result.per_frame_median), ("per sequence", result.per_sequence)):
+    rows = [("per frame (shape only)", result.per_frame_median), ("per sequence", result.per_sequence)]
+    rows += [] if result.metric is None else [("none, in mm", result.metric)]
+    for name, m in rows:
         drawn.add_row(name, f"{m.abs_rel:.4f}", f"{m.rmse:.4g}", f"{m.rmse_log:.4f}", f"{m.delta1:.4f}")
     said = [f"scale drift {result.scale_drift:.4f}", f"median |error| {result.median_abs_rel:.4f}"]
     if "flat_wall_abs_rel" in figures:
         said.append(f"a flat wall would have AbsRel {figures['flat_wall_abs_rel']:.4f}")
+    said += [f"{key} {value:.4g}" for key, value in figures.get("as_published", {}).items()]
     view = figures.get("cross_view", {})
     if view.get("mean_relative_difference") is not None:
         said.append(f"views {view['gap']} frames apart differ by {view['mean_relative_difference']:.4f}")

@@ -1,0 +1,123 @@
+"""Errors of camera paths and surfaces."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from depthscope.commands.evaluate.depth import same_frames
+from depthscope.errors import BadInputError
+from depthscope.evaluation import PathProtocol, SurfaceProtocol, faces_seen
+from depthscope.geometry import RigidMotion, Surface
+
+MESHES = ("aligned.ply", "surface.ply", "target.ply", "anatomy.ply")
+"""What stands for a folder as a surface: what was registered before what was fused, then a truth."""
+
+
+def measured_path(prediction: Path, truth: Path, protocol: PathProtocol) -> dict[str, Any]:
+    """The errors of a camera path at the frames that both have.
+
+    Raises:
+        BadInputError: One of them cannot be read, or no frame is in both.
+    """
+    found, unit = path_in(prediction)
+    true, true_unit = path_in(truth)
+    same = same_frames(true, found)
+    estimate = stacked([found[other] for other in same.values()])
+    figures = protocol.figures(estimate, stacked([true[name] for name in same]))
+    return {
+        "protocol": protocol.name,
+        "unit": true_unit,
+        "unit_of_estimate": unit,
+        **figures,
+        "frames": len(same),
+        "registered_share": len(same) / len(true),
+    }
+
+
+def path_in(place: Path) -> tuple[dict[str, RigidMotion], str]:
+    """camera_from_world of each frame by its name, and the unit of length.
+
+    Raises:
+        BadInputError: There is no path.
+    """
+    from depthscope.formats import is_truth, read_sequence, read_truth, tum
+
+    if place.is_file():
+        poses = tum.read(place)
+        names = [f"{time:g}" for time in poses.times_s.tolist()]
+        return {name: poses.camera_from_world[n] for n, name in enumerate(names)}, "not told"
+    clip = read_truth(place) if is_truth(place) else read_sequence(place)
+    motions = clip.camera_from_world
+    if motions is None:
+        raise BadInputError(f"{place} has no poses", "a camera path", "choose another folder")
+    return {name: motions[n] for n, name in enumerate(clip.frame_names)}, clip.unit
+
+
+def stacked(motions: list[RigidMotion]) -> RigidMotion:
+    """Motions as one batch."""
+    return RigidMotion(torch.stack([m.rotation for m in motions]), torch.stack([m.translation for m in motions]))
+
+
+def measured_surface(prediction: Path, truth: Path, protocol: SurfaceProtocol, seen_from: Path | None) -> dict:
+    """The errors of a surface that lies in the frame of the truth.
+
+    Raises:
+        BadInputError: One of them cannot be read, or they differ in unit.
+    """
+    surface, true = surface_in(prediction), surface_in(truth)
+    seen = None if seen_from is None else faces_seen_from(true, seen_from)
+    return {"protocol": protocol.name, **protocol.figures(surface, true, seen)}
+
+
+def surface_in(place: Path) -> Surface:
+    """The surface of a file, or of a folder by the names that depthscope gives.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    from depthscope.formats import surfaces
+
+    if place.is_dir():
+        found = next((place / name for name in MESHES if (place / name).is_file()), None)
+        if found is None:
+            raise BadInputError(f"{place} holds no surface", f"a file, or one of {', '.join(MESHES)} in it")
+        place = found
+    surface, _ = surfaces.read(place)
+    return replace(surface, points=surface.points.double(), normals=None)
+
+
+def faces_seen_from(truth: Surface, folder: Path) -> Bool[Tensor, " faces"]:
+    """Which faces of the true surface the cameras of a sequence see."""
+    from depthscope.formats import read_sequence
+
+    return faces_seen(truth, read_sequence(folder))
+
+
+def table_of(protocol: str, figures: dict[str, Any]):
+    """The figures under their names."""
+    from rich.table import Table
+
+    drawn = Table(title=f"protocol {protocol}", title_justify="left")
+    for column in ("figure", "value"):
+        drawn.add_column(column)
+    for name, value in _flat(figures):
+        drawn.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    return drawn
+
+
+def _flat(figures: dict[Any, Any], before: str = "") -> list[tuple[str, Any]]:
+    rows = []
+    for key, value in figures.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict):
+            rows += _flat(value, f"{name} ")
+        elif isinstance(value, list | tuple):
+            for part in value:
+                rows += _flat(part, f"{name} {part.get('gap', '')} ") if isinstance(part, dict) else []
+        elif name != "protocol":
+            rows.append((name, value))
+    return rows

@@ -1,0 +1,107 @@
+"""``depthscope evaluate PREDICTION TRUTH --out DIR [--protocol NAME]``."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from depthscope.commands.evaluate.depth import POINTS, at_pixels, at_points, summary, table, write_rows
+from depthscope.commands.evaluate.space import measured_path, measured_surface, table_of
+from depthscope.errors import BadInputError
+from depthscope.evaluation import (
+    DENSE,
+    DEPTH_PROTOCOLS,
+    PATH_PROTOCOLS,
+    SURFACE,
+    SURFACE_PROTOCOLS,
+    DepthProtocol,
+    PathProtocol,
+    SurfaceProtocol,
+)
+
+AUTO = "auto"
+
+Known = DepthProtocol | PathProtocol | SurfaceProtocol
+
+
+def evaluate(
+    prediction: Annotated[Positional[Path], arg(metavar="PREDICTION")],
+    truth: Annotated[Positional[Path], arg(metavar="TRUTH")],
+    /,
+    out: Path,
+    run: Path | None = None,
+    gap: int = 6,
+    protocol: str = AUTO,
+    seen_from: Path | None = None,
+) -> int:
+    """Errors of depth maps, of a camera path or of a surface, by a protocol whose name stands beside the numbers.
+
+    Depth is judged against a sequence's SfM points or true depth maps, a path against another one (path-1), a surface
+    against another one in the same frame (surface-1). An unknown --protocol lists those that there are.
+
+    Args:
+        prediction: Folder written by depthscope predict; for paths a sequence folder or a TUM file; for surfaces a
+            file, or a folder written by depthscope register or fuse.
+        truth: Sequence folder, dataset folder with dense depth, or a folder of true depth maps (float TIFF) with the
+            same names; for paths and surfaces as PREDICTION.
+        out: Folder for result.json and frames.csv.
+        run: Training run: measure only at the points that it kept from training, and scale by the others.
+        gap: Frames between the two views whose depths are compared.
+        protocol: Its name; auto decides by what PREDICTION and TRUTH are.
+        seen_from: Sequence folder in the frame of the true surface: completeness is measured over what it saw.
+    """
+    from rich.console import Console
+
+    from depthscope.formats import is_truth, recognised, surfaces
+    from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+
+    chosen = protocol_named(protocol)
+    if gap < 1:
+        raise BadInputError(f"--gap {gap}", "1 or more")
+    if chosen is None and protocol == AUTO and prediction.suffix.lower() in surfaces.ENDINGS:
+        chosen = SURFACE
+    on_points = protocol == POINTS or (chosen is None and recognised(truth) and not is_truth(truth))
+    if run is not None and not on_points:
+        raise BadInputError(f"--run for {protocol}", f"it only with {POINTS}", "leave it away")
+    start, rows, figures = time.perf_counter(), None, {}
+    if isinstance(chosen, PathProtocol):
+        figures = measured_path(prediction, truth, chosen)
+        shown = table_of(chosen.name, figures)
+    elif isinstance(chosen, SurfaceProtocol):
+        figures = measured_surface(prediction, truth, chosen, seen_from)
+        shown = table_of(chosen.name, figures)
+    else:
+        rows, beside = (
+            at_points(prediction, truth, run, gap) if on_points else at_pixels(prediction, truth, chosen or DENSE)
+        )
+        figures, shown = {**summary(rows), **beside}, table(rows, beside)
+    with writing_folder(out) as folder:
+        write_result(folder, figures)
+        if rows is not None:
+            write_rows(folder / "frames.csv", rows)
+        inputs = {str(path): content_hash(path) for path in (prediction, truth)}
+        options: dict[str, Any] = {"gap": gap, "run": run, "protocol": protocol}
+        write_provenance(folder, options=options, inputs=inputs, seconds=time.perf_counter() - start)
+    Console(highlight=False).print(shown)
+    return 0
+
+
+def protocol_named(name: str) -> Known | None:
+    """The protocol of this name; None for auto and for the one at points, which depend on TRUTH.
+
+    Raises:
+        BadInputError: There is none; the known ones are listed.
+    """
+    if name in (AUTO, POINTS):
+        return None
+    known: tuple[Known, ...] = (*DEPTH_PROTOCOLS, *PATH_PROTOCOLS, *SURFACE_PROTOCOLS)
+    for protocol in known:
+        if protocol.name == name:
+            return protocol
+    depth, path, surface = (
+        ", ".join(p.name for p in group) for group in (DEPTH_PROTOCOLS, PATH_PROTOCOLS, SURFACE_PROTOCOLS)
+    )
+    raise BadInputError(
+        f"no protocol '{name}'", f"{AUTO}; for depth {POINTS}, {depth}; for paths {path}; for surfaces {surface}"
+    )
