@@ -181,7 +181,8 @@ def falloff(clip: Path, every: int = 4) -> Falloff:
 
     Each frame has a gain of its own, so the slope is taken within frames. Tone curve and vignetting are undone. Pixels
     are chosen by the brightness that geometry predicts, never by their own: leaving out what is dark would leave the
-    brighter half of what is far, and flatten the slope.
+    brighter half of what is far, and flatten the slope. It is red light that is looked at: blood takes of the green, so
+    its slope tells of the blood on the way into the lumen (-1.4 to -2.8 on the same clips) as much as of the lamp.
     """
     told = yaml.safe_load((clip.parent / "patient.yaml").read_text())
     pictures = sorted((clip / "images").glob("*.png"))[::every]
@@ -221,7 +222,7 @@ def matte_light(clip: Path, path: Path, scope: Scope) -> tuple[np.ndarray, np.nd
     distance = (points - torch.from_numpy(middle)).norm(dim=-1).numpy()
     cosine = -(normals * (points - torch.from_numpy(middle))).sum(-1).numpy() / np.maximum(distance, 1e-6)
 
-    linear = undone(value[..., 1], scope) / vignette(scope.camera, scope.sensor.vignetting, scope.disc)
+    linear = undone(value[..., 0], scope) / vignette(scope.camera, scope.sensor.vignetting, scope.disc)
     spoilt = np.zeros(known.shape, np.uint8)
     for name in ("highlight", "shadow"):
         spoilt |= cv2.imread(str(clip / "masks" / name / path.name), cv2.IMREAD_GRAYSCALE) > 0
