@@ -24,6 +24,8 @@ from depthscope.inspection import (
     largest_angles_deg,
     light as light_check,
 )
+from depthscope.inspection.adjustment import adjusted
+from depthscope.inspection.degeneracy import bundle_of_points
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
 
@@ -146,6 +148,28 @@ def test_cleaning_drops_what_is_bad_and_says_so(clip):
     assert any("points" in note for note in result.notes)
     assert len(result.sequence.points) <= len(points) - 5
     assert cleaned(clip).dropped_points <= 0.1 * len(clip.points)
+
+
+def test_what_was_looked_at_while_cleaning_is_not_looked_at_again(clip):
+    evidence = Evidence(clip)
+    kept = torch.arange(len(clip.points)) >= 5
+    rest = clip.with_points(kept)
+    fresh = Evidence(rest)
+    again = evidence.of_rest(rest, kept, Witnesses())
+    assert again.images is evidence.images and again.own is evidence.own
+    for name in ("resection", "track_fit", "epipolar_share", "path_jump"):  # those that no point takes part in
+        assert CHECKS[name](again).value == pytest.approx(CHECKS[name](fresh).value, rel=0.05, abs=1e-4), name
+
+
+def test_points_alone_are_adjusted_to_where_they_were_seen(clip):
+    bundle = bundle_of_points(Evidence(clip))
+    truth = bundle.points
+    seen = clip.camera_from_world[bundle.frame].apply(truth[bundle.track])
+    bundle = replace(bundle, plane=seen[:, :2] / seen[:, 2:])
+    off = 0.02 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = adjusted(replace(bundle, points=truth + off), poses=False, steps=20).bundle
+    assert float((found.points - truth).norm(dim=-1).quantile(0.9)) < 1e-4
+    assert torch.equal(found.camera_from_world.rotation, bundle.camera_from_world.rotation)
 
 
 def test_near_and_far_exchanged(tmp_path, monkeypatch):

@@ -22,7 +22,15 @@ from depthscope.reconstruction import child, clips, process
 from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incremental, Neighbours, Size, ladder
 from depthscope.reconstruction.clip_task import reconstruct_clip
 from depthscope.reconstruction.features import camera_of, pairs_of
-from depthscope.reconstruction.front_end import eroded, prepare, window_of, working_image, working_name
+from depthscope.reconstruction.front_end import (
+    HUSHED_FROM_PX,
+    eroded,
+    hushed,
+    prepare,
+    window_of,
+    working_image,
+    working_name,
+)
 from depthscope.reconstruction.held_out import sampson_px, spared, write_held_out
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, read_job, write_job
 from depthscope.reconstruction.lens import SELF_CALIBRATED, fitted, guessed_lenses, known_lens
@@ -99,6 +107,16 @@ def test_masks_are_eroded_from_the_border_but_not_from_the_frame():
     left, top, width, height = window_of(mask, (40, 30))
     assert (left, top, width, height) == (0, 0, 20, 30)
     assert window_of(np.zeros((60, 80), np.uint8), (40, 30)) == (0, 0, 40, 30)
+
+
+def test_far_from_what_is_shown_there_is_nothing_to_detect():
+    grey = np.random.default_rng(0).integers(0, 255, (90, 120), np.uint8)
+    shown = np.zeros((90, 120), np.uint8)
+    shown[30:50, 20:60] = 255
+    quiet_image = hushed(grey, shown)
+    near = cv2.distanceTransform(255 - shown, cv2.DIST_C, 3) <= HUSHED_FROM_PX
+    assert (quiet_image[near] == grey[near]).all() and np.ptp(quiet_image[~near]) == 0
+    assert (hushed(grey, np.zeros_like(shown)) == grey).all()
 
 
 # --- the ladder

@@ -187,7 +187,8 @@ def brightness(job: Job, model: pycolmap.Reconstruction) -> dict[int, np.ndarray
         picture = cv2.imread(frame.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if picture is None:
             raise UnreadableFrameError(f"{frame.image} cannot be read")
-        value = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).max(-1).astype(np.float32) / 255
+        blue, green, red = cv2.split(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+        value = cv2.max(cv2.max(blue, green), red).astype(np.float32) / 255
         bright = cv2.dilate((value > SATURATED).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         linear = cv2.blur(value**2.2, (5, 5))
         linear[bright | (linear < DARK**2.2)] = np.nan
