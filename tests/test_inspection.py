@@ -18,6 +18,7 @@ from depthscope.inspection import (
     Verdict,
     Witnesses,
     cleaned,
+    cleaning,
     combination,
     inspect,
     judged,
@@ -25,7 +26,7 @@ from depthscope.inspection import (
     light as light_check,
 )
 from depthscope.inspection.adjustment import adjusted
-from depthscope.inspection.degeneracy import bundle_of_points
+from depthscope.inspection.degeneracy import bundle_of_points, depth_deviations
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
 
@@ -170,6 +171,40 @@ def test_points_alone_are_adjusted_to_where_they_were_seen(clip):
     found = adjusted(replace(bundle, points=truth + off), poses=False, steps=20).bundle
     assert float((found.points - truth).norm(dim=-1).quantile(0.9)) < 1e-4
     assert torch.equal(found.camera_from_world.rotation, bundle.camera_from_world.rotation)
+
+
+def test_deviations_of_depth_are_those_of_noisy_repeats(clip):
+    bundle, noise = bundle_of_points(Evidence(clip)), 0.3  # the least that is believed
+    true = clip.camera_from_world[bundle.frame].apply(bundle.points[bundle.track])
+    exact = true[:, :2] / true[:, 2:]
+    draw, found = torch.Generator().manual_seed(0), []
+    for _ in range(40):
+        off = noise / bundle.focal_px * torch.randn(exact.shape, generator=draw, dtype=torch.float64)
+        moved = adjusted(replace(bundle, plane=exact + off), poses=False, steps=6).bundle.points
+        found.append((moved - bundle.points).norm(dim=-1))
+    spread = torch.stack(found).square().mean(0).sqrt() / clip.median_depth
+    expected = depth_deviations(Evidence(clip))
+    assert float((spread / expected).quantile(0.5)) == pytest.approx(1.0, abs=0.25)
+    pixels = clip.projections.clone()
+    own = clip.observations.point == 0
+    pixels[own] += 5 * torch.randn(int(own.sum()), 2, generator=draw, dtype=torch.float64)
+    noisy = replace(clip, observations=replace(clip.observations, pixels=pixels))
+    ratio = depth_deviations(Evidence(noisy)) / depth_deviations(
+        Evidence(replace(clip, observations=replace(clip.observations, pixels=clip.projections)))
+    )
+    assert float(ratio[0]) > 3 and float(ratio[1:].quantile(0.9)) < 1.1
+
+
+def test_points_of_unknown_depth_are_dropped_and_told(clip, monkeypatch):
+    """The first five points are seen by two neighbouring frames only, a step of the camera apart."""
+    monkeypatch.setattr(cleaning, "MOST_DEVIATION", 0.05)
+    observations, seen = clip.observations, torch.cumsum(clip.seen, 0)
+    rank = seen[observations.frame, observations.point]
+    some = clip.with_observations((observations.point >= 5) | (rank <= 2))
+    result = cleaned(some)
+    assert not bool(result.kept[:5].any()) and not result.too_much
+    assert result.dropped_points < 0.15 * len(clip.points)
+    assert "points whose depth is uncertain by more than 5%" in "; ".join(result.notes), result.notes
 
 
 def test_near_and_far_exchanged(tmp_path, monkeypatch):

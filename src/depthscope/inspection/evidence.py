@@ -268,7 +268,7 @@ def read_images(working: Sequence, size_px: tuple[int, int]) -> Images:
         if pixels.shape[1::-1] != working.size_px:
             pixels = cv2.resize(pixels, working.size_px, interpolation=cv2.INTER_AREA)
         red, green, blue = cv2.split(pixels)
-        value = np.asarray(cv2.max(cv2.max(red, green), blue))
+        value = np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
         bright = cv2.dilate((value > SATURATED * 255).astype(np.uint8), np.ones((5, 5), np.uint8))
         grey.append(contrast.apply(np.ascontiguousarray(pixels[..., 1])))
         light.append(cv2.blur(linear[value], (5, 5)))
