@@ -1,6 +1,7 @@
 """The verdict: what is accepted, and what is refused for which reason."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from depthscope.cli import main
 from depthscope.commands.train import checked_verdict
 from depthscope.errors import BadInputError
 from depthscope.formats import read_sequence, write_sequence
+from depthscope.formats.jhu.files import poses_text
 from depthscope.inspection import (
     CHECKS,
     Evidence,
@@ -21,6 +23,7 @@ from depthscope.inspection import (
     cleaning,
     combination,
     inspect,
+    inspect_cleaned,
     judged,
     largest_angles_deg,
     light as light_check,
@@ -254,6 +257,72 @@ def test_the_published_clip(sinus_clip):
     wrong = replace(camera, focal_px=(1.2 * camera.focal_px[0], 1.2 * camera.focal_px[1]))
     found = inspect(replace(published, cameras=(wrong,) * len(published)))
     assert found.outcome == "refused" and any("focal length is probably wrong" in r for r in found.reasons[:2])
+
+
+def with_motions(sequence, **changes):
+    return replace(sequence, camera_from_world=replace(sequence.camera_from_world, **changes))
+
+
+def shuffled(sequence):
+    order = torch.randperm(len(sequence), generator=torch.Generator().manual_seed(0))
+    return replace(sequence, camera_from_world=sequence.camera_from_world[order])
+
+
+def jumping(sequence):
+    """The second half of the path lies aside by a third of its length."""
+    shift = sequence.camera_from_world.translation.clone()
+    shift[len(sequence) // 2 :, 0] += 0.3 * float((sequence.camera_centres[-1] - sequence.camera_centres[0]).norm())
+    return with_motions(sequence, translation=shift)
+
+
+def longer_focal(sequence):
+    camera = sequence.cameras[0]
+    longer = replace(camera, focal_px=(1.2 * camera.focal_px[0], 1.2 * camera.focal_px[1]))
+    return replace(sequence, cameras=(longer,) * len(sequence))
+
+
+def with_moved_points(sequence):
+    """Each along the ray of its first camera, by half of its depth or so."""
+    first = torch.full((len(sequence.points),), len(sequence))
+    first = first.scatter_reduce(0, sequence.observations.point, sequence.observations.frame, "amin")
+    draw = torch.Generator().manual_seed(0)
+    factor = torch.exp(0.5 * torch.randn(len(sequence.points), 1, generator=draw, dtype=torch.float64))
+    centre = sequence.camera_centres[first]
+    return replace(sequence, points=centre + (sequence.points - centre) * factor)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (shuffled, "shuffled"),
+        (jumping, "the path jumps there"),
+        (longer_focal, "the focal length is probably wrong by about 2"),
+        (with_moved_points, "single points are not where the images put them"),
+        (flattened, "flattened onto a plane"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_no_spoilt_clip_is_cleaned_into_acceptance(sinus_clip, spoil, said):
+    """The published clip, spoilt: bad frames and points go first, and what is left is refused for the right reason."""
+    rest, verdict = inspect_cleaned(spoil(read_sequence(sinus_clip, "world_from_camera")))
+    assert verdict.outcome == "refused" and said in verdict.reasons[0], (rest.notes, verdict.reasons)
+
+
+@pytest.mark.slow
+def test_poses_stored_the_other_way_are_noticed_and_read_right(sinus_clip, tmp_path, capsys):
+    """The published poses, inverted in their file: what the images say goes."""
+    published = read_sequence(sinus_clip, "world_from_camera")
+    shutil.copytree(sinus_clip, tmp_path / "clip")
+    inverted = poses_text(published.camera_from_world).split("\n", 1)[1]  # without the line that would tell
+    (tmp_path / "clip" / "motion.yaml").write_text(inverted)
+    assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) == 0
+    told = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    assert told["accepted"] is True and told["pose_direction"] == "camera_from_world"
+    assert "poses are camera_from_world (patch correlation" in capsys.readouterr().out
+    again = read_sequence(tmp_path / "clip")
+    torch.testing.assert_close(again.camera_centres, published.camera_centres, rtol=1e-5, atol=1e-5)
 
 
 def test_a_focal_length_of_another_image_size(clip):
