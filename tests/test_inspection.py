@@ -1,6 +1,7 @@
 """The verdict: what is accepted, and what is refused for which reason."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from depthscope.cli import main
 from depthscope.commands.train import checked_verdict
 from depthscope.errors import BadInputError
 from depthscope.formats import read_sequence, write_sequence
+from depthscope.formats.jhu.files import poses_text
 from depthscope.inspection import (
     CHECKS,
     Evidence,
@@ -18,12 +20,16 @@ from depthscope.inspection import (
     Verdict,
     Witnesses,
     cleaned,
+    cleaning,
     combination,
     inspect,
+    inspect_cleaned,
     judged,
     largest_angles_deg,
     light as light_check,
 )
+from depthscope.inspection.adjustment import adjusted
+from depthscope.inspection.degeneracy import bundle_of_points, depth_deviations
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
 
@@ -148,6 +154,62 @@ def test_cleaning_drops_what_is_bad_and_says_so(clip):
     assert cleaned(clip).dropped_points <= 0.1 * len(clip.points)
 
 
+def test_what_was_looked_at_while_cleaning_is_not_looked_at_again(clip):
+    evidence = Evidence(clip)
+    kept = torch.arange(len(clip.points)) >= 5
+    rest = clip.with_points(kept)
+    fresh = Evidence(rest)
+    again = evidence.of_rest(rest, kept, Witnesses())
+    assert again.images is evidence.images and again.own is evidence.own
+    for name in ("resection", "track_fit", "epipolar_share", "path_jump"):  # those that no point takes part in
+        assert CHECKS[name](again).value == pytest.approx(CHECKS[name](fresh).value, rel=0.05, abs=1e-4), name
+
+
+def test_points_alone_are_adjusted_to_where_they_were_seen(clip):
+    bundle = bundle_of_points(Evidence(clip))
+    truth = bundle.points
+    seen = clip.camera_from_world[bundle.frame].apply(truth[bundle.track])
+    bundle = replace(bundle, plane=seen[:, :2] / seen[:, 2:])
+    off = 0.02 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = adjusted(replace(bundle, points=truth + off), poses=False, steps=20).bundle
+    assert float((found.points - truth).norm(dim=-1).quantile(0.9)) < 1e-4
+    assert torch.equal(found.camera_from_world.rotation, bundle.camera_from_world.rotation)
+
+
+def test_deviations_of_depth_are_those_of_noisy_repeats(clip):
+    bundle, noise = bundle_of_points(Evidence(clip)), 0.3  # the least that is believed
+    true = clip.camera_from_world[bundle.frame].apply(bundle.points[bundle.track])
+    exact = true[:, :2] / true[:, 2:]
+    draw, found = torch.Generator().manual_seed(0), []
+    for _ in range(40):
+        off = noise / bundle.focal_px * torch.randn(exact.shape, generator=draw, dtype=torch.float64)
+        moved = adjusted(replace(bundle, plane=exact + off), poses=False, steps=6).bundle.points
+        found.append((moved - bundle.points).norm(dim=-1))
+    spread = torch.stack(found).square().mean(0).sqrt() / clip.median_depth
+    expected = depth_deviations(Evidence(clip))
+    assert float((spread / expected).quantile(0.5)) == pytest.approx(1.0, abs=0.25)
+    pixels = clip.projections.clone()
+    own = clip.observations.point == 0
+    pixels[own] += 5 * torch.randn(int(own.sum()), 2, generator=draw, dtype=torch.float64)
+    noisy = replace(clip, observations=replace(clip.observations, pixels=pixels))
+    ratio = depth_deviations(Evidence(noisy)) / depth_deviations(
+        Evidence(replace(clip, observations=replace(clip.observations, pixels=clip.projections)))
+    )
+    assert float(ratio[0]) > 3 and float(ratio[1:].quantile(0.9)) < 1.1
+
+
+def test_points_of_unknown_depth_are_dropped_and_told(clip, monkeypatch):
+    """The first five points are seen by two neighbouring frames only, a step of the camera apart."""
+    monkeypatch.setattr(cleaning, "MOST_DEVIATION", 0.05)
+    observations, seen = clip.observations, torch.cumsum(clip.seen, 0)
+    rank = seen[observations.frame, observations.point]
+    some = clip.with_observations((observations.point >= 5) | (rank <= 2))
+    result = cleaned(some)
+    assert not bool(result.kept[:5].any()) and not result.too_much
+    assert result.dropped_points < 0.15 * len(clip.points)
+    assert "points whose depth is uncertain by more than 5%" in "; ".join(result.notes), result.notes
+
+
 def test_near_and_far_exchanged(tmp_path, monkeypatch):
     monkeypatch.setattr(light_check, "LEAST_SPREAD", 0.02)  # the wall is nearly flat
     write_jhu(tmp_path, scene(points=300))
@@ -195,6 +257,72 @@ def test_the_published_clip(sinus_clip):
     wrong = replace(camera, focal_px=(1.2 * camera.focal_px[0], 1.2 * camera.focal_px[1]))
     found = inspect(replace(published, cameras=(wrong,) * len(published)))
     assert found.outcome == "refused" and any("focal length is probably wrong" in r for r in found.reasons[:2])
+
+
+def with_motions(sequence, **changes):
+    return replace(sequence, camera_from_world=replace(sequence.camera_from_world, **changes))
+
+
+def shuffled(sequence):
+    order = torch.randperm(len(sequence), generator=torch.Generator().manual_seed(0))
+    return replace(sequence, camera_from_world=sequence.camera_from_world[order])
+
+
+def jumping(sequence):
+    """The second half of the path lies aside by a third of its length."""
+    shift = sequence.camera_from_world.translation.clone()
+    shift[len(sequence) // 2 :, 0] += 0.3 * float((sequence.camera_centres[-1] - sequence.camera_centres[0]).norm())
+    return with_motions(sequence, translation=shift)
+
+
+def longer_focal(sequence):
+    camera = sequence.cameras[0]
+    longer = replace(camera, focal_px=(1.2 * camera.focal_px[0], 1.2 * camera.focal_px[1]))
+    return replace(sequence, cameras=(longer,) * len(sequence))
+
+
+def with_moved_points(sequence):
+    """Each along the ray of its first camera, by half of its depth or so."""
+    first = torch.full((len(sequence.points),), len(sequence))
+    first = first.scatter_reduce(0, sequence.observations.point, sequence.observations.frame, "amin")
+    draw = torch.Generator().manual_seed(0)
+    factor = torch.exp(0.5 * torch.randn(len(sequence.points), 1, generator=draw, dtype=torch.float64))
+    centre = sequence.camera_centres[first]
+    return replace(sequence, points=centre + (sequence.points - centre) * factor)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (shuffled, "shuffled"),
+        (jumping, "the path jumps there"),
+        (longer_focal, "the focal length is probably wrong by about 2"),
+        (with_moved_points, "single points are not where the images put them"),
+        (flattened, "flattened onto a plane"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_no_spoilt_clip_is_cleaned_into_acceptance(sinus_clip, spoil, said):
+    """The published clip, spoilt: bad frames and points go first, and what is left is refused for the right reason."""
+    rest, verdict = inspect_cleaned(spoil(read_sequence(sinus_clip, "world_from_camera")))
+    assert verdict.outcome == "refused" and said in verdict.reasons[0], (rest.notes, verdict.reasons)
+
+
+@pytest.mark.slow
+def test_poses_stored_the_other_way_are_noticed_and_read_right(sinus_clip, tmp_path, capsys):
+    """The published poses, inverted in their file: what the images say goes."""
+    published = read_sequence(sinus_clip, "world_from_camera")
+    shutil.copytree(sinus_clip, tmp_path / "clip")
+    inverted = poses_text(published.camera_from_world).split("\n", 1)[1]  # without the line that would tell
+    (tmp_path / "clip" / "motion.yaml").write_text(inverted)
+    assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) == 0
+    told = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    assert told["accepted"] is True and told["pose_direction"] == "camera_from_world"
+    assert "poses are camera_from_world (patch correlation" in capsys.readouterr().out
+    again = read_sequence(tmp_path / "clip")
+    torch.testing.assert_close(again.camera_centres, published.camera_centres, rtol=1e-5, atol=1e-5)
 
 
 def test_a_focal_length_of_another_image_size(clip):

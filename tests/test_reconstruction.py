@@ -22,13 +22,22 @@ from depthscope.reconstruction import child, clips, process
 from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incremental, Neighbours, Size, ladder
 from depthscope.reconstruction.clip_task import reconstruct_clip
 from depthscope.reconstruction.features import camera_of, pairs_of
-from depthscope.reconstruction.front_end import eroded, prepare, window_of, working_image, working_name
+from depthscope.reconstruction.front_end import (
+    HUSHED_FROM_PX,
+    eroded,
+    hushed,
+    prepare,
+    window_of,
+    working_image,
+    working_name,
+)
 from depthscope.reconstruction.held_out import sampson_px, spared, write_held_out
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, read_job, write_job
 from depthscope.reconstruction.lens import SELF_CALIBRATED, fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.mapping import finished, mapped
 from depthscope.reconstruction.outcome import depth_order_notes, unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
+from depthscope.reconstruction.refinement import Sightings, refine, shifts
 from depthscope.reconstruction.reversal import (
     Choice,
     adjusted,
@@ -99,6 +108,16 @@ def test_masks_are_eroded_from_the_border_but_not_from_the_frame():
     left, top, width, height = window_of(mask, (40, 30))
     assert (left, top, width, height) == (0, 0, 20, 30)
     assert window_of(np.zeros((60, 80), np.uint8), (40, 30)) == (0, 0, 40, 30)
+
+
+def test_far_from_what_is_shown_there_is_nothing_to_detect():
+    grey = np.random.default_rng(0).integers(0, 255, (90, 120), np.uint8)
+    shown = np.zeros((90, 120), np.uint8)
+    shown[30:50, 20:60] = 255
+    quiet_image = hushed(grey, shown)
+    near = cv2.distanceTransform(255 - shown, cv2.DIST_C, 3) <= HUSHED_FROM_PX
+    assert (quiet_image[near] == grey[near]).all() and np.ptp(quiet_image[~near]) == 0
+    assert (hushed(grey, np.zeros_like(shown)) == grey).all()
 
 
 # --- the ladder
@@ -229,6 +248,17 @@ def test_the_model_is_written_for_the_frames_as_they_were_given(synthetic, tmp_p
     assert colour[1] == 20 and colour[2] == 10 and 30 <= colour[0] <= 41
 
 
+def test_exact_tracks_that_cannot_be_found_again_stay(synthetic, tmp_path):
+    """The images are plain, so that no patch is found: the tracks stay, and adjustment leaves a perfect model alone."""
+    job, database, _ = synthetic
+    spared(database, tmp_path / "mapping.db", 0.0, 0)
+    result = mapped(job, Attempt("test"), LENS, tmp_path / "mapping.db", tmp_path, tmp_path / "scratch", 60.0, quiet)
+    before = result.size
+    share, done = refine(job, result.model, Path(job.folder) / "images", free_poses=True, free_lens=False)
+    assert result.size == before and result.model.compute_mean_reprojection_error() < 1e-3
+    assert share < 0.5 and len(done) == round(share * before.observations)
+
+
 # --- the depth-reversed twin
 
 
@@ -289,6 +319,55 @@ def test_a_depth_reversed_model_is_turned_the_right_way_round(turntable, tmp_pat
     assert falloff(result.model, light) < -0.5
     again, choice = right_way_round(job, result, *places)
     assert again is result and choice.by == "" and not depth_order_notes(choice.figures())
+
+
+# --- tracks brought to one place
+
+
+def blobs(places: np.ndarray) -> np.ndarray:
+    """A smooth texture in closed form, 0..255, at places of shape (..., 2)."""
+    random = np.random.default_rng(3)
+    waves, phases = random.normal(0, 0.35, (30, 2)), random.uniform(0, 6.3, 30)
+    return np.clip(128 + 28 * np.cos(places @ waves.T + phases).sum(-1) / 30**0.5, 0, 255)
+
+
+def seen_twice(random: np.random.Generator) -> tuple[Sightings, dict[int, np.ndarray], np.ndarray, np.ndarray]:
+    """Forty points in two images, the second turned, stretched, darker and shifted; keypoints of it are noisy."""
+    turn = Rotation.from_rotvec([0, 0, 0.2]).as_matrix()[:2, :2] * 1.1
+    pixels = np.stack(np.meshgrid(np.arange(160) + 0.5, np.arange(128) + 0.5, indexing="xy"), -1)
+    move = np.array([20.0, -25.0])
+    grey = {1: blobs(pixels).round().astype(np.uint8)}
+    grey[2] = (0.7 * blobs((pixels - move) @ np.linalg.inv(turn).T) + 20).round().astype(np.uint8)
+    places = random.uniform((30, 30), (110, 90), (40, 2))
+    true = places @ turn.T + move
+    noisy = true + random.uniform(-0.8, 0.8, true.shape)
+    rows, number = np.arange(80), np.repeat(np.arange(40), 2)
+    seen = Sightings(
+        np.tile([1, 2], 40),
+        number,
+        number,
+        np.stack([places, noisy], 1).reshape(-1, 2),
+        rows // 2 * 2,
+        np.zeros((40, 3)),
+    )
+    return seen, grey, np.tile(turn, (80, 1, 1)), true
+
+
+def test_keypoints_move_to_where_their_track_is():
+    seen, grey, warp, true = seen_twice(np.random.default_rng(0))
+    shift, found = shifts(seen, grey, warp, np.ones(80, bool))
+    assert found.mean() > 0.9 and (shift[::2] == 0).all()
+    kept = found[1::2]
+    error = np.linalg.norm((seen.pixels + shift)[1::2] - true, axis=1)[kept]
+    assert np.median(error) < 0.06 and error.max() < 0.4  # noise of grey levels and OpenCV's 32nds of a pixel are left
+
+
+def test_keypoints_of_something_else_are_not_found_again():
+    seen, grey, warp, _ = seen_twice(np.random.default_rng(0))
+    grey[2] = np.random.default_rng(1).integers(0, 255, grey[2].shape, np.uint8)
+    assert shifts(seen, grey, warp, np.ones(80, bool))[1][1::2].mean() < 0.1
+    shift, found = shifts(seen, grey, warp, np.zeros(80, bool))  # nothing is looked at: everything stays
+    assert found.all() and not shift.any()
 
 
 @pytest.mark.parametrize(
@@ -637,4 +716,4 @@ def test_a_phantom_clip_comes_back(tmp_path):
     ratio = torch.cat(true) / torch.cat(measured)
     ratio = ratio[ratio > 0]
     error = (ratio / ratio.median() - 1).abs()
-    assert float(error.median()) < 0.06  # 0.044 was measured; the law asks for 0.03, which is not reached yet
+    assert float(error.median()) < 0.03 and float(error.quantile(0.9)) < 0.15  # 0.028 and 0.096 were measured

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from depthscope.video.instruments import Neighbour
-from depthscope.video.masks import frame_masks
+from depthscope.video.masks import extremes, frame_masks
 from depthscope.video.static_marks import static_marks
 from moving_pictures import SIZE, disc, tissue, window
 
@@ -43,6 +43,12 @@ def overlap(found: torch.Tensor, wanted: np.ndarray) -> tuple[float, float]:
     """Share of the wanted that is found, and share of the rest of the content that is found too."""
     rest = INSIDE & ~cv2.dilate(wanted.astype(np.uint8), np.ones((25, 25), np.uint8)).astype(bool)
     return float((found.numpy() & wanted).sum() / wanted.sum()), float((found.numpy() & rest).sum() / rest.sum())
+
+
+def test_extremes_are_those_of_each_pixel():
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    largest, smallest = extremes(pixels)
+    assert (largest == pixels.max(2)).all() and (smallest == pixels.min(2)).all()
 
 
 def test_clean_tissue_is_kept():

@@ -160,7 +160,7 @@ def _cross(v: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _System:
-    """Normal equations: cameras C (6 a frame and 2 for the lens), points P, and between them W."""
+    """Normal equations: cameras C (6 a frame, 2 for the lens), points P, between them W; without cameras no C or W."""
 
     cameras: Tensor
     points: Tensor
@@ -189,15 +189,24 @@ class _System:
         eye = torch.eye(2, dtype=depth.dtype)
         bend = (1 + bundle.k1 * square)[:, None, None] * eye + 2 * bundle.k1 * flat[:, :, None] * flat[:, None, :]
         by_camera = grow * bend @ project
-        by_pose = torch.cat([by_camera @ -_cross(turned), by_camera], -1)
         by_point = by_camera @ rotation
-        bent = grow * (1 + bundle.k1 * square)[:, None] * flat
-        by_lens = torch.stack([bent, grow * square[:, None] * flat], -1)
         residual = bundle.residuals_px
         weight = (1 / (1 + (residual.norm(dim=-1) / robust_px) ** 2))[:, None, None]
         weight = torch.where((depth > 0)[:, None, None], weight, 1e-6)
         frames, tracks = len(bundle.camera_from_world.translation), len(bundle.points)
         size = 6 * frames + 2
+        free = torch.zeros(size, dtype=torch.bool)
+        free[6:-2] = poses
+        free[-2:] = intrinsics
+        by_point_t = (weight * by_point).transpose(-1, -2)
+        of_points = depth.new_zeros(tracks, 3, 3).index_add(0, bundle.track, by_point_t @ by_point)
+        right_points = depth.new_zeros(tracks, 3).index_add(0, bundle.track, (by_point_t @ residual[..., None])[..., 0])
+        if not (poses or intrinsics):  # then the points are alone, and what is between them and cameras costs the most
+            nothing = depth.new_zeros(0)
+            return cls(nothing, of_points, nothing, nothing, right_points, free)
+        by_pose = torch.cat([by_camera @ -_cross(turned), by_camera], -1)
+        bent = grow * (1 + bundle.k1 * square)[:, None] * flat
+        by_lens = torch.stack([bent, grow * square[:, None] * flat], -1)
         columns = torch.cat(
             [6 * bundle.frame[:, None] + torch.arange(6), torch.full((len(depth), 2), size - 2) + torch.arange(2)], -1
         )
@@ -209,18 +218,7 @@ class _System:
         between = depth.new_zeros(size * tracks, 3).index_add(
             0, (columns * tracks + bundle.track[:, None]).flatten(), (weighted @ by_point).flatten(0, 1)
         )
-        by_point_t = (weight * by_point).transpose(-1, -2)
-        free = torch.zeros(size, dtype=torch.bool)
-        free[6:-2] = poses
-        free[-2:] = intrinsics
-        return cls(
-            matrix.reshape(size, size),
-            depth.new_zeros(tracks, 3, 3).index_add(0, bundle.track, by_point_t @ by_point),
-            between.reshape(size, tracks, 3),
-            right,
-            depth.new_zeros(tracks, 3).index_add(0, bundle.track, (by_point_t @ residual[..., None])[..., 0]),
-            free,
-        )
+        return cls(matrix.reshape(size, size), of_points, between.reshape(size, tracks, 3), right, right_points, free)
 
     def stepped(self, bundle: Bundle, damping: float) -> Bundle:
         """The bundle after one damped step."""
@@ -228,15 +226,16 @@ class _System:
         inverse = torch.linalg.inv(
             self.points + torch.diag_embed(damping * diagonal + 1e-9 * (diagonal.mean() + 1e-30))
         )
+        if not bool(self.free.any()):
+            return replace(bundle, points=bundle.points - (inverse @ self.right_points[..., None])[..., 0])
         delta = torch.zeros(len(self.free), dtype=self.cameras.dtype)
-        if bool(self.free.any()):
-            between = self.between[self.free]
-            pulled = torch.einsum("ctk,tkl->ctl", between, inverse)
-            matrix = self.cameras[self.free][:, self.free]
-            matrix = matrix + torch.diag(damping * matrix.diagonal() + 1e-9 * matrix.diagonal().mean())
-            matrix = matrix - pulled.flatten(1) @ between.flatten(1).T
-            right = self.right_cameras[self.free] - pulled.flatten(1) @ self.right_points.flatten()
-            delta[self.free] = -torch.linalg.lstsq(matrix, right[:, None], driver="gelsd").solution[:, 0]
+        between = self.between[self.free]
+        pulled = torch.einsum("ctk,tkl->ctl", between, inverse)
+        matrix = self.cameras[self.free][:, self.free]
+        matrix = matrix + torch.diag(damping * matrix.diagonal() + 1e-9 * matrix.diagonal().mean())
+        matrix = matrix - pulled.flatten(1) @ between.flatten(1).T
+        right = self.right_cameras[self.free] - pulled.flatten(1) @ self.right_points.flatten()
+        delta[self.free] = -torch.linalg.lstsq(matrix, right[:, None], driver="gelsd").solution[:, 0]
         toward = self.right_points + torch.einsum("ctk,c->tk", self.between, delta)
         points = bundle.points - (inverse @ toward[..., None])[..., 0]
         turn = delta[:-2].reshape(-1, 6)

@@ -1,6 +1,7 @@
 """Agreement of independent answers: frames without themselves, halves of the tracks, two runs, own adjustment."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -48,10 +49,15 @@ def resection(evidence: Evidence) -> Check:
 
 def resected(evidence: Evidence) -> dict[int, float | None]:
     """For up to 10 frames of the adjusted window: distance over median depth; None where the frame is not found."""
-    own, start = evidence.own, evidence.adjusted_frames.start
+    scene, start = evidence.working.median_depth, evidence.adjusted_frames.start
+    return {f + start: None if away is None else away / scene for f, away in _resected(evidence.own).items()}
+
+
+@lru_cache(maxsize=4)
+def _resected(own: Bundle) -> dict[int, float | None]:
+    """The distances of `resected`, for the frames of the window; asked by cleaning, and again by the verdict."""
     frames = len(own.camera_from_world.translation)
     found: dict[int, float | None] = {}
-    scene = evidence.working.median_depth
     for f in range(0, frames, max(1, -(-frames // 10))):
         here = own.frame == f
         tracks = torch.zeros(len(own.points), dtype=torch.bool)
@@ -79,7 +85,7 @@ def resected(evidence: Evidence) -> dict[int, float | None]:
                 flags=cv2.SOLVEPNP_EPNP,
             )
         if not ok or inliers is None or turn is None or shift is None:
-            found[f + start] = None
+            found[f] = None
             continue
         chosen = np.asarray(inliers, np.int64)[:, 0]
         turn, shift = cv2.solvePnPRefineLM(
@@ -87,7 +93,7 @@ def resected(evidence: Evidence) -> dict[int, float | None]:
         )
         rotation = torch.from_numpy(cv2.Rodrigues(turn)[0])
         centre = RigidMotion(rotation, torch.from_numpy(shift[:, 0])).origin
-        found[f + start] = float((centre - own.camera_from_world[f].origin).norm()) / scene
+        found[f] = float((centre - own.camera_from_world[f].origin).norm())
     return found
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.inspection.agreement import MOST_RESECTION, resected
+from depthscope.inspection.degeneracy import depth_deviations
 from depthscope.inspection.evidence import Evidence, working_scale
 from depthscope.inspection.geometry import MOST_JUMP, largest_jump
 from depthscope.inspection.retracking import KNOWN_DEPTH, MOST_ERROR, end_point_errors
@@ -21,6 +22,9 @@ MOST_DEPTH_RATIO = 0.35
 ON_HIGHLIGHT = 0.6
 MOST_HIGHLIGHT = 0.05
 """Of the picture; where more is saturated it is over-exposed, not mirroring the lamp."""
+
+MOST_DEVIATION = 0.15
+"""Standard deviation over depth from which a point teaches nothing and tells no scale."""
 
 MOST_DROPPED_FRAMES, MOST_DROPPED_POINTS = 0.3, 0.5
 
@@ -91,25 +95,28 @@ def _bad_points(evidence: Evidence) -> tuple[Tensor, list[str]]:
     seen = torch.bincount(observations.point, minlength=count)
     reasons: dict[str, Tensor] = {}
     behind = clip.observed_depths <= 0
-    reasons["lie behind a camera that saw them"] = _share(observations.point, behind, seen) > 0
+    reasons["that lie behind a camera that saw them"] = _share(observations.point, behind, seen) > 0
     if observations.pixels is not None:
         off = (clip.projections - observations.pixels.double()).norm(dim=-1).nan_to_num(1e3)
         mean = torch.zeros(count, dtype=torch.float64).index_add(0, observations.point, off) / seen.clamp_min(1)
         most = MOST_ERROR_PX / working_scale(clip.size_px)
-        reasons[f"miss their observations by more than {most:g} px"] = mean > most
+        reasons[f"that miss their observations by more than {most:g} px"] = mean > most
     still, moving = stationary_points(evidence)
     if moving:
-        reasons["stand still in the image while the scene moves"] = still
+        reasons["that stand still in the image while the scene moves"] = still
     if len(evidence.working) == len(clip):  # else points of `working` have other numbers
         if sum(float(h.mean()) for h in evidence.images.highlight) / len(clip) < MOST_HIGHLIGHT:
-            reasons["lie on highlights"] = _share(observations.point, on_highlight(evidence), seen) > ON_HIGHLIGHT
-        reasons["do not move with the images"] = _fail_retracking(evidence, count)
+            reasons["that lie on highlights"] = _share(observations.point, on_highlight(evidence), seen) > ON_HIGHLIGHT
+        reasons["that do not move with the images"] = _fail_retracking(evidence, count)
+        uncertain = depth_deviations(evidence) > MOST_DEVIATION
+        if float(uncertain.double().mean()) <= MOST_DROPPED_POINTS:  # else it is the clip that is poor, and is told so
+            reasons[f"whose depth is uncertain by more than {MOST_DEVIATION:.0%}"] = uncertain
     bad = torch.zeros(count, dtype=torch.bool)
     notes = []
     for why, some in reasons.items():
         fresh = some & ~bad
         if bool(fresh.any()):
-            notes.append(f"dropped {int(fresh.sum())} of {count} points that {why}")
+            notes.append(f"dropped {int(fresh.sum())} of {count} points {why}")
         bad |= some
     return bad, notes
 

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from depthscope.inspection.adjustment import Bundle
 from depthscope.inspection.angles import largest_angles_deg
@@ -14,6 +16,9 @@ LEAST_PARALLAX_PX = 3.0
 MOST_UNKNOWN = 0.5
 MOST_FORWARD = 0.995
 LARGE_SD = 0.1
+PRIOR_DEGREES = 3.0
+"""How many observations' worth of belief a point's own residuals have to outweigh."""
+
 FEWEST = 25
 
 
@@ -92,6 +97,26 @@ def depth_uncertainty(evidence: Evidence) -> Check:
         f"weakest direction is {'the line of sight' if view > 0.8 else 'across the view'})",
         "the baseline is too small for the noise; use longer tracks or more motion",
     )
+
+
+def depth_deviations(evidence: Evidence) -> Float[Tensor, " points"]:
+    """Standard deviation of each point's depth over its depth, poses held; infinite where nothing tells.
+
+    From the normal equations of the point, and a noise that is the clip's own, raised where this point's observations
+    miss it by more (the mean of an inverse gamma distribution that begins with `PRIOR_DEGREES` degrees of freedom).
+    """
+    bundle = bundle_of_points(evidence)
+    count = len(bundle.points)
+    typical = float((1.4826 * bundle.residuals_px.abs().quantile(0.5)).clamp_min(0.3))
+    seen = torch.bincount(bundle.track, minlength=count)
+    square = torch.zeros(count, dtype=torch.float64).index_add(0, bundle.track, bundle.errors_px**2)
+    free = (2 * seen - 3).clamp_min(1)
+    noise = ((PRIOR_DEGREES * typical**2 + square) / (PRIOR_DEGREES + free)).sqrt()
+    if evidence.working.observations.pixels is None:
+        noise = torch.full_like(noise, typical)  # nobody kept where the point was seen
+    found = torch.full((count,), torch.inf, dtype=torch.float64)
+    found[seen > 0] = point_uncertainty(bundle, 1.0)[0] * noise[seen > 0]
+    return found
 
 
 def bundle_of_points(evidence: Evidence) -> Bundle:

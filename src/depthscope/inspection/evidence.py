@@ -86,6 +86,7 @@ class Evidence:
         seed: Of everything drawn.
         seen_images: Its images, where they were looked at before.
         seen_tracks: Its tracks, where they were followed before.
+        seen_own: Its own bundle, where it was made before.
     """
 
     sequence: Sequence
@@ -93,6 +94,7 @@ class Evidence:
     seed: int = 0
     seen_images: Images | None = None
     seen_tracks: Tracks | None = None
+    seen_own: Bundle | None = None
 
     def of_rest(self, rest: Sequence, kept: Bool[Tensor, " points"], witnesses: Witnesses) -> "Evidence":
         """Evidence on what remains of the sequence, with the images and tracks of the whole where they still hold.
@@ -108,7 +110,7 @@ class Evidence:
         tracks = tracks.of((tracks.point == CORNER) | kept[tracks.point.clamp_min(0)])
         number = torch.cumsum(kept, 0) - 1
         point = torch.where(tracks.point == CORNER, CORNER, number[tracks.point.clamp_min(0)])
-        return Evidence(rest, witnesses, self.seed, self.images, replace(tracks, point=point))
+        return Evidence(rest, witnesses, self.seed, self.images, replace(tracks, point=point), self.own)
 
     @cached_property
     def lock_on(self) -> LockOn:
@@ -181,6 +183,8 @@ class Evidence:
     @cached_property
     def own(self) -> Bundle:
         """Tracks of our own corners, with the given poses, and points triangulated from them by these poses."""
+        if self.seen_own is not None:
+            return self.seen_own
         window = self.adjusted_frames
         bundle = bundle_of(self.working, self.tracks.corners, window)
         long = torch.bincount(bundle.track, minlength=len(bundle.points)) >= 3
@@ -263,7 +267,8 @@ def read_images(working: Sequence, size_px: tuple[int, int]) -> Images:
             )
         if pixels.shape[1::-1] != working.size_px:
             pixels = cv2.resize(pixels, working.size_px, interpolation=cv2.INTER_AREA)
-        value = pixels.max(-1)
+        red, green, blue = cv2.split(pixels)
+        value = np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
         bright = cv2.dilate((value > SATURATED * 255).astype(np.uint8), np.ones((5, 5), np.uint8))
         grey.append(contrast.apply(np.ascontiguousarray(pixels[..., 1])))
         light.append(cv2.blur(linear[value], (5, 5)))

@@ -17,6 +17,7 @@ from depthscope.reconstruction.front_end import prepare
 from depthscope.reconstruction.held_out import LEAST_MATCHES, spared, write_held_out
 from depthscope.reconstruction.job import Job, Lens, read_job, write_whole
 from depthscope.reconstruction.mapping import Mapped, finished, mapped, with_hidden_tracks, write_model
+from depthscope.reconstruction.refinement import refine
 from depthscope.reconstruction.reversal import right_way_round
 
 REPORT = "report.json"
@@ -137,12 +138,16 @@ def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) ->
     result, choice = right_way_round(job, result, hidden_from, folder / "images", folder / "scratch")
     assert result.model is not None
     size = result.size
+    free_lens = not result.lens.fixed
+    found_again, done = refine(job, result.model, folder / "images", free_poses=True, free_lens=free_lens)
     if len(hidden):
         write_held_out(folder / "held_out_matches.npz", hidden, result.model, job)
         full = folder / "full.db"
         spared(database, full, 0.0, job.seed)
         result = replace(result, model=with_hidden_tracks(job, result, full, folder / "images", folder / "scratch"))
         full.unlink()
+        assert result.model is not None
+        refine(job, result.model, folder / "images", done, free_poses=False, free_lens=False)
     else:
         (folder / "held_out_matches.npz").unlink(missing_ok=True)
     assert result.model is not None
@@ -153,6 +158,7 @@ def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) ->
         "size": [size.registered, size.observations, size.points],
         "lens": asdict(result.lens),
         "depth_order": choice.figures(),
+        "found_again_share": found_again,
         "points": model.num_points3D(),
         "observations": model.compute_num_observations(),
         "mean_track_length": model.compute_mean_track_length(),

@@ -15,8 +15,8 @@ from depthscope.reconstruction.job import Job, Lens
 FEATURES_AT_ONCE = 8
 """Frames between two reports of progress."""
 
-PAIRS_AT_ONCE = 40
-"""Pairs of frames between two reports of progress."""
+PAIRS_AT_ONCE = 200
+"""Pairs of frames between two reports of progress; each time the features of their frames are indexed anew."""
 
 Tell = Callable[[str, int, int], None]
 """Told how far a stage is: its name, how much is done, of how much."""

@@ -10,6 +10,9 @@ import numpy as np
 
 from depthscope.reconstruction.job import Frame, FrontEnd, Job
 
+HUSHED_FROM_PX = 12
+"""So far from what is shown the rest of the picture is left as it is: features look around themselves."""
+
 TISSUE_FROM = 128
 """Grey level from which a pixel of a mask is tissue."""
 
@@ -37,8 +40,9 @@ def prepare(job: Job, images: Path, masks: Path) -> Iterator[int]:
         if not (image.is_file() and mask.is_file()):
             own = own_mask(frame, size, job.front_end)
             bgr = _read(Path(frame.image), cv2.IMREAD_COLOR, job.size_px)
-            _write(mask, cut(area if own is None else np.minimum(area, own), job.working_window))
-            _write(image, working_image(bgr, size, job.working_window, job.front_end))
+            shown = cut(area if own is None else np.minimum(area, own), job.working_window)
+            _write(mask, shown)
+            _write(image, hushed(working_image(bgr, size, job.working_window, job.front_end), shown))
         yield number + 1
 
 
@@ -56,6 +60,17 @@ def working_image(
         green = cv2.resize(green, size_px, interpolation=cv2.INTER_AREA)
     equalise = cv2.createCLAHE(front_end.clip_limit, (front_end.tiles, front_end.tiles))
     return equalise.apply(np.ascontiguousarray(cut(green, window)))
+
+
+def hushed(grey: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """The image with one level where nothing is shown nearby: there evened contrast is noise, full of costly features.
+
+    Args:
+        grey: Working image, shape (height, width).
+        shown: Its mask, 0 where hidden.
+    """
+    near = cv2.dilate(shown, np.ones((2 * HUSHED_FROM_PX + 1, 2 * HUSHED_FROM_PX + 1), np.uint8)) > 0
+    return np.where(near, grey, np.uint8(round(float(grey[near].mean())))) if near.any() else grey
 
 
 def cut(pixels: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:

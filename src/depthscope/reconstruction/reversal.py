@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pycolmap
 
+from depthscope.reconstruction.bundle import adjust, filtered
 from depthscope.reconstruction.front_end import UnreadableFrameError
 from depthscope.reconstruction.job import Job
 from depthscope.reconstruction.mapping import Mapped, mapper_options
@@ -34,8 +35,8 @@ FEWEST_POINTS, LEAST_SPREAD, FEWEST_FRAMES = 20, 0.12, 3
 """Points of a frame, the 10 to 90 % range of their ln depth, and frames, for light to tell anything."""
 
 SATURATED, DARK = 0.94, 0.04
-FILTER_PX, FILTER_DEG = 4.0, 1.5
 ROBUST_PX = 1.0
+"""Residual, in working pixels, from which an observation of the twin loses weight."""
 
 
 @dataclass(frozen=True)
@@ -140,34 +141,16 @@ def adjusted(
     job: Job, result: Mapped, twin: pycolmap.Reconstruction, database: Path, images: Path, scratch: Path
 ) -> pycolmap.Reconstruction | None:
     """The twin after robust bundle adjustment, filtered as mapping filters and with lost points found again."""
-    adjust(job, twin, free_lens=False)
+    adjust(job, twin, robust_px=ROBUST_PX, free_lens=False)
     filtered(twin)
     if twin.num_points3D() < FEWEST_POINTS:
         return None
     options = mapper_options(job, result.lens, 1.0, 3600.0)
     scratch.mkdir(parents=True, exist_ok=True)
     twin = pycolmap.triangulate_points(twin, database, images, scratch, False, options, False)
-    adjust(job, twin, free_lens=not result.lens.fixed)
+    adjust(job, twin, robust_px=ROBUST_PX, free_lens=not result.lens.fixed)
     filtered(twin)
     return twin if twin.num_points3D() >= FEWEST_POINTS else None
-
-
-def adjust(job: Job, model: pycolmap.Reconstruction, *, free_lens: bool) -> None:
-    """Bundle adjustment with Cauchy weights, in place."""
-    options = pycolmap.BundleAdjustmentOptions(
-        refine_focal_length=free_lens, refine_extra_params=free_lens, print_summary=False
-    )
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.loss_function_scale = ROBUST_PX
-    options.ceres.solver_options.num_threads = job.threads
-    pycolmap.bundle_adjustment(model, options)
-
-
-def filtered(model: pycolmap.Reconstruction) -> None:
-    """Drops what mapping would drop, in place."""
-    observations = pycolmap.ObservationManager(model)
-    observations.filter_observations_with_negative_depth()
-    observations.filter_all_points3D(FILTER_PX, FILTER_DEG)
 
 
 def median_error_px(model: pycolmap.Reconstruction) -> float:
@@ -187,7 +170,8 @@ def brightness(job: Job, model: pycolmap.Reconstruction) -> dict[int, np.ndarray
         picture = cv2.imread(frame.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if picture is None:
             raise UnreadableFrameError(f"{frame.image} cannot be read")
-        value = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).max(-1).astype(np.float32) / 255
+        blue, green, red = cv2.split(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+        value = cv2.max(cv2.max(blue, green), red).astype(np.float32) / 255
         bright = cv2.dilate((value > SATURATED).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         linear = cv2.blur(value**2.2, (5, 5))
         linear[bright | (linear < DARK**2.2)] = np.nan

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -45,8 +46,9 @@ def write_clip(
     times_s = [survey.frames[index].time_s for index in plan.keyframes]
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    marks = static_marks((frame.image.numpy() for frame in source.at(plan.keyframes, times_s)), area.mask().numpy())
-    written, rows, common, neighbour = [], [], area.mask(), None
+    whole, safe = area.mask(), area.mask(erode_px=_reach_px(area))
+    marks = static_marks((frame.image.numpy() for frame in source.at(plan.keyframes, times_s)), whole.numpy())
+    written, rows, common, neighbour = [], [], whole, None
     for frame in source.at(plan.keyframes, times_s):
         name = source.image_name(frame.index)
         place = folder / "images" / name
@@ -55,8 +57,9 @@ def write_clip(
         else:
             write_image(place, frame.image)
         here = area_of_frame(frame, area)
-        masks = frame_masks(frame.image, here.mask(), marks, neighbour)
-        usable = masks.usable(for_features=True) & here.mask(erode_px=_reach_px(area))
+        shown, clear = (whole, safe) if here is area else (here.mask(), here.mask(erode_px=_reach_px(area)))
+        masks = frame_masks(frame.image, shown, marks, neighbour)
+        usable = masks.usable(for_features=True) & clear
         write_image(folder / "masks" / f"{name}.png", _bytes(usable))
         common = masks.content if not written else common & masks.content
         rows.append({"name": name, "index": frame.index, "time_s": frame.time_s, "shares": masks.shares})
@@ -91,7 +94,7 @@ def _reach_px(area: ContentArea) -> float:
 
 
 def _bytes(mask: Bool[Tensor, "height width"]) -> Tensor:
-    return mask.to(torch.uint8) * 255
+    return torch.from_numpy(mask.numpy().astype(np.uint8) * 255)
 
 
 def _plain(area: ContentArea) -> dict:
