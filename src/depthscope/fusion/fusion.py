@@ -60,7 +60,7 @@ class Fusion:
     voxel: float | None = None
     footprint: float = 2.0
     relative_std: float = 0.03
-    most_relative_std: float = 0.12
+    most_relative_std: float = 0.15
     truncation_stds: float = 2.0
     truncation_voxels: tuple[float, float] = (3.0, 12.0)
     edge: float = 0.1
