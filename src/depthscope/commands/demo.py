@@ -79,9 +79,10 @@ def demo(
         f"in CT:   {told(found['registration'])}",
         markup=False,
     )
+    console.print(f"done in {time.perf_counter() - start:.0f} s, {len(walked.kept)} stages were up to date")
+    console.print(f"in the browser: depthscope view {case.folder}", markup=False)
     for what, place in shown(case.folder).items():
         console.print(f"{what}{place}", markup=False)
-    console.print(f"done in {time.perf_counter() - start:.0f} s, {len(walked.kept)} stages were up to date")
     return 0
 
 

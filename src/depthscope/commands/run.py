@@ -70,6 +70,7 @@ def run(
     for clip, folder in clips_of(case.folder / SURFACE, case.folder / SEQUENCE, input).items():
         console.print(f"{clip.name}: surface {folder / 'surface.ply'}, picture {folder / 'surface.jpg'}", markup=False)
     code = 0 if ct is None else registered(console, case.folder, input)
+    console.print(f"in the browser: depthscope view {case.folder}", markup=False)
     console.print(f"report: {case.folder / REPORT / 'index.html'}", markup=False)
     return code
 
