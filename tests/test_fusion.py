@@ -190,3 +190,18 @@ def test_scales_are_smoothed_by_what_each_frame_knows():
     assert bool(torch.allclose(sure[error.isfinite()], measured[error.isfinite()], atol=1e-6))
     with pytest.raises(BadInputError, match="no frame has a sparse point"):
         smoothed(torch.full((3,), torch.nan), torch.full((3,), torch.inf))
+
+
+def test_uncertain_pixels_say_nothing_and_the_surface_knows_its_deviation():
+    """Half of each view is off by a half, and says so: the sphere is there where the other half saw it."""
+    views = []
+    for view in sphere_views(16, 10.0):
+        depth, std = view.depth.clone(), 0.02 * view.depth
+        depth[:, :48], std[:, :48] = 1.5 * depth[:, :48], 0.5 * depth[:, :48]
+        views.append(replace(view, depth=depth, std=std))
+    surface = fuse(views, Fusion(voxel=0.4)).surface
+    assert float((surface.points.norm(dim=-1) - 10).abs().max()) < 0.5
+    known = surface.std / 10
+    assert 0.012 < float(known.median()) < 0.022  # of depth, which is at most the radius
+    believed = fuse(views, Fusion(voxel=0.4, most_relative_std=1.0)).surface
+    assert float((believed.points.norm(dim=-1) - 10).abs().max()) > 3

@@ -20,12 +20,13 @@ def surface() -> Surface:
         colours=torch.randint(0, 256, (20, 3), generator=generator, dtype=torch.uint8),
         faces=torch.randint(0, 20, (30, 3), generator=generator),
         unit="mm",
+        std=torch.rand(20, generator=generator),
     )
 
 
 def assert_same(a: Surface, b: Surface) -> None:
     assert a.unit == b.unit
-    for name in ("points", "normals", "colours", "faces"):
+    for name in ("points", "normals", "colours", "faces", "std"):
         one, other = getattr(a, name), getattr(b, name)
         assert (one is None) == (other is None), name
         assert one is None or torch.equal(one, other), name
