@@ -43,6 +43,7 @@ from depthscope.registration.frames import frame_views
 from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.support import FEATURES, ON_PHANTOMS as SUPPORT
+from depthscope.training import LAST
 from depthscope.video import read_image
 
 FRAMES = 10
@@ -103,8 +104,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
     run, seconds = given.run, 0.0
     if run is None:
         run, began = work / "run", time.process_time()
-        if not (run / "result.json").is_file():
-            train_recipe(demo_recipe(given.steps), [sequence], run, quiet=True)
+        train_recipe(demo_recipe(given.steps), [sequence], run, resume=(run / LAST).is_file(), quiet=True)
         seconds = time.process_time() - began
     predict(run, folder, work / "prediction", sequence=folder, clouds=0, video=False)
     true_from_sfm = true_from_sfm_by_points(sequence, truth, clip / "depth")
