@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,15 @@ class ResidualEncoder:
     def build(self, images: int = 1) -> "ResNet":
         """A new encoder of `images` colour images stacked in channels, with random weights."""
         return ResNet(self, images)
+
+
+@runtime_checkable
+class StartsFromFile(Protocol):
+    """Options of a network that may start from weights in a file."""
+
+    def load_start(self, network: nn.Module) -> None:
+        """Takes the weights of the file that the options name into a network that they built, if they name one."""
+        ...
 
 
 BLOCKS = {
@@ -132,8 +141,8 @@ class ResNet(nn.Module):
         """Five feature maps of images in 0..1, the finest first."""
         first = functional.relu(self.bn1(self.conv1((images - MEAN) / SPREAD)))
         features, deep = [first], functional.max_pool2d(first, 3, 2, 1)
-        for group in (self.layer1, self.layer2, self.layer3, self.layer4):
-            deep = group(deep)
+        for number in range(1, 5):
+            deep = self.get_submodule(f"layer{number}")(deep)
             features.append(deep)
         return features
 

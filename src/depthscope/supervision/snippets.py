@@ -139,9 +139,16 @@ class SnippetBatch:
 
     def to(self, device: torch.device | str) -> "SnippetBatch":
         """The batch on another device."""
-        names = ("images", "mask", "camera", "temporal", "stereo", "points", "mirrored", "draws")
-        values = (getattr(self, name) for name in names)
-        return SnippetBatch(*(None if value is None else value.to(device) for value in values))
+        return SnippetBatch(
+            images=self.images.to(device),
+            mask=None if self.mask is None else self.mask.to(device),
+            camera=self.camera.to(device),
+            temporal=None if self.temporal is None else self.temporal.to(device),
+            stereo=None if self.stereo is None else self.stereo.to(device),
+            points=None if self.points is None else self.points.to(device),
+            mirrored=self.mirrored.to(device),
+            draws=self.draws.to(device),
+        )
 
     @property
     def clean(self) -> Float[Tensor, "batch frames 3 height width"]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from depthscope.networks import KnownMotion, NetworkOptions, SnippetNetwork
+from depthscope.networks.residual_encoder import StartsFromFile
 from depthscope.objectives import ViewSynthesis
 from depthscope.supervision import SnippetBatch
 from depthscope.training.snippet_augmentation import SnippetAugmentation
@@ -48,14 +49,13 @@ def snippet_network(depth: NetworkOptions, objective: ViewSynthesis) -> SnippetN
     Raises:
         BadInputError: A file of weights is missing or does not fit.
     """
-    parts = [(depth, depth.build())]
-    pose = None
-    if not isinstance(objective.motion, KnownMotion):
-        pose = objective.motion.build(objective.snippets.before)
-        parts.append((objective.motion, pose))
-    for options, network in parts:
-        if hasattr(options, "load_start"):
-            options.load_start(network)
+    depth_network, pose, motion = depth.build(), None, objective.motion
+    if not isinstance(motion, KnownMotion):
+        pose = motion.build(objective.snippets.before)
+        if isinstance(motion, StartsFromFile):
+            motion.load_start(pose)
+    if isinstance(depth, StartsFromFile):
+        depth.load_start(depth_network)
     return SnippetNetwork(
-        parts[0][1], pose, of_sources=objective.consistency is not None, learn_camera=objective.learn_camera
+        depth_network, pose, of_sources=objective.consistency is not None, learn_camera=objective.learn_camera
     )

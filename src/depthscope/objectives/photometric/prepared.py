@@ -216,8 +216,8 @@ class Level:
     ) -> "Level":
         """The images of a snippet at this size, or at their own."""
         images, mask, camera = snippet.images, snippet.mask, snippet.camera
-        full = tuple(images.shape[-2:])
-        if size is not None and tuple(size) != full:
+        full = (images.shape[-2], images.shape[-1])
+        if size is not None and size != full:
             frames = images.shape[:2]
             images = _smaller(images.flatten(0, 1), size).unflatten(0, frames)
             mask = None if mask is None else _smaller_mask(mask.flatten(0, 1), size).unflatten(0, frames)
@@ -227,7 +227,7 @@ class Level:
         still, still_valid = None, None
         if at_rest:
             still, still_valid = cls._at_rest(images, mask, reference, error, brightness)
-        return cls(tuple(images.shape[-2:]), images, mask, camera, reference, still, still_valid)
+        return cls((images.shape[-2], images.shape[-1]), images, mask, camera, reference, still, still_valid)
 
     @staticmethod
     @torch.no_grad()

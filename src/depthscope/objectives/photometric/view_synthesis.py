@@ -101,9 +101,10 @@ class ViewSynthesis:
         finest: list[Synthesis] = []
         for scale in scales:
             disparity = full_precision(prediction.disparities[scale])
-            level = full or self._level(snippet, (disparity.shape[-2], disparity.shape[-1]))
+            own_size = (disparity.shape[-2], disparity.shape[-1])
+            level = full or self._level(snippet, own_size)
             enlarged = disparity
-            if disparity.shape[-2:] != level.size:
+            if own_size != level.size:
                 enlarged = functional.interpolate(disparity[:, None], size=level.size, mode="bilinear")[:, 0]
             depth = snippet.scaled(1 / enlarged)
             warps = [level.warp(depth, number, snippet) for number in range(snippet.sources)]
@@ -112,7 +113,7 @@ class ViewSynthesis:
             views.append(reprojected.loss)
             kept.append(reprojected.kept)
             seen.append(valid.to(depth).mean((-1, -2)))
-            image, mask = snippet.target_at(disparity.shape[-2:])
+            image, mask = snippet.target_at(own_size)
             smooths.append(self.smoothness(disparity, image, mask) * self.smoothness.weight / 2**scale)
         share = 1 / len(scales) if self.average_scales else 1.0
         terms = {
