@@ -7,7 +7,7 @@ The naive step computes, for each of the four scales and each source, the struct
 unwarped source with the target from nothing, with gradients, one window mean at a time. Ours computes the target's
 moments and the unwarped sources' errors once for all scales, and these without gradient. Networks, images, warps and
 results are the same (checked before timing). A step is forward, losses, backward and optimiser; the objective alone
-(forward and backward) is timed beside it. Medians over the rounds, and their ratio; both take their turns in one process.
+(forward and backward) is timed beside it. Medians over the rounds, and their ratio, from turns in one process.
 """
 
 import argparse

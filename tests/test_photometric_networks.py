@@ -76,6 +76,13 @@ def test_disparity_comes_at_four_sizes_within_its_limits(options):
         network(images(1, 3, 60, 91))
 
 
+@pytest.mark.parametrize("options", [ResidualDisparity(), DispNet()], ids=["monodepth2", "sfmlearner"])
+def test_a_new_network_sees_a_wall_at_about_its_start(options):
+    torch.manual_seed(0)
+    depth = options.build()(images(2, 3, 64, 96)).depth
+    assert 0.7 < depth.log().mean().exp().item() < 1.4
+
+
 def test_odd_sides_of_the_coarse_maps_are_met():
     maps = SMALL.build().disparities(images(1, 3, 40, 104))  # 104 / 16 = 6.5
     assert [tuple(one.shape[1:]) for one in maps] == [(40, 104), (20, 52), (10, 26), (5, 13)]
@@ -94,8 +101,10 @@ def test_limits_of_depth_are_met_and_depth_falls_with_the_output():
     assert bool((depth.diff() < 0).all())
     sfmlearner = DispNet().depth.disparity(sigma)
     assert torch.allclose(sfmlearner, 0.01 + 10 * sigma, 0, 1e-12)
-    with pytest.raises(BadInputError):
-        DepthRange(2.0, 1.0)
+    assert limits.disparity(torch.sigmoid(torch.tensor(limits.start_logit))).item() == pytest.approx(1.0)
+    for wrong in ((2.0, 1.0), (0.1, 10.0, 20.0)):
+        with pytest.raises(BadInputError):
+            DepthRange(*wrong)
 
 
 def test_a_network_of_one_size_gives_its_depth_as_one_disparity():

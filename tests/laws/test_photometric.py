@@ -25,7 +25,7 @@ from depthscope.objectives.photometric import (
     synthesised,
 )
 from depthscope.objectives.photometric.agreement import depth_difference
-from depthscope.objectives.photometric.error import similarity, window_mean
+from depthscope.objectives.photometric.error import reflected, window_mean, window_mean_adjoint
 from depthscope.objectives.photometric.reprojection import explainability_penalty
 from depthscope.supervision import SnippetRule, SparsePoints
 from scenes import F64, grid, motion, pinhole, stacked, tensor
@@ -208,11 +208,31 @@ def test_what_is_behind_the_camera_or_out_of_view_has_no_influence():
 # --- 5: photometric error
 
 
+def similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """SSIM of images of one channel, from the error."""
+    error = PhotometricError(1.0)
+    return 1 - 2 * error(a, error.reference(b))
+
+
+def test_the_written_gradient_of_similarity_is_right():
+    image, other = noise(2, 3, 5, 7), noise(2, 3, 5, 7, seed=1)
+    reference = PhotometricError(1.0).reference(0.5 * image + 0.5 * other)
+    assert gradcheck(lambda x: PhotometricError(1.0)(x, reference), image.requires_grad_(), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 5), (6, 9)])
+def test_window_means_and_their_adjoint(size):
+    a, b = noise(1, 2, *size), noise(1, 2, *size, seed=1)
+    pooled = torch.nn.functional.avg_pool2d(reflected(a), 3, stride=1)
+    assert torch.allclose(window_mean(a), pooled, 0, 1e-14)
+    assert torch.allclose((window_mean(a) * b).sum(), (a * window_mean_adjoint(b)).sum(), 0, 1e-12)
+
+
 def test_similarity_agrees_with_scikit_image():
     metrics = pytest.importorskip("skimage.metrics")
     a, b = noise(1, 3, 20, 30), noise(1, 3, 20, 30, seed=1)
     b = 0.6 * a + 0.4 * b
-    found = similarity(a, PhotometricError().reference(b))[0]
+    found = similarity(a.transpose(0, 1), b.transpose(0, 1))
     for channel in range(3):
         _, expected = metrics.structural_similarity(
             a[0, channel].numpy(),
@@ -229,7 +249,7 @@ def test_similarity_agrees_with_scikit_image():
 def test_similarity_of_even_images_in_closed_form():
     a, b = torch.full((1, 3, 5, 6), 0.3, dtype=F64), torch.full((1, 3, 5, 6), 0.6, dtype=F64)
     error = PhotometricError()
-    assert torch.allclose(similarity(a, error.reference(b)), tensor(0.8000444), 0, 1e-7)
+    assert torch.allclose(similarity(a, b), tensor(0.8000444), 0, 1e-7)
     assert torch.allclose(error(a, error.reference(b)), tensor(0.1299811), 0, 1e-7)
 
 

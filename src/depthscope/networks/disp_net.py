@@ -77,6 +77,8 @@ class DispNetwork(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
+        for head in heads:
+            head.begin()
 
     def disparities(self, images: Float[Tensor, "batch 3 height width"]) -> Disparities:
         """Disparity at strides 1, 2, 4 and 8 of images in 0..1."""

@@ -1,5 +1,6 @@
 """From features to disparity at several sizes, bounded so that depth lies between two limits."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -21,18 +22,30 @@ class DepthRange:
     Attributes:
         nearest: Depth at sigma 1, in the unit of training.
         furthest: Depth at sigma 0.
+        start: Depth that a new network begins near. Sigma 0.5, where public code begins, is about twice `nearest`: two
+            eyes would then differ by a third of the image, and nothing in it could be matched.
     """
 
     nearest: float = 0.1
     furthest: float = 100.0
+    start: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.nearest < self.furthest < float("inf"):
-            raise BadInputError(f"network.depth {self.nearest} to {self.furthest}", "0 < nearest < furthest")
+        if not 0 < self.nearest < self.start < self.furthest < float("inf"):
+            raise BadInputError(
+                f"network.depth from {self.nearest} over {self.start} to {self.furthest}",
+                "0 < nearest < start < furthest",
+            )
 
     def disparity(self, sigma: Tensor) -> Tensor:
         """Disparity of a value in 0..1."""
         return 1 / self.furthest + (1 / self.nearest - 1 / self.furthest) * sigma
+
+    @property
+    def start_logit(self) -> float:
+        """What the sigmoid is given at `start`."""
+        sigma = (1 / self.start - 1 / self.furthest) / (1 / self.nearest - 1 / self.furthest)
+        return math.log(sigma / (1 - sigma))
 
 
 class DisparityHead(nn.Module):
@@ -42,6 +55,12 @@ class DisparityHead(nn.Module):
         super().__init__()
         self.depth = depth
         self.outputs = nn.Conv2d(channels, 1, 3, padding=1, padding_mode="reflect" if reflect else "zeros")
+        self.begin()
+
+    def begin(self) -> None:
+        """Sets the bias so that depth is about the limits' `start`."""
+        assert self.outputs.bias is not None
+        nn.init.constant_(self.outputs.bias, self.depth.start_logit)
 
     def forward(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 1 height width"]:
         """Disparity of the features, float32."""

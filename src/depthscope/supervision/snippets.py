@@ -153,7 +153,7 @@ class SnippetBatch:
     @property
     def clean(self) -> Float[Tensor, "batch frames 3 height width"]:
         """The images as floats in 0..1."""
-        return self.images if self.images.is_floating_point() else self.images.float() / 255
+        return self.images if self.images.is_floating_point() else (self.images.float() / 255).contiguous()
 
 
 def snippet_clip(

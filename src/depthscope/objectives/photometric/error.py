@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
@@ -69,8 +70,7 @@ class PhotometricError:
         """The error of every pixel, in 0..1, shape (batch, height, width); symmetric in the two images."""
         error = image.new_zeros(())
         if self.structure:
-            loss = ((1 - similarity(image, reference)) / 2).clamp(0, 1)
-            error = self.structure * loss.mean(1)
+            error = self.structure * dissimilarity(image, reference)
         if self.structure < 1:
             error = error + (1 - self.structure) * (image - reference.image).abs().mean(1)
         return error
@@ -79,26 +79,90 @@ class PhotometricError:
         """Where the error depends on valid pixels only: shrunk by the radius of the window."""
         if not self.structure:
             return valid
-        touched = functional.max_pool2d(reflected((~valid)[:, None].to(torch.float32)), WINDOW, stride=1)
-        return touched[:, 0] == 0
+        for axis in (-1, -2):
+            length = valid.shape[axis] - 1
+            before, after = valid.narrow(axis, 0, length), valid.narrow(axis, 1, length)
+            shrunk = valid.clone()
+            shrunk.narrow(axis, 1, length).logical_and_(before)
+            shrunk.narrow(axis, 0, length).logical_and_(after)
+            valid = shrunk
+        return valid
 
 
-def similarity(image: Images, reference: Reference) -> Images:
-    """SSIM of every pixel and channel over a uniform 3x3 window, with moments of the population."""
-    mean, other_mean, other_variance = window_mean(image), reference.mean, reference.variance
-    assert other_mean is not None and other_variance is not None
-    product = mean * other_mean
-    covariance = window_mean(image * reference.image) - product
-    square = mean * mean
-    variance = window_mean(image * image) - square
-    above = (2 * product + C1) * (2 * covariance + C2)
-    below = (square + (other_mean * other_mean + C1)) * (variance + (other_variance + C2))
-    return above / below
+def dissimilarity(image: Images, reference: Reference) -> ErrorMaps:
+    """``mean_c clamp((1 - SSIM) / 2, 0, 1)`` of every pixel, over a uniform 3x3 window, moments of the population.
+
+    The gradient is that of `image` alone: a reference is an image of the recording, and needs none.
+    """
+    assert reference.mean is not None and reference.variance is not None
+    return _Dissimilarity.apply(image, reference.image, reference.mean, reference.variance)  # type: ignore[return-value]
+
+
+class _Dissimilarity(torch.autograd.Function):
+    """SSIM with its gradient written out: the windows are most of the work, and few of them are needed.
+
+    With mu, e and c the window means of x, x^2 and x y, SSIM is S = A1 A2 / (B1 B2) with A1 = 2 mu mu_y + C1,
+    A2 = 2 (c - mu mu_y) + C2, B1 = mu^2 + mu_y^2 + C1 and B2 = e - mu^2 + var_y + C2. Hence
+
+        dS/dc = 2 A1 / (B1 B2),  dS/de = -S / B2,  dS/dmu = 2 mu_y (A2 - A1) / (B1 B2) + 2 mu S (1 / B2 - 1 / B1),
+
+    and the gradient in x is W'(dS/dmu) + 2 x W'(dS/de) + y W'(dS/dc), where W' is the adjoint of the window mean.
+    """
+
+    @staticmethod
+    def forward(ctx, image: Tensor, other: Tensor, other_mean: Tensor, other_variance: Tensor) -> Tensor:
+        mean, product = window_mean(image), window_mean(image * other)
+        square = window_mean(image * image)
+        cross = mean * other_mean
+        a1, a2 = 2 * cross + C1, 2 * (product - cross) + C2
+        mean_square = mean * mean
+        b1 = other_mean * other_mean
+        b1 += mean_square
+        b1 += C1
+        b2 = square.sub_(mean_square)
+        b2 += other_variance
+        b2 += C2
+        below = 1 / (b1 * b2)
+        similar = a1 * a2 * below
+        loss = ((1 - similar) / 2).clamp_(0, 1).mean(1)
+        if ctx.needs_input_grad[0]:
+            by_mean = 2 * (other_mean * (a2 - a1) * below + mean * similar * (1 / b2 - 1 / b1))
+            ctx.save_for_backward(image, other, by_mean, a1.mul_(below).mul_(2), similar.neg_().div_(b2))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        image, other, by_mean, by_product, by_square = ctx.saved_tensors
+        slope = (slope * (-0.5 / image.shape[1]))[:, None]
+        found = window_mean_adjoint(by_square * slope).mul_(image).mul_(2)
+        found += window_mean_adjoint(by_product * slope).mul_(other)
+        found += window_mean_adjoint(by_mean * slope)
+        return found, None, None, None
 
 
 def window_mean(image: Images) -> Images:
     """Mean over the window around every pixel; the image is reflected at its border."""
-    return functional.avg_pool2d(reflected(image), WINDOW, stride=1)
+    if image.is_cuda:  # one kernel; on a CPU it is far slower than sums of neighbours
+        return functional.avg_pool2d(reflected(image), WINDOW, stride=1)
+    return _with_neighbours(_with_neighbours(image, -1, reflect=True), -2, reflect=True).div_(WINDOW * WINDOW)
+
+
+def window_mean_adjoint(slope: Images) -> Images:
+    """What `window_mean` does to a gradient: the transposed matrix."""
+    return _with_neighbours(_with_neighbours(slope, -1, reflect=False), -2, reflect=False).div_(WINDOW * WINDOW)
+
+
+def _with_neighbours(values: Tensor, axis: int, reflect: bool) -> Tensor:
+    """Every value with the ones before and after it; at the ends reflected, or the transpose of that."""
+    last = values.shape[axis] - 1
+    total = values.clone(memory_format=torch.contiguous_format)
+    total.narrow(axis, 1, last).add_(values.narrow(axis, 0, last))
+    total.narrow(axis, 0, last).add_(values.narrow(axis, 1, last))
+    for end, beside in ((0, 1), (last, last - 1)):
+        to, of = (end, beside) if reflect else (beside, end)
+        total.select(axis, to).add_(values.select(axis, of))
+    return total
 
 
 def reflected(image: Images) -> Float[Tensor, "batch channels height+2 width+2"]:
