@@ -14,7 +14,7 @@ from depthscope.objectives.photometric.synthesis import Synthesis
 
 @dataclass(frozen=True)
 class GeometryConsistency:
-    """``mean |D_c - D_s| / (D_c + D_s)`` over the valid pixels (Bian et al. 2019, eq. 6 and 7).
+    """``mean |D_c - D_s| / (D_c + D_s)`` over the valid pixels (Bian et al. 2019).
 
     D_c is the target's depth moved into the source's axes, D_s the source's own depth at the same place. It does not
     change with the unit of length, and holds the frames of a clip to one scale.
