@@ -306,6 +306,18 @@ def test_a_folder_of_images_trains_and_predicts_by_one_command_each(tmp_path, wa
     assert "no camera" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
+def test_a_camera_is_learned_where_none_is_given(tmp_path, wall):
+    images = wall.images[0].parent
+    call = ["train", str(images), "--recipe", "sfmlearner", "--config", str(config(tmp_path, SFMLEARNER))]
+    run = tmp_path / "run"
+    assert main([*call, "--objective.learn-camera", "--out", str(run)]) == 0
+    learned, correction = camera_file.read(run / "camera.yaml"), load_checkpoint(run / LAST)["network"]["camera"]
+    assert learned.size_px == SIZE and learned.source == "learned by view synthesis"
+    assert learned.focal_px[0] == pytest.approx(0.8 * SIZE[0] * correction[0].exp().item(), rel=1e-6)
+    assert learned.centre_px[1] == pytest.approx(SIZE[1] / 2 + 0.8 * SIZE[0] * correction[3].item(), rel=1e-6)
+    assert correction.abs().min() > 0
+
+
 def test_a_drive_of_kitti_trains_and_its_unit_is_mm(tmp_path, capsys):
     write_raw(tmp_path / "kitti")
     (tmp_path / "split.txt").write_text(f"{DAY}/{DRIVE} 3 l\n{DAY}/{DRIVE} 2 l\n{DAY}/{DRIVE} 2 r\n")
@@ -337,3 +349,20 @@ def test_inputs_that_do_not_fit_are_told(tmp_path, wall, capsys):
         assert main(["train", str(source), "--out", str(tmp_path / "run"), *more]) == 2
         assert told in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
+
+
+def test_options_of_the_page_are_flags(monkeypatch):
+    from depthscope.commands import train as verb
+
+    asked = []
+    monkeypatch.setattr(verb, "train", lambda inputs, out, recipe, **options: asked.append(recipe))
+    for more in (
+        ["sfmlearner", "--objective.motion.explainability", "--objective.reprojection.explainability", "0.2"],
+        ["monodepth2-m", "--network.encoder.weights", "a.pth", "--objective.motion.encoder.weights", "b.pth"],
+        ["endoscopy-photometric", "--objective.snippets.flow-px", "None", "--objective.snippets.stride", "3"],
+    ):
+        verb.parse(["in", "--out", "out", "--recipe", *more])()
+    masked, weighted, strided = (recipe.objective for recipe in asked)
+    assert masked.motion.explainability and masked.reprojection.explainability == 0.2
+    assert asked[1].network.encoder.weights == "a.pth" and weighted.motion.encoder.weights == "b.pth"
+    assert strided.snippets.flow_px is None and strided.snippets.stride == 3

@@ -83,7 +83,7 @@ def images_of(folder: Path, camera_file: Path | None, mask_file: Path | None, *,
         raise BadInputError(
             f"{folder} holds {frames.count} images and no camera",
             "a camera.yaml",
-            "give --camera (see depthscope calibrate), or learn it with --objective.learn-camera True",
+            "give --camera (see depthscope calibrate), or learn it with --objective.learn-camera",
         )
     if camera.size_px != frames.size_px:
         raise BadInputError(

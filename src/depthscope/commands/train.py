@@ -11,9 +11,10 @@ import tyro
 
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.footage import Footage
+from depthscope.geometry import Camera
 from depthscope.recipes import FAST, RECIPES, Recipe, from_yaml, read_recipe, recipe_named, with_steps
 from depthscope.sequence import Sequence
-from depthscope.training import LAST, launched, load_checkpoint
+from depthscope.training import BEST, LAST, launched, load_checkpoint
 
 PARTS = ("network", "objective", "supervision", "augmentation", "training")
 
@@ -79,6 +80,7 @@ def train(
             result = train_recipe(recipe, read, out, resume=resume, store=store, fabric=fabric)
             if not fabric.is_global_zero:
                 return 0
+            write_learned_camera(out, [one.cameras[0] for one in read])
             figures = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
             write_result(out, {"recipe": recipe.name, "sequences": [sequence.name for sequence in read], **figures})
             inputs = {str(folder): content_hash(folder) for folder in sequences}
@@ -94,6 +96,17 @@ def train(
     )
     print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0
+
+
+def write_learned_camera(out: Path, cameras: list[Camera]) -> None:
+    """``camera.yaml`` in the run's folder, where one camera was learned beside the network."""
+    from depthscope.formats import camera_file
+    from depthscope.networks.snippet_network import learned_camera
+
+    correction = load_checkpoint(out / (BEST if (out / BEST).is_file() else LAST))["network"].get("camera")
+    if correction is not None and len(set(cameras)) == 1:
+        camera = camera_file.write(learned_camera(cameras[0], correction), out / "camera.yaml")
+        print(f"the learned camera: {camera}")
 
 
 def described(clip: Sequence | Footage) -> str:

@@ -1,12 +1,14 @@
 """Everything that view synthesis trains, as one module: depth, motions, and if asked for the camera."""
 
+import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from depthscope.geometry import Pinhole
+from depthscope.geometry import Camera, Pinhole
 from depthscope.networks.depth_head import DepthPrediction, as_prediction
 from depthscope.networks.disparity import Disparities, disparities_of
 from depthscope.networks.pose import Motions
@@ -85,3 +87,15 @@ def corrected(camera: Pinhole, correction: Float[Tensor, " 4"], mirrored: Bool[T
     across = torch.where(mirrored, -1.0, 1.0)[:, None]
     shift = torch.stack([across * correction[2], correction[3].expand_as(across)], -1)  # (batch, 1, 2)
     return Pinhole(focal, camera.centre_px + shift * camera.focal_px)
+
+
+def learned_camera(camera: Camera, correction: Float[Tensor, " 4"]) -> Camera:
+    """A recording's camera with what was learned of it: the corrections do not depend on the size of the image."""
+    (fx, fy), (cx, cy) = camera.focal_px, camera.centre_px
+    log_x, log_y, across, down = correction.double().tolist()
+    return replace(
+        camera,
+        focal_px=(fx * math.exp(log_x), fy * math.exp(log_y)),
+        centre_px=(cx + across * fx, cy + down * fy),
+        source="learned by view synthesis",
+    )

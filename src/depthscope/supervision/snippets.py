@@ -31,7 +31,8 @@ class SnippetRule:
         offsets: Sources by their place in time, in order; negative ones lie before the target.
         stride: Frames from one to the next, where flow does not decide.
         flow_px: Least median image motion of the sparse points from target to source at 320 pixels of width; the
-            stride of each target grows until it is reached (needs SfM). None: `stride` decides.
+            stride of each target grows until it is reached, and a target for which it never is is left out (needs
+            SfM). None: `stride` decides.
         longest_stride: Bound of that stride.
         stereo: The other eye is a source too; needs stereo frames.
     """
@@ -189,10 +190,11 @@ def snippet_clip(
         unit_length, unit = sfm.unit_length, sfm.unit
     rows = snippets_of(footage, rule)
     if not len(rows):
+        apart = f"a stride of {rule.stride}" if rule.flow_px is None else f"{rule.flow_px:g} px of motion"
         raise BadInputError(
-            f"{footage.name}: no frame of {len(footage)} has its sources {rule.offsets} at a stride of {rule.stride}",
-            "a longer clip",
-            "leave it out, or lower objective.snippets.stride",
+            f"{footage.name}: no frame of {len(footage)} has its sources {rule.offsets} at {apart}",
+            "a longer clip, or one in which the camera moves",
+            "leave it out, or lower objective.snippets.stride or flow_px",
         )
     held = _held_out(footage, options, rows)
     return SnippetClip(footage.name, store, camera, rows[~held], rows[held], eye, sfm, unit_length, unit)
@@ -221,17 +223,17 @@ def snippets_of(footage: Footage, rule: SnippetRule) -> Int[Tensor, "snippets fr
     frames, targets = len(footage), footage.targets
     rows = []
     for target in range(frames) if targets is None else targets:
-        strides = {True: rule.stride, False: rule.stride}  # before and after the target
+        strides: dict[bool, int | None] = {True: rule.stride, False: rule.stride}  # before and after the target
         if rule.flow_px is not None and footage.sequence is not None:
-            strides = {back: _stride(footage.sequence, target, back, rule) for back in (True, False)}
-        sources = [target + offset * strides[offset < 0] for offset in rule.offsets]
+            strides = {back: _stride(footage.sequence, target, back, rule) for back in set(rule.before)}
+        sources = [target + offset * (strides[offset < 0] or frames) for offset in rule.offsets]
         if all(0 <= source < frames for source in sources):
             rows.append((target, *sources))
     return torch.tensor(rows, dtype=torch.long).reshape(-1, 1 + len(rule.offsets))
 
 
-def _stride(sequence: Sequence, target: int, back: bool, rule: SnippetRule) -> int:
-    """Frames to go until the points that both frames saw have moved far enough; the bound where they never do."""
+def _stride(sequence: Sequence, target: int, back: bool, rule: SnippetRule) -> int | None:
+    """Frames to go until the points that both frames saw have moved far enough; None where they never do."""
     assert rule.flow_px is not None
     scale = FLOW_WIDTH_PX / sequence.size_px[0]
     for stride in range(1, rule.longest_stride + 1):
@@ -248,7 +250,7 @@ def _stride(sequence: Sequence, target: int, back: bool, rule: SnippetRule) -> i
         )
         if float((there - here).norm(dim=-1).nanmedian()) * scale >= rule.flow_px:
             return stride
-    return rule.longest_stride
+    return None
 
 
 def in_one_unit(clips: tuple[SnippetClip, ...]) -> tuple[SnippetClip, ...]:
