@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depthscope.evaluation import path_error, snippet_ate
+from depthscope.evaluation import SnippetProtocol, path_error
 from depthscope.footage import Footage, OtherEye
 from depthscope.geometry import RigidMotion
 from depthscope.geometry.depth import pixel_grid
@@ -214,8 +214,9 @@ def path_scores(out: Path, recipe: Recipe, images: list[Tensor], truth: Sequence
             path.append(motions[0].inverse() @ path[0])
         path.append(motions[1] @ path[-1])
     found = RigidMotion(torch.stack([m.rotation for m in path]), torch.stack([m.translation for m in path]))
-    whole, pieces = path_error(found, truth.camera_from_world), snippet_ate(found, truth.camera_from_world)
-    return {"ate_mm": whole.ate, "ate_of_length": whole.ate_of_length, "snippet_ate_mm": pieces.mean}
+    whole = path_error(found, truth.camera_from_world)
+    pieces = SnippetProtocol("snippet_ate", "five frames").figures(found, truth.camera_from_world)
+    return {"ate_mm": whole.ate, "ate_of_length": whole.ate_of_length, "snippet_ate_mm": pieces["ate"]}
 
 
 def line(row: dict) -> str:

@@ -11,15 +11,9 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.evaluate import (
-    DENSE,
-    POINTS,
-    flat_frames,
-    frames_at_points,
-    frames_of_maps,
-)
+from depthscope.commands.evaluate.depth import POINTS, Frames, flat_frames, frames_at_points, pairs_of_maps
 from depthscope.errors import BadInputError
-from depthscope.evaluation import DepthEvaluation, evaluated
+from depthscope.evaluation import DENSE, DepthEvaluation, evaluated
 from depthscope.formats import depth_maps
 from depthscope.prediction import Recording, load_model, predict
 from depthscope.recipes import Recipe, read_recipe, recipe_named, with_steps
@@ -107,7 +101,7 @@ def compare(
         table = summary(rows)
         head = {
             "clips": [one.sequence.name for one in clips],
-            "judged_by": {one.sequence.name: POINTS if one.truth is None else DENSE for one in clips},
+            "judged_by": {one.sequence.name: POINTS if one.truth is None else DENSE.name for one in clips},
             "steps": steps,
             "seeds": seeds,
             "batch": {recipe.name: recipe.training.batch for recipe in chosen},
@@ -187,7 +181,7 @@ def predicted(run: Path, sequence: Sequence) -> dict[str, Path]:
 def figures(maps: dict[str, Path], one: Judged, run: Path) -> dict[str, float]:
     """Errors of depth maps against the truth, or at the points that were kept from training."""
     if one.truth is not None:
-        return spread(evaluated(frames_of_maps(maps, one.truth), DENSE))
+        return spread(evaluated(Frames(pairs_of_maps(maps, one.truth), DENSE), DENSE.name))
     kept = held_out(one.sequence, load_model(run, last=True).recipe.supervision).points
     return spread(evaluated(frames_at_points(maps, one.sequence, kept), POINTS))
 
@@ -195,10 +189,9 @@ def figures(maps: dict[str, Path], one: Judged, run: Path) -> dict[str, float]:
 def flat_figures(one: Judged) -> dict[str, float]:
     """The same for constant depth."""
     if one.truth is not None:
-        walls = []
-        for frame in frames_of_maps(one.truth, one.truth):
-            walls.append(dataclasses.replace(frame, depth=torch.ones_like(frame.truth)))
-        return spread(evaluated(walls, DENSE))
+        true = Frames(pairs_of_maps(one.truth, one.truth), DENSE)
+        walls = (dataclasses.replace(frame, depth=torch.ones_like(frame.truth)) for frame in true)
+        return spread(evaluated(walls, DENSE.name))
     generator = torch.Generator().manual_seed(Holdout().seed)
     kept = torch.rand(len(one.sequence.points), generator=generator) < HELD_POINTS
     width, height = one.sequence.size_px
