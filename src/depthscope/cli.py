@@ -19,6 +19,7 @@ VERBS = {
     "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",
     "convert": "write a sequence in another layout (colmap, jhu, nerfstudio, tum)",
     "train": "train a depth network on sequences",
+    "compare": "train several recipes on the same clips with equal steps: one table and one page",
     "predict": "depth maps, previews and point clouds from a trained network",
     "fuse": "one surface from the depth maps of a clip",
     "register": "a surface to a CT: rotation, shift and scale without a start by hand, and how sure that is",

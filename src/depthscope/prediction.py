@@ -13,6 +13,8 @@ from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.depth import backprojected, pixel_grid, sample, sampled_at
 from depthscope.geometry.scale import LogMedian
 from depthscope.networks import DepthPrediction, as_prediction
+from depthscope.networks.snippet_network import depth_weights
+from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe, from_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import network_size
@@ -31,12 +33,16 @@ class DepthModel:
         recipe: How it was trained.
         divisor: What the sides of its images must be divisible by.
         source: The checkpoint it came from.
+        unit_length: Length of the network's unit where its training knew one (from the baseline of two eyes), or None.
+        unit: Of that length.
     """
 
     network: nn.Module
     recipe: Recipe
     divisor: int
     source: Path
+    unit_length: float | None = None
+    unit: str = "relative"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +109,8 @@ def load_model(run: Path, *, last: bool = False) -> DepthModel:
     recipe = from_yaml(content["recipe"], source=f"the recipe in {path}")
     network = recipe.network.build()
     try:
-        network.load_state_dict(content["network"])
+        weights = content["network"]
+        network.load_state_dict(depth_weights(weights) if isinstance(recipe.objective, ViewSynthesis) else weights)
     except KeyError as error:
         raise BadInputError(f"{path} holds no weights", "a whole checkpoint", "train again") from error
     except RuntimeError as error:
@@ -113,7 +120,8 @@ def load_model(run: Path, *, last: bool = False) -> DepthModel:
             "train again",
         ) from error
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return DepthModel(network, recipe, recipe.network.divisor, path)
+    unit_length, unit = content.get("unit_length"), content.get("unit", "relative")
+    return DepthModel(network, recipe, recipe.network.divisor, path, unit_length, unit)
 
 
 def predict(
@@ -135,7 +143,7 @@ def predict(
         device: Where to compute.
         bf16: Compute the network in bf16; quicker where the device has units for it.
     """
-    network = model.network.to(device)
+    model.network.to(device)
     window = _Window.for_recording(model, recording)
     waiting: list[Tensor] = []
     done = 0
@@ -143,10 +151,10 @@ def predict(
         _check_size(image, recording, done + len(waiting))
         waiting.append(image)
         if len(waiting) == batch:
-            yield from _predicted(network, window, recording, done, waiting, scaled, device, bf16)
+            yield from _predicted(model, window, recording, done, waiting, scaled, device, bf16)
             done, waiting = done + len(waiting), []
     if waiting:
-        yield from _predicted(network, window, recording, done, waiting, scaled, device, bf16)
+        yield from _predicted(model, window, recording, done, waiting, scaled, device, bf16)
 
 
 def _check_size(image: Tensor, recording: Recording, number: int) -> None:
@@ -264,13 +272,15 @@ def _spread_outwards(
     return torch.where(known > 0, values, maps[:, None])[:, 0]
 
 
-def _predicted(network, window: _Window, recording, first, images, scaled, device, bf16) -> Iterator[DepthMap]:
+def _predicted(
+    model: DepthModel, window: _Window, recording, first, images, scaled, device, bf16
+) -> Iterator[DepthMap]:
     """The depth maps of a few frames."""
     seen = torch.stack([torch.from_numpy(window.view.image(image.numpy(), window.camera)) for image in images])
     batch = seen.permute(0, 3, 1, 2).to(device).float() / 255 * window.mask.to(device)
     batch = batch.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-        prediction = as_prediction(network(batch))
+        prediction = as_prediction(model.network(batch))
     prediction = DepthPrediction(
         prediction.log_depth.float().cpu(), None if prediction.log_std is None else prediction.log_std.float().cpu()
     )
@@ -278,6 +288,9 @@ def _predicted(network, window: _Window, recording, first, images, scaled, devic
     depth = torch.where(window.canvas_mask, depth, 0.0)
     std = None if prediction.log_std is None else depth * window.laid_out(prediction.log_std.exp())
     unit, sequence = "relative", recording.sequence
+    if model.unit_length is not None:
+        depth, unit = depth * model.unit_length, model.unit
+        std = None if std is None else std * model.unit_length
     if scaled:
         if sequence is None:
             raise BadInputError("frames without SfM", "a sequence to take the scale from", "give --sequence")

@@ -103,3 +103,29 @@ def test_defects_are_named_in_order():
 def test_shapes_that_do_not_match_are_told():
     with pytest.raises(BadInputError, match="rotation .* and translation .*; expected shapes"):
         RigidMotion(torch.eye(3, dtype=F64), torch.zeros(2, 3, dtype=F64))
+
+
+@given(vectors)
+def test_rotation_vectors_and_euler_angles_are_the_usual_ones(turn):
+    turned = torch.tensor(Rotation.from_rotvec(turn).as_matrix())
+    found = RigidMotion.from_axis_angle(tensor(*turn), tensor(0.0, 0.0, 0.0)).rotation
+    assert torch.allclose(found, turned, 0, ROUNDING)
+    angles = torch.tensor(Rotation.from_euler("XYZ", turn).as_matrix())  # intrinsic: R_x R_y R_z
+    assert torch.allclose(RigidMotion.from_euler(tensor(*turn), tensor(0.0, 0.0, 0.0)).rotation, angles, 0, ROUNDING)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-9, 1e-3, 9.999e-3, 1.0001e-2, 0.5, 3.0])
+def test_rotation_vectors_have_the_right_gradient_also_at_zero(size):
+    turn = (size * tensor(0.6, -0.48, 0.64)).requires_grad_()
+    to = tensor(0.0, 0.0, 0.0)
+    assert torch.autograd.gradcheck(lambda v: RigidMotion.from_axis_angle(v, to).rotation, turn, atol=1e-7)
+    if size == 0:  # the generators of rotation: dR/dv_x has -1 and +1 at (1, 2) and (2, 1)
+        slope = torch.autograd.functional.jacobian(lambda v: RigidMotion.from_axis_angle(v, to).rotation, turn)
+        assert slope[:, :, 0].tolist() == [[0, 0, 0], [0, 0, -1], [0, 1, 0]]
+
+
+@given(motions, vectors)
+def test_mirroring_commutes_with_moving(a_from_b, point):
+    across = tensor(-1.0, 1.0, 1.0)
+    expected = across * a_from_b.apply(tensor(*point))
+    assert torch.allclose(a_from_b.mirrored.apply(across * tensor(*point)), expected, 0, ROUNDING)

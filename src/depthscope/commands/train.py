@@ -1,4 +1,4 @@
-"""``depthscope train SEQUENCE... --out RUN``."""
+"""``depthscope train INPUT... --out RUN``."""
 
 import dataclasses
 import shutil
@@ -10,8 +10,11 @@ from typing import Annotated
 import tyro
 
 from depthscope.errors import BadInputError, DepthscopeError
-from depthscope.recipes import FAST, Recipe, from_yaml, read_recipe, recipe_named, with_steps
-from depthscope.training import LAST, launched, load_checkpoint
+from depthscope.footage import Footage
+from depthscope.geometry import Camera
+from depthscope.recipes import FAST, RECIPES, Recipe, from_yaml, read_recipe, recipe_named, with_steps
+from depthscope.sequence import Sequence
+from depthscope.training import BEST, LAST, launched, load_checkpoint
 
 PARTS = ("network", "objective", "supervision", "augmentation", "training")
 
@@ -29,6 +32,9 @@ def parse(arguments: list[str]) -> Callable[[], int]:
         resume=given.resume,
         store=given.store,
         accept_rejected=given.accept_rejected,
+        camera=given.camera,
+        mask=given.mask,
+        split=given.split,
     )
 
 
@@ -40,9 +46,12 @@ def train(
     resume: bool,
     store: Path | None = None,
     accept_rejected: bool = False,
+    camera: Path | None = None,
+    mask: Path | None = None,
+    split: Path | None = None,
 ) -> int:
     """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
-    from depthscope.formats import read_sequence
+    from depthscope.commands.footage import opened
     from depthscope.recipes import to_yaml
     from depthscope.runs import train_recipe
     from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result
@@ -52,15 +61,16 @@ def train(
         raise BadInputError(
             f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
         )
+    read = []
     for folder in sequences:
-        note = checked_verdict(folder, accept_rejected)
+        given = opened(folder, recipe, camera, mask, split)
+        note = checked_verdict(folder, accept_rejected) if all(isinstance(one, Sequence) for one in given) else ""
         if note:
             print(note)
+        read += given
     fabric = launched(recipe.training)
-    read = [read_sequence(folder) for folder in sequences]
-    for sequence in read:
-        frames = f"{len(sequence)} frames, {len(sequence.points)} points, {len(sequence.observations)} observations"
-        print(f"{sequence.name}: {frames}")
+    for one in read:
+        print(f"{one.name}: {described(one)}")
     fresh = not out.exists()
     try:
         with telling_write_errors(out):
@@ -70,6 +80,7 @@ def train(
             result = train_recipe(recipe, read, out, resume=resume, store=store, fabric=fabric)
             if not fabric.is_global_zero:
                 return 0
+            write_learned_camera(out, [one.cameras[0] for one in read])
             figures = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
             write_result(out, {"recipe": recipe.name, "sequences": [sequence.name for sequence in read], **figures})
             inputs = {str(folder): content_hash(folder) for folder in sequences}
@@ -79,13 +90,40 @@ def train(
         if fresh and not (out / LAST).is_file():  # nothing to resume: leave no trace
             shutil.rmtree(out, ignore_errors=True)
         raise
-    best = result.best or result.validation
     print(
         f"{result.steps} steps in {result.seconds:.0f} s ({result.pairs_per_second:.1f} pairs/s, {result.precision}); "
-        f"points kept from training: AbsRel {best['abs_rel']:.4f}, median {best['median']:.4f}"
+        f"{validated(result.best or result.validation)}"
     )
     print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0
+
+
+def write_learned_camera(out: Path, cameras: list[Camera]) -> None:
+    """``camera.yaml`` in the run's folder, where one camera was learned beside the network."""
+    from depthscope.formats import camera_file
+    from depthscope.networks.snippet_network import learned_camera
+
+    correction = load_checkpoint(out / (BEST if (out / BEST).is_file() else LAST))["network"].get("camera")
+    if correction is not None and len(set(cameras)) == 1:
+        camera = camera_file.write(learned_camera(cameras[0], correction), out / "camera.yaml")
+        print(f"the learned camera: {camera}")
+
+
+def described(clip: Sequence | Footage) -> str:
+    """What a clip brings, in words."""
+    frames = f"{len(clip)} frames"
+    if isinstance(clip, Sequence):
+        return f"{frames}, {len(clip.points)} points, {len(clip.observations)} observations"
+    if clip.other_eye is not None:
+        return f"{frames} of two eyes {clip.other_eye.baseline:g} {clip.other_eye.unit} apart"
+    return f"{frames} without structure from motion"
+
+
+def validated(best: dict[str, float]) -> str:
+    """What a validation found, in words."""
+    if "abs_rel" in best:
+        return f"points kept from training: AbsRel {best['abs_rel']:.4f}, median {best['median']:.4f}"
+    return f"snippets kept from training: photometric error {best['score']:.4f} (no measure of depth)"
 
 
 def checked_verdict(folder: Path, accept_rejected: bool) -> str:
@@ -141,20 +179,29 @@ def _parser(base: Recipe) -> type:
         "sequences": (
             Annotated[
                 tyro.conf.Positional[tuple[Path, ...]],
-                tyro.conf.arg(metavar="SEQUENCE...", help="Folders of sequences (JHU, COLMAP)."),
+                tyro.conf.arg(
+                    metavar="INPUT...",
+                    help="Folders of sequences (JHU, COLMAP); to learn by view synthesis also KITTI drives, and "
+                    "folders of images with --camera.",
+                ),
             ],
             dataclasses.field(),
         ),
         "out": flag(Path, "Folder for the run."),
-        "recipe": flag(str, "fast, paper-2018 or tmi-2020.", base.name),
+        "recipe": flag(str, f"One of {', '.join(RECIPES)}.", base.name),
         "config": flag(Path | None, "YAML file with changes to the recipe.", None),
         "steps": flag(int | None, "Number of steps (as --training.steps).", None),
         "resume": flag(bool, "Go on with the run in --out.", False),
         "accept_rejected": flag(bool, "Train also on sequences whose stored verdict is not 'accepted'.", False),
+        "camera": flag(Path | None, "A camera.yaml for images that come without SfM.", None),
+        "mask": flag(Path | None, "An image that is white where they show tissue.", None),
+        "split": flag(
+            Path | None, "KITTI: a list of the frames to train on; INPUT is the folder it starts from.", None
+        ),
         "store": flag(Path | None, "Where to keep frames at network size (default: in --out).", None),
     }
     fields = [(name, kind, default) for name, (kind, default) in named.items()]
     fields += [(part, type(getattr(base, part)), dataclasses.field(default=getattr(base, part))) for part in PARTS]
     options = dataclasses.make_dataclass("Train", fields, frozen=True)
-    options.__doc__ = "Train a depth network on sequences with SfM."
+    options.__doc__ = "Train a depth network on sequences with SfM, or by view synthesis on video alone."
     return options

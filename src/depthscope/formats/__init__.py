@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthscope.errors import BadInputError
-from depthscope.formats import c3vd, colmap, endoslam, hamlyn, jhu, nerfstudio, scared, servct, simcol3d, tum
+from depthscope.formats import c3vd, colmap, endoslam, hamlyn, jhu, kitti, nerfstudio, scared, servct, simcol3d, tum
 from depthscope.formats.jhu.direction import PoseDirection
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip, with_points
@@ -18,6 +18,7 @@ __all__ = [
     "TRUTH_FORMATS",
     "TruthFormat",
     "is_truth",
+    "kitti",
     "layouts",
     "read_sequence",
     "read_truth",

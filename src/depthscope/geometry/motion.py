@@ -58,6 +58,43 @@ class RigidMotion:
         ]
         return cls(torch.stack(rows, -2), translation)
 
+    @classmethod
+    def from_axis_angle(
+        cls, axis_angle: Float[Tensor, "*batch 3"], translation: Float[Tensor, "*batch 3"]
+    ) -> "RigidMotion":
+        """From rotation vectors (axis times angle in radians), by Rodrigues' formula.
+
+        Near zero its two factors are series in the squared angle, so that the gradient there is that of the rotation
+        and not 0 or NaN: a network whose rotation starts at zero can leave it.
+        """
+        x, y, z = axis_angle.unbind(-1)
+        square = (axis_angle * axis_angle).sum(-1)
+        small = square < 1e-4  # the next terms are below 1e-14 of the first
+        safe = torch.where(small, torch.ones_like(square), square)
+        angle = safe.sqrt()
+        sine = torch.where(small, 1 - square / 6 + square**2 / 120 - square**3 / 5040, angle.sin() / angle)
+        # 1 - cos by the half angle, which does not cancel
+        cosine = torch.where(
+            small, 0.5 - square / 24 + square**2 / 720 - square**3 / 40320, 2 * (angle / 2).sin() ** 2 / safe
+        )
+        rows = [
+            torch.stack([1 - cosine * (y * y + z * z), cosine * x * y - sine * z, cosine * x * z + sine * y], -1),
+            torch.stack([cosine * x * y + sine * z, 1 - cosine * (x * x + z * z), cosine * y * z - sine * x], -1),
+            torch.stack([cosine * x * z - sine * y, cosine * y * z + sine * x, 1 - cosine * (x * x + y * y)], -1),
+        ]
+        return cls(torch.stack(rows, -2), translation)
+
+    @classmethod
+    def from_euler(cls, angles_rad: Float[Tensor, "*batch 3"], translation: Float[Tensor, "*batch 3"]) -> "RigidMotion":
+        """From angles about x, y and z, R = R_x R_y R_z: about z first."""
+        (sx, sy, sz), (cx, cy, cz) = angles_rad.sin().unbind(-1), angles_rad.cos().unbind(-1)
+        rows = [
+            torch.stack([cy * cz, -cy * sz, sy], -1),
+            torch.stack([cx * sz + sx * sy * cz, cx * cz - sx * sy * sz, -sx * cy], -1),
+            torch.stack([sx * sz - cx * sy * cz, sx * cz + cx * sy * sz, cx * cy], -1),
+        ]
+        return cls(torch.stack(rows, -2), translation)
+
     @property
     def quaternion_wxyz(self) -> Float[Tensor, "*batch 4"]:
         """The rotations as unit quaternions with w >= 0, from the largest of the four components (no cancellation)."""
@@ -117,6 +154,12 @@ class RigidMotion:
     def to(self, *args, **kwargs) -> "RigidMotion":
         """As ``Tensor.to``."""
         return RigidMotion(self.rotation.to(*args, **kwargs), self.translation.to(*args, **kwargs))
+
+    @property
+    def mirrored(self) -> "RigidMotion":
+        """The motion that a camera seems to make in images mirrored left to right: F M F with F = diag(-1, 1, 1)."""
+        across = self.rotation.new_tensor([-1.0, 1.0, 1.0])
+        return RigidMotion(across[:, None] * self.rotation * across, across * self.translation)
 
     def unsqueeze(self, dim: int) -> "RigidMotion":
         """A new batch axis, counted from the front."""

@@ -1,5 +1,6 @@
-"""What is asked of a depth map: agreement with the sparse points, and of two frames with each other."""
+"""What is asked of a depth map: agreement with the sparse points, of two frames with each other, or of their images."""
 
+from depthscope.objectives.photometric import ViewSynthesis
 from depthscope.objectives.siamese import Siamese
 
-__all__ = ["Siamese"]
+__all__ = ["Siamese", "ViewSynthesis"]

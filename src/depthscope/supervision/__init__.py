@@ -2,6 +2,20 @@
 
 from depthscope.supervision.clip import Clip, Holdout, Supervision, clip, network_size
 from depthscope.supervision.pairs import PairBatch, PairRule
+from depthscope.supervision.snippets import SnippetBatch, SnippetClip, SnippetRule, snippet_clip
 from depthscope.supervision.sparse_depth import SparsePoints
 
-__all__ = ["Clip", "Holdout", "PairBatch", "PairRule", "SparsePoints", "Supervision", "clip", "network_size"]
+__all__ = [
+    "Clip",
+    "Holdout",
+    "PairBatch",
+    "PairRule",
+    "SnippetBatch",
+    "SnippetClip",
+    "SnippetRule",
+    "SparsePoints",
+    "Supervision",
+    "clip",
+    "network_size",
+    "snippet_clip",
+]

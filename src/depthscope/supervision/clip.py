@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.footage import Footage
 from depthscope.geometry import Pinhole, RigidMotion
 from depthscope.sequence import Sequence
 from depthscope.supervision.confidence import point_confidence
@@ -140,7 +141,7 @@ class Clip:
         return self.store.view
 
 
-def network_size(sequence: Sequence, options: Supervision, divisor: int) -> tuple[int, int]:
+def network_size(sequence: Sequence | Footage, options: Supervision, divisor: int) -> tuple[int, int]:
     """(width, height) of the network's image that suits this sequence.
 
     Raises:
@@ -163,6 +164,20 @@ def clip(sequence: Sequence, options: Supervision, size_px: tuple[int, int], fol
 
     Raises:
         BadInputError: The sequence has no parallax, no pair of frames that sees the same, or an unreadable image.
+    """
+    one, kept = tracked(sequence, options, size_px, folder), held_out(sequence, options)
+    sequence = widened(sequence, options.widen_frames)
+    trained = sequence.with_observations(
+        ~kept.frames[sequence.observations.frame] & ~kept.points[sequence.observations.point]
+    )
+    return replace(one, pairs=pairs_to_draw(trained, options.pairs))
+
+
+def tracked(sequence: Sequence, options: Supervision, size_px: tuple[int, int], folder: Path) -> Clip:
+    """As `clip`, but without pairs to draw: frames, motions and sparse points.
+
+    Raises:
+        BadInputError: An image cannot be read, or no pixel shows tissue.
     """
     unit_length = sequence.median_depth
     view = view_of(sequence.cameras[0], content_box(sequence.mask, sequence.size_px), size_px)
@@ -193,9 +208,6 @@ def clip(sequence: Sequence, options: Supervision, size_px: tuple[int, int], fol
                 lists[0] = replace(points, weight=torch.where(outliers, 0.0, points.weight))
                 dropped += int(outliers.sum())
 
-    trained = sequence.with_observations(
-        training_frames[sequence.observations.frame] & ~held_point[sequence.observations.point]
-    )
     camera = view.camera.pinhole
     motion = sequence.camera_from_world.scaled(1 / unit_length)
     return Clip(
@@ -207,7 +219,7 @@ def clip(sequence: Sequence, options: Supervision, size_px: tuple[int, int], fol
         points=lists[0],
         held_out=lists[1],
         training_frames=training_frames,
-        pairs=pairs_to_draw(trained, options.pairs),
+        pairs=torch.zeros(0, 2, dtype=torch.long),
         unit_length=unit_length,
         unit=sequence.unit,
         dropped=dropped,

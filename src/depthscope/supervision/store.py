@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.footage import Footage
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_image
@@ -41,7 +42,7 @@ class FrameStore:
         return len(self.frames)
 
 
-def frame_store(sequence: Sequence, view: View, erosion_px: int, folder: Path) -> FrameStore:
+def frame_store(sequence: Sequence | Footage, view: View, erosion_px: int, folder: Path) -> FrameStore:
     """Opens the store of a sequence in `folder`, making it first where it is missing or out of date.
 
     The name of a store is a hash of what is in it (the image files, cameras, window), and of nothing else: a
@@ -67,7 +68,7 @@ def frame_store(sequence: Sequence, view: View, erosion_px: int, folder: Path) -
     return FrameStore(torch.from_numpy(frames), mask, view, key)
 
 
-def write_store(sequence: Sequence, view: View, place: Path, key: str) -> None:
+def write_store(sequence: Sequence | Footage, view: View, place: Path, key: str) -> None:
     """Decodes every frame once and writes the store whole or not at all."""
     width, height = view.size_px
     draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
@@ -107,7 +108,7 @@ def network_frame(path: Path, view: View, camera) -> UInt8[np.ndarray, "height w
     return view.image(image, camera)
 
 
-def store_key(sequence: Sequence, view: View) -> str:
+def store_key(sequence: Sequence | Footage, view: View) -> str:
     """Hash of everything that decides the bytes of the store."""
     digest = hashlib.sha256(json.dumps([LAYOUT, asdict(view)], sort_keys=True, default=str).encode())
     for path, camera in zip(sequence.images, sequence.cameras, strict=True):

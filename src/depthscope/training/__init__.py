@@ -4,8 +4,11 @@ from depthscope.training.augmentation import Augmentation
 from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from depthscope.training.draws import PairDraws
 from depthscope.training.loop import TrainingResult, check_resumable, launched, train
-from depthscope.training.options import Adam, Constant, Cosine, Sgd, Training, Triangular
+from depthscope.training.options import Adam, Constant, Cosine, Drop, Sgd, Training, Triangular
+from depthscope.training.snippet_augmentation import SnippetAugmentation
+from depthscope.training.snippet_draws import SnippetDraws
 from depthscope.training.task import SiameseDepth, Task
+from depthscope.training.view_synthesis import VideoDepth, snippet_network
 
 __all__ = [
     "BEST",
@@ -14,16 +17,21 @@ __all__ = [
     "Augmentation",
     "Constant",
     "Cosine",
+    "Drop",
     "PairDraws",
     "Sgd",
     "SiameseDepth",
+    "SnippetAugmentation",
+    "SnippetDraws",
     "Task",
     "Training",
     "TrainingResult",
     "Triangular",
+    "VideoDepth",
     "check_resumable",
     "launched",
     "load_checkpoint",
     "save_checkpoint",
+    "snippet_network",
     "train",
 ]

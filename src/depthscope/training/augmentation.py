@@ -71,8 +71,7 @@ def mirrored(batch: PairBatch, chosen: Tensor) -> PairBatch:
     """The chosen pairs mirrored left to right: the image, and with it camera, motion, mask and points."""
     width = batch.images.shape[-1]
     pick = chosen[:, None, None, None]
-    across = batch.k_from_j.rotation.new_tensor([-1.0, 1.0, 1.0])
-    turned = RigidMotion(across[:, None] * batch.k_from_j.rotation * across, across * batch.k_from_j.translation)
+    turned = batch.k_from_j.mirrored
     x, y = batch.points.pixels.unbind(-1)
     centre_x, centre_y = batch.camera.centre_px.unbind(-1)
     return replace(

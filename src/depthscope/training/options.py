@@ -101,12 +101,28 @@ class Triangular:
 
 
 @dataclass(frozen=True)
+class Drop:
+    """The full learning rate, then a share of it for the rest."""
+
+    after: float = 0.75
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.after <= 1 and 0 < self.share <= 1):
+            raise BadInputError(f"after {self.after} and share {self.share}", "0 to 1, and above 0 to 1")
+
+    def __call__(self, step: int, steps: int) -> float:
+        """The factor on the learning rate at this step."""
+        return 1.0 if step < round(self.after * steps) else self.share
+
+
+@dataclass(frozen=True)
 class Training:
     """Options of the training loop.
 
     Attributes:
         steps: Optimiser steps.
-        batch: Pairs in each step, over all devices together.
+        batch: Pairs or snippets in each step, over all devices together.
         optimiser: `Adam` or `Sgd`.
         schedule: Factor on the learning rate over the steps.
         clip_norm: Largest norm of the gradient; None leaves it.
@@ -126,7 +142,7 @@ class Training:
     steps: int = 2000
     batch: int = 8
     optimiser: Adam | Sgd = field(default_factory=Adam)
-    schedule: Constant | Cosine | Triangular = field(default_factory=Constant)
+    schedule: Constant | Cosine | Triangular | Drop = field(default_factory=Constant)
     clip_norm: float | None = None
     ema: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"

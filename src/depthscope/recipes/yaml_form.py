@@ -1,12 +1,8 @@
-"""Named complete runs as values, and their YAML form.
-
-A recipe is everything that decides a training run beside the data. `PAPER_2018` is Liu et al. 2018 as far as it is
-written down, `TMI_2020` its journal sequel, `FAST` what we recommend on two CPU cores and on a GPU alike.
-"""
+"""Recipes as YAML, there and back."""
 
 import difflib
 import importlib
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -16,130 +12,38 @@ import yaml
 from cattrs.gen import make_dict_structure_fn
 
 from depthscope.errors import BadInputError, DepthscopeError
-from depthscope.geometry.scale import RatioMean, TrimmedLogMean
-from depthscope.networks import FCDenseNet, NetworkOptions, RedNet, ResUNet
+from depthscope.networks import (
+    DepthRange,
+    DispNet,
+    FCDenseNet,
+    NetworkOptions,
+    RedNet,
+    ResidualDisparity,
+    ResidualEncoder,
+    ResUNet,
+)
 from depthscope.objectives import Siamese
-from depthscope.objectives.consistency import Absolute, Normalised, Relative
-from depthscope.supervision import Holdout, PairRule, Supervision
-from depthscope.training import Adam, Augmentation, Cosine, Sgd, Training, Triangular
+from depthscope.objectives.photometric import PhotometricError
+from depthscope.recipes.recipe import Recipe
+from depthscope.supervision import Holdout, PairRule, SnippetRule, Supervision
+from depthscope.training import Augmentation, Training
 
+NETWORKS = {options.__name__: options for options in (ResUNet, RedNet, FCDenseNet, ResidualDisparity, DispNet)}
 
-@dataclass(frozen=True)
-class Recipe:
-    """A complete training run as a value.
-
-    Attributes:
-        name: What it is called.
-        network: Options of the network; any `NetworkOptions` plugs in.
-        objective: What is asked of the depth maps.
-        supervision: How sequences become supervision.
-        augmentation: What the network sees of a frame.
-        training: How it is trained.
-    """
-
-    name: str
-    network: NetworkOptions
-    objective: Siamese = field(default_factory=Siamese)
-    supervision: Supervision = field(default_factory=Supervision)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    training: Training = field(default_factory=Training)
-
-
-PAPER_2018 = Recipe(
-    name="paper-2018",
-    network=RedNet(),
-    objective=Siamese(consistency_weight=2e-4, consistency=Absolute(), nearest_pixel=True),
-    supervision=Supervision(
-        size_px=(512, 464),
-        pairs=PairRule(min_gap=1, max_gap=1000, min_points=1, min_parallax_deg=0.0),
-        holdout=Holdout(sequences=0.05, points=0.0),
-    ),
-    augmentation=Augmentation(noise=0.02),
-    training=Training(steps=30_000, batch=8, optimiser=Adam(1e-4), precision="fp32"),
+UNNAMED = (
+    Recipe,
+    Siamese,
+    Supervision,
+    PairRule,
+    Holdout,
+    Augmentation,
+    Training,
+    SnippetRule,
+    PhotometricError,
+    ResidualEncoder,
+    DepthRange,
 )
-"""Liu et al. 2018. Stated there: 464 x 512 pixels, noise as the only augmentation, learning rate 1e-4, omega 2e-4, 5 %
-for validation. Not stated, our choice: Adam, batch 8, noise 0.02, 50 epochs of 5040 pairs, validation by sequence."""
-
-TMI_2020 = Recipe(
-    name="tmi-2020",
-    network=FCDenseNet(),
-    objective=Siamese(
-        sparse_weight=0.0,
-        flow_weight=10.0,
-        consistency_weight=2.5,
-        consistency=Normalised(),
-        early_consistency_weight=0.05,
-        early_draws=40_000,
-        scale=RatioMean(),
-        soft_mask=False,
-    ),
-    supervision=Supervision(
-        size_px=(320, 256),
-        widen_frames=30,
-        light_filter=True,
-        pairs=PairRule(min_gap=5, max_gap=30, min_points=10, min_parallax_deg=0.0),
-        holdout=Holdout(sequences=0.05, points=0.05),
-    ),
-    augmentation=Augmentation(noise=0.02, brightness=0.2, contrast=0.2, gamma=0.2, colour=0.05, apart=True),
-    training=Training(
-        steps=25_000,
-        batch=8,
-        optimiser=Sgd(1e-3, 0.9),
-        schedule=Triangular(0.1, 2000),
-        clip_norm=10.0,
-        precision="fp32",
-    ),
-)
-"""Liu et al. 2020: FC-DenseNet-57, sparse flow and normalised consistency, without their code's defects (integer
-targets, shifted warp, no occlusion test in the widened visibility). Both directions are averaged there and summed here,
-hence half of the weights 20, 0.1 and 5."""
-
-FAST = Recipe(
-    name="fast",
-    network=ResUNet(),
-    objective=Siamese(
-        sparse_weight=10.0,
-        robust_width=0.03,
-        consistency_weight=0.5,
-        consistency=Relative(),
-        flow_weight=1.0,
-        agreement_weight=1.0,
-        scale=TrimmedLogMean(),
-        occlusion_tolerance=0.1,
-    ),
-    supervision=Supervision(
-        area_px=48_000, pairs=PairRule(min_gap=3, max_gap=30), holdout=Holdout(sequences=0.05, points=0.05)
-    ),
-    augmentation=Augmentation(noise=0.01),
-    training=Training(
-        steps=500,
-        batch=4,
-        optimiser=Adam(1e-3, weight_decay=1e-4),
-        schedule=Cosine(),
-        clip_norm=1.0,
-        ema=0.99,
-        validate_every=250,
-        save_every=250,
-    ),
-)
-"""What we recommend: the paper's terms in robust form, sparse flow, an occlusion test, one scale for both frames."""
-
-RECIPES = {recipe.name: recipe for recipe in (FAST, PAPER_2018, TMI_2020)}
-
-
-def recipe_named(name: str) -> Recipe:
-    """The recipe of this name (``paper-2018`` or ``PAPER_2018``).
-
-    Raises:
-        BadInputError: There is none.
-    """
-    key = name.lower().replace("_", "-")
-    if key not in RECIPES:
-        raise BadInputError(f"no recipe '{name}'", f"one of {', '.join(RECIPES)}", "or a YAML file with --config")
-    return RECIPES[key]
-
-
-NETWORKS = {options.__name__: options for options in (ResUNet, RedNet, FCDenseNet)}
+"""Classes that a mapping without ``type`` is read as, where they are among several; they are written without."""
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -231,11 +135,12 @@ def _class_of(value: dict[str, Any], kind: Any, source: str, place: str) -> type
     if len(members) == 1:
         return members[0]
     by_name = {m.__name__: m for m in members}
-    if value.get("type") not in by_name:
+    usual = next((name for name, member in by_name.items() if member in UNNAMED), None)
+    if value.get("type", usual) not in by_name:
         raise BadInputError(
             f"{source}: {place}type is {value.get('type')!r}", f"one of {', '.join(by_name)}", "name the variant"
         )
-    return by_name[value["type"]]
+    return by_name[value.get("type", usual)]
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
@@ -276,13 +181,22 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(int, _exactly)
     converter.register_structure_hook(bool, _exactly)
     converter.register_structure_hook_func(
-        lambda kind: len([m for m in _members(kind) if is_dataclass(m)]) > 1,
-        lambda value, kind: _structured(converter, value, _class_of(value, kind, "the recipe", "")),
+        lambda kind: len(_members(kind)) > 1 and any(is_dataclass(m) for m in _members(kind)),
+        lambda value, kind: _variant(converter, value, kind),
     )
     converter.register_structure_hook(
         NetworkOptions, lambda value, _: _structured(converter, value, _network_class(value.get("type")))
     )
     return converter
+
+
+def _variant(converter: cattrs.Converter, value: Any, kind: Any) -> Any:
+    """A value of one of several classes; None where that is one of them."""
+    if value is None and type(None) in _members(kind):
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is no mapping of options")
+    return _structured(converter, value, _class_of(value, kind, "the recipe", ""))
 
 
 def _exactly(value: Any, kind: type) -> Any:
@@ -300,7 +214,7 @@ def _structured(converter: cattrs.Converter, value: dict[str, Any], kind: type |
 
 def _needs_type(kind: type) -> bool:
     """Whether values of this class stand where several classes could."""
-    return kind not in (Recipe, Siamese, Supervision, PairRule, Holdout, Augmentation, Training)
+    return kind not in UNNAMED
 
 
 def _type_name(value: Any) -> str:
@@ -310,16 +224,3 @@ def _type_name(value: Any) -> str:
         if NETWORKS.get(kind.__name__, kind) is kind and kind.__module__.startswith("depthscope.")
         else f"{kind.__module__}:{kind.__qualname__}"
     )
-
-
-def with_steps(recipe: Recipe, steps: int | None) -> Recipe:
-    """The recipe with another number of steps, and logs and validations no rarer than the run is long."""
-    if steps is None:
-        return recipe
-    training = replace(
-        recipe.training,
-        steps=steps,
-        validate_every=min(recipe.training.validate_every, max(1, steps)),
-        save_every=min(recipe.training.save_every, max(1, steps)),
-    )
-    return replace(recipe, training=training)

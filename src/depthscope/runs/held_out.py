@@ -1,21 +1,16 @@
-"""A run: a recipe and sequences become a trained network in a folder."""
+"""Validation on what was kept from training."""
 
-from collections.abc import Sequence as Rows
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from depthscope.errors import BadInputError
 from depthscope.geometry.depth import sample
 from depthscope.geometry.scale import LogMedian
 from depthscope.networks import as_prediction
-from depthscope.recipes import Recipe, to_yaml
-from depthscope.sequence import Sequence
-from depthscope.supervision import Clip, SparsePoints, clip, network_size
-from depthscope.training import PairDraws, SiameseDepth, TrainingResult, check_resumable, train
+from depthscope.supervision import Clip, SnippetClip, SparsePoints
+from depthscope.training import VideoDepth
+from depthscope.training.snippet_draws import gathered
 
 VALIDATION_FRAMES = 64
 """Most frames of one clip that are looked at in a validation."""
@@ -107,75 +102,48 @@ def log_depth_at(log_depth: Tensor, points: SparsePoints) -> Tensor:
     return -sample((-log_depth).exp()[:, None], points.pixels)[:, 0].log()
 
 
-def prepared(sequences: Rows[Sequence], recipe: Recipe, store: Path) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """The clips to train on, and those kept from training as a whole; all at one network size.
+@dataclass(frozen=True, eq=False)
+class HeldOutSnippets:
+    """Validation where there is no structure from motion: how well targets kept from training are synthesised.
 
-    Raises:
-        BadInputError: No sequences, two of one name, or one that cannot be learned from.
+    Neighbours of a held-out frame were trained on, and a photometric error is no depth error: it chooses a checkpoint,
+    and says nothing of accuracy.
+
+    Attributes:
+        task: What is trained.
+        clips: Clips that were trained on; their held-out snippets are looked at, all of them where none were kept.
+        unseen: Clips that were not trained on.
+        batch: Snippets in one pass.
     """
-    if not sequences:
-        raise BadInputError("no sequences", "at least one to train on")
-    names = [sequence.name for sequence in sequences]
-    if len(set(names)) < len(names):
-        raise BadInputError(f"two sequences called {max(names, key=names.count)}", "different names", "rename a folder")
-    divisor = recipe.network.divisor
-    sizes = [network_size(sequence, recipe.supervision, divisor) for sequence in sequences]
-    size = sorted(sizes)[len(sizes) // 2]
-    clips = [clip(sequence, recipe.supervision, size, store) for sequence in sequences]
-    generator = torch.Generator().manual_seed(recipe.supervision.holdout.seed)
-    kept = round(recipe.supervision.holdout.sequences * len(clips) + 0.499) if len(clips) > 1 else 0
-    order = torch.randperm(len(clips), generator=generator).tolist()
-    unseen = set(order[: min(kept, len(clips) - 1)])
-    return (
-        tuple(one for number, one in enumerate(clips) if number not in unseen),
-        tuple(one for number, one in enumerate(clips) if number in unseen),
-    )
 
+    task: VideoDepth
+    clips: tuple[SnippetClip, ...]
+    unseen: tuple[SnippetClip, ...] = ()
+    batch: int = 4
 
-def train_recipe(
-    recipe: Recipe,
-    sequences: Rows[Sequence],
-    out: Path,
-    *,
-    resume: bool = False,
-    quiet: bool = False,
-    store: Path | None = None,
-    fabric: Fabric | None = None,
-) -> TrainingResult:
-    """Trains the recipe's network on the sequences and leaves checkpoints and logs in `out`.
+    def __call__(self, network: nn.Module) -> dict[str, float]:
+        """Errors of the view synthesis; "score" decides which checkpoint is best (smaller is better).
 
-    Args:
-        recipe: Everything that decides the run beside the data.
-        sequences: SfM sequences.
-        out: The run's folder.
-        resume: Go on from the checkpoint there.
-        quiet: No progress display.
-        store: Where frames are kept at network size; ``out/store`` if not given.
-        fabric: Devices, where they were launched before.
+        Returns:
+            "score" (photometric part of the objective), "kept" and "seen" (see `ViewSynthesis`), and "snippets".
+        """
+        rows = self._rows()
+        device = next(network.parameters()).device
+        known, whole = self.task.objective.needs_sfm, all(one.whole for one, _ in rows)
+        totals, count = {"view": 0.0, "kept": 0.0, "seen": 0.0}, 0
+        for first in range(0, len(rows), self.batch):
+            some = rows[first : first + self.batch]
+            batch = gathered(some, range(first, first + len(some)), known, whole).to(device)
+            seen = batch.clean if batch.mask is None else torch.where(batch.mask[:, :, None], batch.clean, 0.0)
+            losses = self.task.losses(network, batch, seen)
+            totals = {name: total + len(some) * float(losses[name]) for name, total in totals.items()}
+            count += len(some)
+        means = {name: total / count for name, total in totals.items()}
+        return {"score": means["view"], "kept": means["kept"], "seen": means["seen"], "snippets": float(count)}
 
-    Raises:
-        BadInputError: See `prepared` and `depthscope.training.train`.
-    """
-    record = {"recipe": to_yaml(recipe), "sequences": [sequence.name for sequence in sequences]}
-    if resume:
-        check_resumable(out, record)
-    clips, unseen = prepared(sequences, recipe, store or out / "store")
-    torch.manual_seed(recipe.training.seed)
-    task = SiameseDepth(
-        network=recipe.network.build(),
-        objective=recipe.objective,
-        augmentation=recipe.augmentation,
-        seed=recipe.training.seed,
-        channels_last=recipe.training.channels_last,
-    )
-    return train(
-        task,
-        PairDraws(clips, recipe.training.seed),
-        recipe.training,
-        out,
-        validate=HeldOutPoints(clips, unseen),
-        record=record,
-        resume=resume,
-        fabric=fabric,
-        quiet=quiet,
-    )
+    def _rows(self) -> list[tuple[SnippetClip, Tensor]]:
+        """Clips and frames to look at, evenly spaced where there are many."""
+        rows = [(one, row) for one in self.clips for row in one.held_out]
+        rows += [(one, row) for one in self.unseen for row in one.snippets]
+        rows = rows or [(one, row) for one in self.clips for row in one.snippets]
+        return rows[:: max(1, -(-len(rows) // VALIDATION_FRAMES))]

@@ -1,0 +1,93 @@
+"""A comparison of recipes as one table, in Markdown and on one page."""
+
+import time
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from depthscope.pictures import contact_sheet, depth_picture, depth_range
+from depthscope.report.images import embedded
+from depthscope.report.markup import Html, element, spoken_seconds
+from depthscope.report.page import POLICY
+from depthscope.report.tables import table
+
+HEAD = ("recipe", "AbsRel, per frame", "delta1, per frame", "AbsRel, per clip", "scale drift", "examples", "time")
+FIGURES = ("abs_rel", "delta1", "sequence_abs_rel", "scale_drift")
+
+Table = dict[str, dict[str, float]]
+
+
+def cells(name: str, row: dict[str, float]) -> list[str]:
+    """A row of the table: means with the spread of the seeds."""
+    numbers = []
+    for figure in FIGURES:
+        std = row.get(f"{figure}_std", 0.0)
+        numbers.append(f"{row[figure]:.4f}" + (f" \N{PLUS-MINUS SIGN} {std:.4f}" if std else ""))
+    took = [f"{row['examples']:.0f}", spoken_seconds(row["seconds"])] if "seconds" in row else ["", ""]
+    return [name, *numbers, *took]
+
+
+def sentence(head: dict[str, Any]) -> str:
+    """What was compared, in words."""
+    judges = sorted(set(head["judged_by"].values()))
+    return (
+        f"{len(head['clips'])} clips, {head['steps']} steps and {head['seeds']} seeds of each recipe, images of about "
+        f"{head['area_px']} pixels; judged by {' and '.join(judges)} at the last step. "
+        "Figures are means over clips and seeds, with the standard deviation over seeds."
+    )
+
+
+def markdown(head: dict[str, Any], rows: Table) -> str:
+    """The table as Markdown."""
+    lines = [sentence(head), "", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+    lines += ["| " + " | ".join(cells(name, row)) + " |" for name, row in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_page(
+    head: dict[str, Any], rows: Table, frame: Path, depths: dict[str, Float[Tensor, "height width"]]
+) -> str:
+    """The table with one frame and its depth by every recipe, as one HTML file.
+
+    Args:
+        head: What was compared: clips, judged_by, steps, seeds, area_px.
+        rows: Figures of each recipe.
+        frame: An image file.
+        depths: Depth of that frame by each recipe; every map is shown in its own range.
+    """
+    from depthscope.video import read_image
+
+    pictures = [read_image(frame), *(depth_picture(depth, depth_range(depth[None])) for depth in depths.values())]
+    sheet = contact_sheet([pictures], ["frame", *depths])
+    alt = f"A frame and its depth by {', '.join(depths)}"
+    title = "Recipes compared \N{EN DASH} depthscope"
+    top = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("title", title),
+        element("link", rel="icon", href="data:,"),
+        element("style", Html(files("depthscope.report").joinpath("style.css").read_text(encoding="utf-8"))),
+    )
+    listed = [cells(name, row) for name, row in rows.items()]
+    body = element(
+        "body",
+        element("header", element("p", "depthscope", class_="name"), element("h1", "Recipes compared")),
+        element(
+            "main",
+            element("section", element("p", sentence(head)), table(HEAD, listed, "Errors of each recipe")),
+            element(
+                "section",
+                element("h2", "One frame, each in its own range of depth"),
+                embedded(sheet, alt, style="max-width: 100%; height: auto"),
+            ),
+            element("section", element("h2", "Clips"), element("ul", *(element("li", c) for c in head["clips"]))),
+        ),
+        element("footer", element("p", f"Made by depthscope {version('depthscope')} on {time.strftime('%Y-%m-%d')}.")),
+    )
+    return f"<!DOCTYPE html>\n{element('html', top, body, lang='en')}\n"

@@ -1,0 +1,99 @@
+"""KITTI there and back: frames, cameras in our convention, the two eyes, splits, paths, and what is told of damage."""
+
+import numpy as np
+import pytest
+import torch
+
+from depthscope.errors import BadInputError
+from depthscope.formats import kitti
+from depthscope.video import read_image
+from miniatures.kitti_folder import BASELINE_MM, DAY, DRIVE, write_odometry, write_raw
+from miniatures.scene import CENTRE, FOCAL, SIZE
+
+
+def test_a_drive_comes_back(tmp_path):
+    truth = write_raw(tmp_path)
+    assert kitti.recognises(tmp_path / DAY) and kitti.recognises(tmp_path / DAY / DRIVE)
+    left, right = kitti.read(tmp_path / DAY / DRIVE, stereo=True)
+    assert (
+        [one.name for one in kitti.read(tmp_path / DAY)]
+        == [left.name, right.name]
+        == [
+            f"{DRIVE}-left",
+            f"{DRIVE}-right",
+        ]
+    )
+    for footage, images, others in ((left, truth.left, truth.right), (right, truth.right, truth.left)):
+        for path, image in zip(footage.images, images, strict=True):
+            assert torch.equal(read_image(path), torch.from_numpy(image))
+        for path, image in zip(footage.other_eye.images, others, strict=True):
+            assert torch.equal(read_image(path), torch.from_numpy(image))
+        camera = footage.cameras[0]
+        assert camera.size_px == SIZE
+        assert np.allclose(camera.focal_px, FOCAL) and np.allclose(camera.centre_px, CENTRE)  # half a pixel moved
+    shift = left.other_eye.other_from_this.translation
+    assert torch.allclose(shift, torch.tensor([-BASELINE_MM, 0.0, 0.0], dtype=torch.float64), 0, 1e-6)
+    assert torch.allclose(right.other_eye.other_from_this.translation, -shift)
+    assert left.other_eye.unit == "mm"
+    assert kitti.read(tmp_path / DAY / DRIVE)[0].other_eye is None
+
+
+def test_the_other_eye_lies_where_its_image_says(tmp_path):
+    """A point straight ahead of the left eye falls to the left of the right eye's centre."""
+    write_raw(tmp_path)
+    left, _ = kitti.read(tmp_path / DAY / DRIVE, stereo=True)
+    eye = left.other_eye
+    point = torch.tensor([0.0, 0.0, 30.0], dtype=torch.float64)
+    pixel = eye.cameras[0].project(eye.other_from_this.apply(point)[None])[0]
+    assert pixel[0].item() == pytest.approx(CENTRE[0] - FOCAL[0] * BASELINE_MM / 30, abs=1e-4)
+
+
+def test_a_split_names_its_targets(tmp_path):
+    write_raw(tmp_path)
+    (tmp_path / "split.txt").write_text(f"{DAY}/{DRIVE} 3 l\n{DAY}/{DRIVE} 0000000001 l\n\n{DAY}/{DRIVE} 2 r\n")
+    left, right = kitti.read_split(tmp_path, tmp_path / "split.txt")
+    assert left.targets == (3, 1) and right.targets == (2,)
+    assert len(left) == 6  # the others may be sources
+    (tmp_path / "left.txt").write_text(f"{DAY}/{DRIVE} 3 l\n")
+    assert [one.name for one in kitti.read_split(tmp_path, tmp_path / "left.txt", stereo=True)] == [f"{DRIVE}-left"]
+
+
+def test_odometry_and_its_path_come_back(tmp_path):
+    truth = write_odometry(tmp_path)
+    left, right = kitti.read(tmp_path / "sequences/09", stereo=True)
+    assert left.other_eye.baseline == pytest.approx(BASELINE_MM)
+    assert np.allclose(left.cameras[0].centre_px, CENTRE)
+    path = kitti.read_path(tmp_path / "poses/09.txt")
+    assert np.allclose(path.inverse().rotation.numpy(), truth.world_from_camera[:, :3, :3], atol=1e-9)
+    assert np.allclose(path.origin.numpy(), truth.world_from_camera[:, :3, 3], atol=1e-6)
+    (tmp_path / "split.txt").write_text("9 4 l\n9 0 r\n")
+    left, right = kitti.read_split(tmp_path / "sequences", tmp_path / "split.txt")
+    assert left.targets == (4,) and right.targets == (0,)
+
+
+def test_damage_is_told(tmp_path):
+    write_raw(tmp_path)
+    day, drive = tmp_path / DAY, tmp_path / DAY / DRIVE
+    split = tmp_path / "split.txt"
+    for text, told in (
+        ("", "is empty"),
+        ("one two\n", "line 1: 'one two'"),
+        (f"{DAY}/{DRIVE} 3 x\n", "line 1"),
+        (f"{DAY}/{DRIVE} 99 l\n", "1 of 1 frames of the list are not there, the first is 99"),
+        (f"{DAY}/other 1 l\n", "is no drive"),
+    ):
+        split.write_text(text)
+        with pytest.raises(BadInputError, match=told):
+            kitti.read_split(tmp_path, split)
+    with pytest.raises(BadInputError, match="is no drive of KITTI"):
+        kitti.read(tmp_path)
+    next((drive / "image_03/data").iterdir()).unlink()
+    with pytest.raises(BadInputError, match="6 frames of the left and 5 of the right"):
+        kitti.read(drive, stereo=True)
+    assert len(kitti.read(drive)[1]) == 5
+    (day / "calib_cam_to_cam.txt").write_text("P_rect_02: 1 2 3\n")
+    with pytest.raises(BadInputError, match="no P_rect_02 of 12 numbers"):
+        kitti.read(drive)
+    (day / "calib_cam_to_cam.txt").unlink()
+    with pytest.raises(BadInputError, match="calib_cam_to_cam.txt is missing"):
+        kitti.read(drive)
