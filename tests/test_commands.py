@@ -94,9 +94,11 @@ def test_predict_leaves_what_the_contract_says(river):
     assert sorted(path.name for path in (river.prediction / "depth").iterdir()) == [f"{n}.tiff" for n in names]
     assert sorted(path.name for path in (river.prediction / "preview").iterdir()) == [f"{n}.png" for n in names]
     assert sorted(path.name for path in (river.prediction / "cloud").iterdir()) == ["0000.ply", "0003.ply", "0006.ply"]
-    assert not (river.prediction / "std").exists()
+    assert sorted(path.name for path in (river.prediction / "std").iterdir()) == [f"{n}.tiff" for n in names]
+    std = cv2.imread(str(river.prediction / "std" / "0000.tiff"), cv2.IMREAD_UNCHANGED)
     stored = cv2.imread(str(river.prediction / "depth" / "0000.tiff"), cv2.IMREAD_UNCHANGED)
     assert stored.dtype == np.float32 and list(stored.shape[::-1]) == found["size_px"]
+    assert std.shape == stored.shape and ((std > 0) == (stored > 0)).all() and (std <= stored).all()
     assert found["size_px"][0] / found["size_px"][1] == pytest.approx(96 / 80, abs=0.6 / 70)  # whole pixels
     assert (river.prediction / "video.mp4").stat().st_size > 1000
 
