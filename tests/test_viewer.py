@@ -257,12 +257,12 @@ def test_the_command_serves_until_it_is_interrupted(case):
 def test_a_folder_of_files_holds_every_picture_of_the_page(case, tmp_path):
     out = tmp_path / "out"
     assert main(["view", str(case), "--out", str(out)]) == 0
-    text = (out / "index.html").read_text()
+    text = (out / "index.html").read_text(encoding="utf-8")
     frames = data_of(text, 1)
     panels = {a["data-panel"] for a in Reader(text).of("button") if "data-panel" in a} | {"frame"}
     for panel in panels:
         assert len(list((out / "clip-0" / panel).glob("*.jpg"))) == len(frames["names"]) == 8
-    written = json.loads((out / "result.json").read_text())
+    written = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert written["pictures"] == 8 * len(panels) and (out / "provenance.yaml").is_file()
     assert main(["view", str(case), "--out", str(case)]) == 2
 
@@ -395,7 +395,7 @@ def test_a_browser_scrubs_and_looks_through_the_camera(case, tmp_path):
       }, 1500);
     }, 500));</script>"""
     page = tmp_path / "out" / "index.html"
-    page.write_text(page.read_text().replace("</body>", probe + "</body>"))
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", probe + "</body>"))
     options = ["--headless", "--no-sandbox", "--no-zygote", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     options += ["--enable-logging=stderr", "--no-first-run", "--disable-background-networking"]
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,800", "--virtual-time-budget=8000"]

@@ -21,6 +21,7 @@ from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.surface import vertex_normals
 from depthscope.pictures import painted
 from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register as align
+from depthscope.registration.frames import frame_views
 from depthscope.registration.view import thinned
 from depthscope.sequence import Sequence
 from depthscope.video import write_image
@@ -39,6 +40,7 @@ def register(
     out: Path,
     start: Path | None = None,
     sequence: Path | None = None,
+    prediction: Path | None = None,
     scale: float | None = None,
     scale_std: float = 0.1,
     air_below: float = ct_files.AIR_BELOW,
@@ -56,6 +58,8 @@ def register(
         out: Folder for the results.
         start: File with a rough 4x4 from the surface to LPS mm; it is tried besides what is found without it.
         sequence: Sequence that the surface was made from: its cameras tell what must be air.
+        prediction: Depth maps (of depthscope predict) that the surface was fused from: ten of them are registered
+            jointly in place of the surface, which is told where they lie. Needs --sequence.
         scale: Millimetres to a unit of the surface, where that is known roughly.
         scale_std: Standard deviation of the logarithm of --scale.
         air_below: Hounsfield units below which the CT is air.
@@ -69,7 +73,10 @@ def register(
 
     began, console = time.perf_counter(), Console(highlight=False)
     mesh, place, axes = source_surface(surface)
-    views = mesh if sequence is None else views_of(mesh, sequence)
+    if prediction is not None:
+        views = views_of_maps(prediction, sequence)
+    else:
+        views = mesh if sequence is None else views_of(mesh, sequence)
     goal, target_source = target_surface(target, air_below, air_seed, smoothing_mm)
     if flip and goal.normals is not None and goal.faces is not None:
         goal, target_source = (
@@ -79,7 +86,7 @@ def register(
     first = None if start is None else transforms.read(start)
     prior = None if scale is None else ScalePrior(scale, scale_std, "given by --scale")
     options = Registration(scale_prior=prior)
-    inputs = tuple(path for path in (surface, target, sequence, start) if path is not None)
+    inputs = tuple(path for path in (surface, target, sequence, prediction, start) if path is not None)
     with writing_folder(out, inputs=inputs) as folder:
         ready = Target(goal)
         with console.status("search") if console.is_terminal else nullcontext() as status:
@@ -160,6 +167,26 @@ def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
             f"no camera of {folder} sees the surface", "the sequence that it was made from", "check --sequence"
         )
     return tuple(found)
+
+
+def views_of_maps(prediction: Path, folder: Path | None) -> tuple[View, ...]:
+    """The trusted pixels of some depth maps of a clip, spread over it, each at the scale that its clip gives it.
+
+    Raises:
+        BadInputError: There is no sequence, it is of other frames, or no map can be trusted.
+    """
+    from depthscope.commands.fuse import matched, views
+    from depthscope.formats import depth_maps, read_sequence
+    from depthscope.fusion import clip_scales
+
+    if folder is None:
+        raise BadInputError("--prediction alone", "the motions of its frames", "give --sequence too")
+    clip = read_sequence(folder)
+    maps = matched(depth_maps.listed(prediction), clip, prediction)
+    scales = clip_scales(((frame, depth_maps.read(path)) for frame, path in maps.items()), clip)
+    chosen = set(torch.linspace(0, len(maps) - 1, min(MOST_VIEWS, len(maps))).round().int().tolist())
+    frames = (frame for number, frame in enumerate(views(maps, clip, scales, prediction)) if number in chosen)
+    return frame_views(frames)
 
 
 def target_surface(

@@ -181,10 +181,10 @@ def river(
     def registered_to_ct(folder: Path, resume: bool) -> None:
         from depthscope.commands.register import register
 
-        surfaces = clips_of(case / SURFACE, place, source)
-        for_each(folder, lambda clip, out: register(surfaces[clip], target, out, sequence=clip))
+        surfaces, maps = clips_of(case / SURFACE, place, source), clips_of(case / PREDICTION, place, source)
+        for_each(folder, lambda clip, out: register(surfaces[clip], target, out, sequence=clip, prediction=maps[clip]))
 
-    files, before = () if after else (ct,), (*after, SEQUENCE, SURFACE)
+    files, before = () if after else (ct,), (*after, SEQUENCE, PREDICTION, SURFACE)
     return [*stages, Stage(REGISTRATION, "into the CT, with no start", registered_to_ct, {}, files, before)]
 
 
