@@ -6,7 +6,7 @@ ON_PHANTOMS = Calibration(
     weights=(0.81, -0.08, -0.21, 1.57, -1.42, 0.0),
     offset=1.81,
     limit_mm=2.0,
-    fitted_on="simulated noses of the training split: 30 registrations, of the learned depth of 4 and of true depth with "
-    "errors of 3, a third of them with a wrong target",
+    fitted_on="30 registrations of simulated noses of the training split (learned depth of 4, true depth with errors "
+    "of 3), a third of them with a wrong target",
 )
 """Fitted on simulated nasal patients of the training split; says nothing of colons, nor of real patients yet."""

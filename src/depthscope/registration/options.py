@@ -47,7 +47,7 @@ class Registration:
         stages: Annealing of the three stages.
         calibration: From evidence to confidence.
         least_log_odds: The best mode is ambiguous where the best one elsewhere comes as close as this.
-        most_tre_mm: Or where the covariance leaves more than this open; what it says was a quarter too much on phantoms.
+        most_tre_mm: Or where the covariance leaves more than this open; on phantoms it says a quarter too much.
         least_confidence: Or where the confidence is below this.
         seed: Of the choice of samples.
     """
