@@ -2,8 +2,9 @@
 
     python benchmarks/video_survey.py --input VIDEO --out DIR
 
-Seconds are of the processor, so that a busy machine does not count. Writes ``video_survey.json`` and ``sheet.png``
-(cyan: highlight, magenta: dark, yellow: overlay, blue: dirt, green: instrument), and prints the figures.
+Seconds are of the processor, so that a busy machine does not count. Writes ``video_survey.json``, its table as
+``video_survey.md``, and ``sheet.jpg`` (cyan: highlight, magenta: dark, yellow: overlay, blue: dirt, green: instrument),
+and prints the table.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import platform
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +36,10 @@ COLOURS = {
     "dirt": (0, 0, 255),
     "instrument": (0, 255, 0),
 }
+
+
+SHEET_PX = 400
+"""Width of each picture of the sheet."""
 
 
 def main() -> None:
@@ -67,7 +73,7 @@ def main() -> None:
     start = time.process_time()
     images = write_clip(given.input, found.clips[0], found, given.out / "clip")
     seconds["keyframe written with masks"] = (time.process_time() - start) / len(images)
-    write_image(given.out / "sheet.png", sheet(source, [record.index for record in found.frames], area))
+    write_image(given.out / "sheet.jpg", sheet(source, [record.index for record in found.frames], area))
     centres = np.array([circle.centre_px for circle in circles if circle is not None])
     record = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -81,13 +87,31 @@ def main() -> None:
         "dropped": sum(bool(record.dropped) for record in found.frames),
         "clips": [[clip.name, len(clip.frames), len(clip.keyframes)] for clip in found.clips],
         "notes": list(found.notes),
+        "masks": mask_shares(given.out / "clip"),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     (given.out / "video_survey.json").write_text(json.dumps(record, indent=2) + "\n")
-    for name, value in seconds.items():
-        print(f"{name}: {1000 * value:.0f} ms of one core per frame")
-    for name in ("area", "frames_with_a_circle", "centre_from_to_px", "dropped", "clips", "notes", "peak_memory_mb"):
-        print(f"{name}: {record[name]}")
+    text = table(record)
+    (given.out / "video_survey.md").write_text(text)
+    print(text)
+
+
+def table(record: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    rows = [(f"{name}, ms of one core", f"{1000 * s:.0f}") for name, s in record["cpu_seconds_per_frame"].items()]
+    rows += [(f"{name}, share of the content (median, most)", told) for name, told in record["masks"].items()]
+    names = ("frames", "frames_with_a_circle", "centre_from_to_px", "dropped", "clips", "notes", "peak_memory_mb")
+    rows += [(name.replace("_", " "), str(record[name])) for name in names]
+    lines = [f"| {record['input']}, {record['machine']} | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def mask_shares(folder: Path) -> dict[str, str]:
+    """What each mask takes of the content area of the keyframes."""
+    rows = [row["shares"] for row in json.loads((folder / "frames.json").read_text())["frames"]]
+    return {
+        name: f"{np.median([row[name] for row in rows]):.1%}, {max(row[name] for row in rows):.1%}" for name in rows[0]
+    }
 
 
 def grey(frame: Frame) -> torch.Tensor:
@@ -111,14 +135,14 @@ def sheet(source, indices: list[int], area) -> torch.Tensor:
 
 
 def painted(frame: Frame, masks: FrameMasks) -> np.ndarray:
-    """A frame with its masks in colours, 640 pixels wide."""
+    """A frame with its masks in colours, small."""
     picture, content = frame.image.numpy().astype(float), masks.content.numpy()
     for name, colour in COLOURS.items():
         where = getattr(masks, name).numpy() & content
         picture[where] = 0.45 * picture[where] + 0.55 * np.array(colour)
     picture[~content] = 0.5 * picture[~content] + 40
-    height = round(640 * picture.shape[0] / picture.shape[1])
-    return cv2.resize(picture.astype(np.uint8), (640, height), interpolation=cv2.INTER_AREA)
+    height = round(SHEET_PX * picture.shape[0] / picture.shape[1])
+    return cv2.resize(picture.astype(np.uint8), (SHEET_PX, height), interpolation=cv2.INTER_AREA)
 
 
 if __name__ == "__main__":

@@ -329,4 +329,9 @@ def test_nine_views_of_a_laparoscope(tmp_path):
         nearest = np.linalg.norm(away, axis=-1).argmin(1)
         errors.append(away[np.arange(len(ours)), nearest])
     errors = np.concatenate(errors)
-    assert np.median(np.linalg.norm(errors - np.median(errors, 0), axis=-1)) < 0.3  # one shift of 0.5 px remains
+    # All differ by one shift of (0.5, 0.1) px, which no convention of pixels makes. Along the lines of this camera dark
+    # turns to bright more steeply than bright to dark: the files, like cornerSubPix, follow the steeper edges, and ours
+    # lie between both (benchmarks/corners.py). A shift of all corners is one of the principal point.
+    shift = np.median(errors, 0)
+    assert abs(shift[0]) < 0.15 and abs(shift[1] + 0.4) < 0.15  # the files' 0.5 is added already
+    assert np.median(np.linalg.norm(errors - np.median(errors, 0), axis=-1)) < 0.3

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
 from depthscope.inspection.evidence import Evidence, HeldOutMatches
+from depthscope.sequence import Sequence
 
 WITHIN_PX = 1.5
 LEAST_SHARE, LEAST_HELD_OUT = 0.7, 0.7
@@ -49,11 +50,21 @@ def _shares(evidence: Evidence) -> list[tuple[int, int, float, float]]:
 
 
 def sampson_px(
-    one: Float[Tensor, "matches 2"], two: Float[Tensor, "matches 2"], essential: Float[Tensor, "3 3"], focal_px: float
+    one: Float[Tensor, "matches 2"],
+    two: Float[Tensor, "matches 2"],
+    essential: Float[Tensor, "*matches 3 3"],
+    focal_px: float | Float[Tensor, " matches"],
 ) -> Float[Tensor, " matches"]:
-    """Sampson's distance from the epipolar geometry (Hartley and Zisserman 2003, eq. 11.9), in pixels."""
+    """Sampson's distance from the epipolar geometry (Hartley and Zisserman 2003, eq. 11.9), in pixels.
+
+    Args:
+        one: Places on the plane z = 1 of the first camera.
+        two: Of the second.
+        essential: One for all matches, or one for each.
+        focal_px: Likewise.
+    """
     a, b = (torch.cat([x, torch.ones_like(x[:, :1])], -1) for x in (one, two))
-    line, back = a @ essential.T, b @ essential
+    line, back = (essential @ a[..., None])[..., 0], (essential.mT @ b[..., None])[..., 0]
     square = (line[:, :2] ** 2).sum(-1) + (back[:, :2] ** 2).sum(-1)
     return (b * line).sum(-1).abs() / square.clamp_min(1e-30).sqrt() * focal_px
 
@@ -106,7 +117,7 @@ def broken_links(evidence: Evidence) -> Check:
         gap,
         MOST_BROKEN,
         f"between frames {names[worst]} and {names[worst + 1]} the poses lose {max(0.0, gap):.0%} of the matches",
-        "the path jumps there; cut the clip at this place, or leave the frame out",
+        "the path jumps there, or tissue or a tool moves by itself; cut the clip at this place, or leave the frame out",
     )
 
 
@@ -143,11 +154,19 @@ def held_out_matches(evidence: Evidence) -> Check:
 
 def _held_out_share(evidence: Evidence, matches: HeldOutMatches) -> float:
     clip, scale = evidence.sequence, evidence.images.scale
-    inside = torch.zeros(len(matches.frame_a), dtype=torch.bool)
-    for a, b in torch.unique(torch.stack([matches.frame_a, matches.frame_b], -1), dim=0).tolist():
-        rows = (matches.frame_a == a) & (matches.frame_b == b)
-        one = clip.cameras[a].unproject(matches.pixels_a[rows].double())[:, :2]
-        two = clip.cameras[b].unproject(matches.pixels_b[rows].double())[:, :2]
-        matrix = _essential(clip.camera_from_world[a], clip.camera_from_world[b])
-        inside[rows] = sampson_px(one, two, matrix, sum(clip.cameras[a].focal_px) / 2) * scale < 2
-    return float(inside.double().mean())
+    pairs, of = torch.unique(torch.stack([matches.frame_a, matches.frame_b], -1), dim=0, return_inverse=True)
+    motion = clip.camera_from_world
+    essential = torch.stack([_essential(motion[a], motion[b]) for a, b in pairs.tolist()])
+    one, focal = _on_plane(clip, matches.frame_a, matches.pixels_a)
+    two, _ = _on_plane(clip, matches.frame_b, matches.pixels_b)
+    return float((sampson_px(one, two, essential[of], focal) * scale < 2).double().mean())
+
+
+def _on_plane(clip: Sequence, frame: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels of frames on the plane z = 1 of their cameras, and the focal lengths of these."""
+    plane, focal = torch.empty(len(frame), 2, dtype=torch.float64), torch.empty(len(frame), dtype=torch.float64)
+    for camera in dict.fromkeys(clip.cameras):
+        own = torch.tensor([c == camera for c in clip.cameras])[frame]
+        plane[own] = camera.unproject(pixels[own].double())[:, :2]
+        focal[own] = sum(camera.focal_px) / 2
+    return plane, focal

@@ -27,6 +27,10 @@ LEAST_SHARE = 0.0006
 NEAR_SHARE = 0.04
 """A tool comes from the border: so near (of the frame's width) it must get."""
 
+ACROSS = 0.35
+"""A tool goes inward by so much of its length, or half of that where only so much of it lies at the border: along one
+side of the frame it stays near that side, and so does a grey stretch of the rim, but not with one end alone."""
+
 RANSAC_PX = 2.0
 
 
@@ -102,7 +106,8 @@ def _is_tool(piece: np.ndarray, chroma: np.ndarray, depth: np.ndarray, moves_alo
     longer = long / max(short, 1.0)
     colour = float(chroma[piece].mean())
     near = depth[piece].min() <= NEAR_SHARE * piece.shape[1]
-    across = depth[piece].max() - depth[piece].min() >= 0.35 * long  # not a grey stretch along the rim
+    reach = (depth[piece].max() - depth[piece].min()) / max(long, 1.0)
+    across = reach >= ACROSS or (reach >= ACROSS / 2 and _contact(piece, depth) <= ACROSS * long)
     if not (near and across and _stands_out(piece, chroma, depth > 0)):
         return False
     if moves_alone is False:
@@ -110,6 +115,12 @@ def _is_tool(piece: np.ndarray, chroma: np.ndarray, depth: np.ndarray, moves_alo
     if moves_alone:
         return longer > 1.5 and colour < 11.0
     return longer > 2.6 and colour < 9.5
+
+
+def _contact(piece: np.ndarray, depth: np.ndarray) -> float:
+    """How long the part of a piece is that lies at the border, or nearest to it: of a tool, its width."""
+    places = np.argwhere(piece & (depth <= depth[piece].min() + 2))[:, ::-1].astype(np.float32)
+    return float(max(cv2.minAreaRect(places)[1]))
 
 
 def _stands_out(piece: np.ndarray, chroma: np.ndarray, shown: np.ndarray) -> bool:
