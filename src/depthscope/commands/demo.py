@@ -42,7 +42,7 @@ def demo(
     out: Path = Path("depthscope-demo"),
     steps: int = 400,
     frames: int = 40,
-    seed: int = 0,
+    seed: int = 1,
     anatomy: Literal["nasal", "colon"] = "nasal",
 ) -> int:
     """Simulates a patient and runs everything on the video: structure from motion, training, depth, surface, errors.

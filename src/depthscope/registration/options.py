@@ -42,6 +42,8 @@ class Registration:
         search: How starts are found, or None to go from the given start alone.
         noise: What is assumed of the points.
         scale_prior: What is known of the scale, or None.
+        working_mm: Least and greatest median distance at which an endoscope is used; with cameras and without a prior
+            it bounds the scale. A surface made small enough lies well on any wall. None for no bound.
         coarse, middle, fine: Samples in the three stages of refinement.
         refined: Distinct ends of the first stage that enter the second.
         stages: Annealing of the three stages.
@@ -55,6 +57,7 @@ class Registration:
     search: Search | None = field(default_factory=Search)
     noise: Noise = field(default_factory=Noise)
     scale_prior: ScalePrior | None = None
+    working_mm: tuple[float, float] | None = (4.0, 150.0)
     coarse: int = 300
     middle: int = 1000
     fine: int = 1500
@@ -69,6 +72,8 @@ class Registration:
     def __post_init__(self) -> None:
         if not 50 <= self.coarse <= self.middle <= self.fine or self.refined < 1:
             raise BadInputError(f"samples {self.coarse}, {self.middle}, {self.fine}", "50 or more, and rising")
+        if self.working_mm is not None and not 0 < self.working_mm[0] < self.working_mm[1]:
+            raise BadInputError(f"working distances {self.working_mm}", "two positive numbers, the least first")
 
 
 def refusals(evidence: Evidence, confidence: float, options: Registration) -> tuple[str, ...]:

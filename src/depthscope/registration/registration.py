@@ -66,20 +66,22 @@ def register(
     centred = samples.moved(centred_from_source)
     start = None if start is None else start @ centred_from_source.inverse()
 
+    bounds = scale_bounds(samples, options) if cameras else None
+
     told("search")
-    starts = _starts(centred, target, options, start)
+    starts = _starts(centred, target, options, start, bounds)
     told("refine")
     stages = [_with_prior(stage, options) for stage in options.stages]
     order = torch.randperm(len(centred), generator=torch.Generator().manual_seed(options.seed))
     few, some = centred[order[: options.coarse]], centred[order[: options.middle]]
     problem = Problem(few, target, options.noise, cameras)
-    ends = solve(problem, _at_prior(starts, options), stages[0])
+    ends = _within(solve(problem, _at_prior(starts, options), stages[0]), bounds)
     ranked = sighted(few, target, ends.target_from_source, options.noise)
     by_cost = (ends.cost + 0.5 * ranked.cost).argsort()
     ordered = _rows(ends.target_from_source, by_cost)
     kept = distinct(few, ordered, options.refined, apart_mm=1.5)
     # What each start led to is counted over all of them, not over those that are kept.
-    second = solve(replace(problem, samples=some), kept, stages[1])
+    second = _within(solve(replace(problem, samples=some), kept, stages[1]), bounds)
     told("modes")
     best, alignment_modes, spread, seen = _modes(some, target, second, ordered, options)
     told("finish")
@@ -87,6 +89,23 @@ def register(
     return _concluded(
         replace(problem, samples=centred), last, alignment_modes, spread, seen, centred_from_source, options, began
     )
+
+
+def scale_bounds(samples: Samples, options: Registration) -> tuple[float, float] | None:
+    """Least and greatest mm to a unit of the source at which its cameras were where endoscopes are used."""
+    if options.working_mm is None or options.scale_prior is not None:
+        return None
+    least, most = options.working_mm
+    distance = float(samples.distance.median())
+    return least / distance, most / distance
+
+
+def _within(ends: Solved, bounds: tuple[float, float] | None) -> Solved:
+    """The same ends, with those out of bounds behind all others."""
+    if bounds is None:
+        return ends
+    scale = ends.target_from_source.scale
+    return replace(ends, cost=ends.cost + 1e3 * ((scale < bounds[0]) | (scale > bounds[1])).to(ends.cost))
 
 
 def _shift(by: Float[Tensor, "3"]) -> Similarity:
@@ -112,11 +131,17 @@ def _at_prior(starts: Similarity, options: Registration) -> Similarity:
     return Similarity(torch.full_like(starts.scale, options.scale_prior.scale), starts.motion)
 
 
-def _starts(samples: Samples, target: Target, options: Registration, start: Similarity | None) -> Similarity:
+def _starts(
+    samples: Samples,
+    target: Target,
+    options: Registration,
+    start: Similarity | None,
+    bounds: tuple[float, float] | None,
+) -> Similarity:
     """Everything to begin from, the given start last."""
     found = []
     if options.search is not None:
-        search = options.search
+        search = options.search if options.search.scale is not None else replace(options.search, scale=bounds)
         if options.scale_prior is not None and search.scale is None:
             prior = options.scale_prior
             reach = math.exp(3 * prior.log_std + 0.1)
