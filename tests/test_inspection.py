@@ -22,11 +22,13 @@ from depthscope.inspection import (
     cleaned,
     cleaning,
     combination,
+    in_doubt,
     inspect,
     inspect_cleaned,
     judged,
     largest_angles_deg,
     light as light_check,
+    with_second_run,
 )
 from depthscope.inspection.adjustment import adjusted
 from depthscope.inspection.degeneracy import bundle_of_points, depth_deviations
@@ -142,6 +144,22 @@ def test_second_run_and_hidden_matches(clip):
     bad = Witnesses(matches=HeldOutMatches(zero, ones, one, two.flip(0)))
     assert CHECKS["held_out_matches"](Evidence(clip, good)).value == 1
     assert CHECKS["held_out_matches"](Evidence(clip, bad)).passed is False
+
+
+def test_a_second_run_speaks_where_there_is_doubt(clip, verdict):
+    doubtful = replace(verdict, confidence=0.6)
+    assert in_doubt(doubtful) and in_doubt(replace(verdict, outcome="cannot tell"))
+    assert not in_doubt(replace(verdict, confidence=0.95)) and not in_doubt(replace(doubtful, outcome="refused"))
+    same = with_second_run(doubtful, clip, clip)
+    assert same.outcome == verdict.outcome and same.checks["two_runs"].value < 1e-6
+    assert same.checks["second_run_share"].value == 1
+    shift = clip.camera_from_world.translation.clone()
+    shift[::2] += 0.4
+    other = with_second_run(doubtful, clip, with_motions(clip, translation=shift))
+    assert other.outcome == "refused" and "a second run of SfM" in other.reasons[0]
+    assert {n: c for n, c in other.checks.items() if n not in ("two_runs", "second_run_share")} == {
+        n: c for n, c in verdict.checks.items() if n not in ("two_runs", "second_run_share")
+    }
 
 
 def test_cleaning_drops_what_is_bad_and_says_so(clip):

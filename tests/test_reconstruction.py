@@ -1,6 +1,7 @@
 """Structure from motion: known scenes come back, and whatever fails ends in a sentence."""
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from depthscope.cli import main
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, read_sequence
 from depthscope.geometry import Brown, Camera, KannalaBrandt, Similarity
-from depthscope.reconstruction import child, clips, process
+from depthscope.reconstruction import child, clip_task, clips, outcome, process
 from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incremental, Neighbours, Size, ladder
 from depthscope.reconstruction.clip_task import reconstruct_clip
 from depthscope.reconstruction.features import camera_of, pairs_of
@@ -672,6 +673,47 @@ def test_a_clip_becomes_a_sequence_that_other_verbs_read(tmp_path, wall, ray):
     assert float(error.max()) < 0.1 * float((centres[-1] - centres[0]).norm())
     assert call("inspect", out, "--out", tmp_path / "verdict") in (0, 3)
     assert result_of(tmp_path / "verdict")["registered"] == 8
+
+
+@pytest.mark.parametrize("doubt", [True, False])
+def test_a_second_run_is_asked_where_there_is_doubt(tmp_path, wall, monkeypatch, doubt):
+    """The wall has too few tracks for a half of them: the first model stands in for the second."""
+    asked = []
+
+    def run_both(job, limits, stop=None):
+        asked.append(job.second_run)
+        if not job.second_run:
+            return run_child(job, limits, stop)
+        shutil.copytree(Path(job.folder) / "model", Path(job.folder) / process.SECOND)
+        return process.Ended("", {}, "", 0)
+
+    monkeypatch.setattr(clip_task, "run_child", run_both)
+    monkeypatch.setattr(outcome, "in_doubt", lambda verdict: doubt)
+    frames, camera = wall
+    call("reconstruct", frames, "--camera", camera, "--out", tmp_path / "out")
+    checks = result_of(tmp_path / "out")["checks"]
+    assert asked == ([False, True] if doubt else [False])
+    assert checks["two_runs"]["passed"] is (True if doubt else None)
+    if doubt:
+        assert checks["two_runs"]["value"] < 1e-6 and checks["second_run_share"]["value"] == 1
+
+
+def test_half_of_exact_tracks_give_the_same_path_again(synthetic, tmp_path):
+    job, database, truth = synthetic
+    job = replace(job, folder=str(tmp_path), second_run=True)
+    shutil.copyfile(database, tmp_path / "features_0.002.db")
+    report = child.earlier(tmp_path) | {"best": {"attempt": "standard", "lens": clips_asdict(LENS)}}
+    (tmp_path / child.REPORT).write_text(json.dumps(report))
+    shutil.copytree(Path(synthetic[0].folder) / "images", tmp_path / "images")
+    child.run_again(job)
+    model = pycolmap.Reconstruction(tmp_path / child.SECOND)
+    assert child.SECOND == process.SECOND and model.num_reg_images() == 12
+    assert 100 < model.num_points3D() < 300  # of 400
+    numbers = sorted(model.images)
+    found = torch.tensor(np.array([model.images[n].projection_center() for n in numbers]))
+    true = torch.tensor(np.array([truth.images[n].projection_center() for n in numbers]))
+    error = (Similarity.estimate(found, true).apply(found) - true).norm(dim=-1)
+    assert float(error.max()) < 1e-4 * float(true.std())
 
 
 @pytest.mark.slow

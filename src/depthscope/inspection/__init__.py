@@ -4,7 +4,17 @@ from depthscope.inspection.angles import largest_angles_deg
 from depthscope.inspection.check import Check
 from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, HeldOutMatches, Witnesses
-from depthscope.inspection.verdict import CHECKS, Combination, Verdict, combination, inspect, inspect_cleaned, judged
+from depthscope.inspection.verdict import (
+    CHECKS,
+    Combination,
+    Verdict,
+    combination,
+    in_doubt,
+    inspect,
+    inspect_cleaned,
+    judged,
+    with_second_run,
+)
 
 __all__ = [
     "CHECKS",
@@ -17,8 +27,10 @@ __all__ = [
     "Witnesses",
     "cleaned",
     "combination",
+    "in_doubt",
     "inspect",
     "inspect_cleaned",
     "judged",
     "largest_angles_deg",
+    "with_second_run",
 ]

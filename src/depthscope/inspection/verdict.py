@@ -71,6 +71,8 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
 """The checks in the order in which they are told."""
 
 LONGEST_EXCESS = 2.0
+SURE = 0.9
+"""Confidence from which no second run is asked for."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,24 @@ def inspect_cleaned(
         confidence = verdict.confidence if verdict.outcome == "refused" else 0.5
         verdict = replace(verdict, outcome="refused", reasons=(*verdict.reasons, *rest.notes), confidence=confidence)
     return rest, verdict
+
+
+def in_doubt(verdict: Verdict) -> bool:
+    """Whether a second reconstruction is worth its time: what is refused or clear stays so."""
+    return verdict.outcome != "refused" and (verdict.outcome == "cannot tell" or verdict.confidence < SURE)
+
+
+def with_second_run(verdict: Verdict, sequence: Sequence, second: Sequence) -> Verdict:
+    """The verdict with what a second reconstruction of the clip says; the other checks stay as they are.
+
+    Args:
+        verdict: On the sequence.
+        sequence: What was judged.
+        second: The same clip reconstructed in another way.
+    """
+    evidence = Evidence(sequence, Witnesses(second_run=second))
+    said = {name: CHECKS[name](evidence) for name in ("two_runs", "second_run_share")}
+    return judged({**verdict.checks, **said})
 
 
 def judged(checks: dict[str, Check], rule: Combination | None = None) -> Verdict:

@@ -5,6 +5,7 @@ attempts and all figures are left in the job's folder, each file whole, so that 
 """
 
 import json
+import shutil
 import sys
 import time
 from dataclasses import asdict, replace
@@ -22,6 +23,9 @@ from depthscope.reconstruction.reversal import right_way_round
 
 REPORT = "report.json"
 
+SECOND, SECOND_SPARED = "second_run", 0.5
+"""Folder of the model of a second run, and the share of the tracks that it does not get."""
+
 LEAST_MAPPING_S = 45.0
 """Seconds that a mapping gets at least; half of all where there is no model yet."""
 
@@ -29,7 +33,7 @@ LEAST_MAPPING_S = 45.0
 def main(arguments: list[str]) -> int:
     """Does one job."""
     job = read_job(Path(arguments[0]))
-    run(job)
+    (run_again if job.second_run else run)(job)
     return 0
 
 
@@ -57,7 +61,7 @@ def run(job: Job) -> dict[str, Any]:
         if number < report["tried"]:
             continue
         if report["best"] and not job.lenses[0].fixed:
-            lenses = (Lens(**report["best"]["lens"]),)
+            lenses = (lens_of(report["best"]),)
         database, seen = matched(job, attempt, images, masks, watch)
         report["support"] = asdict(seen)
         write_whole(folder / REPORT, json.dumps(report, indent=1))
@@ -78,6 +82,39 @@ def run(job: Job) -> dict[str, Any]:
     write_whole(folder / REPORT, json.dumps(report, indent=1))
     tell("done", 1, 1)
     return report
+
+
+def run_again(job: Job) -> dict[str, Any]:
+    """Maps half of the tracks, with another seed, by the attempt that came out best; leaves `SECOND` beside the model.
+
+    Features and matches are those of the first run; the lens is the one it ended with.
+    """
+    folder, watch = Path(job.folder), Watch()
+    report = earlier(folder)
+    best = report["best"]
+    attempt = next(a for a in ladder(len(job.frames)) if a.name == best["attempt"])
+    database, chosen = folder / f"features_{attempt.peak_threshold:g}.db", folder / "mapping.db"
+    spared(database, chosen, SECOND_SPARED, job.seed + 1)
+    again = replace(job, seed=job.seed + 1)
+    lens = lens_of(best)
+    result = mapped(again, attempt, lens, chosen, folder / "images", folder / "scratch", job.seconds / 2, tell)
+    shutil.rmtree(folder / SECOND, ignore_errors=True)
+    if result.model is not None:
+        result, _ = right_way_round(again, result, chosen, folder / "images", folder / "scratch")
+        assert result.model is not None
+        write_model(finished(job, result.model), folder / SECOND)
+    watch.lap("second run")
+    for key, laps in (("seconds", watch.laps), ("cpu_seconds", watch.cpu_laps)):
+        report[key] |= laps
+    report["finished"] = True
+    write_whole(folder / REPORT, json.dumps(report, indent=1))
+    tell("done", 1, 1)
+    return report
+
+
+def lens_of(best: dict[str, Any]) -> Lens:
+    """The lens that the best attempt of a report started from; JSON has no tuples."""
+    return Lens(**best["lens"] | {"numbers": tuple(best["lens"]["numbers"])})
 
 
 def earlier(folder: Path) -> dict[str, Any]:
@@ -118,7 +155,7 @@ def attempted(
     size = result.size
     better = None
     if size > best:
-        better = kept(job, result, database, hidden_from=chosen, hidden=hidden)
+        better = kept(job, attempt, result, database, hidden_from=chosen, hidden=hidden)
     watch.lap("mapping")
     row = attempt.figures() | {
         "lens": asdict(lens),
@@ -132,7 +169,7 @@ def attempted(
     return row, better
 
 
-def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) -> dict[str, Any]:
+def kept(job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from: Path, hidden) -> dict[str, Any]:
     """Turns the model the right way round, writes it with its witnesses, and returns its figures."""
     folder = Path(job.folder)
     result, choice = right_way_round(job, result, hidden_from, folder / "images", folder / "scratch")
@@ -155,6 +192,7 @@ def kept(job: Job, result: Mapped, database: Path, hidden_from: Path, hidden) ->
     write_model(model, folder / "model")
     camera = next(iter(model.cameras.values()))
     return {
+        "attempt": attempt.name,
         "size": [size.registered, size.observations, size.points],
         "lens": asdict(result.lens),
         "depth_order": choice.figures(),

@@ -77,10 +77,11 @@ class Job:
         size_px: (width, height) of all of them.
         lenses: Cameras to try: one where it is known, else several first guesses.
         area: File of the mask of the content area (0 is ignored), or "".
-    window: (left, top, width, height) of what is worked on, at working size; None for all of it.
+        window: (left, top, width, height) of what is worked on, at working size; None for all of it.
         front_end: How frames are made ready.
         least_share: Attempts end when this share of the frames is registered.
         held_out: Share of the tracks that is hidden from mapping, as a witness.
+        second_run: Whether only a second model is wanted, of another half of the tracks, beside one that is there.
         seconds: No second attempt is begun after so many.
         threads: For COLMAP.
         seed: Of everything random.
@@ -95,6 +96,7 @@ class Job:
     front_end: FrontEnd = field(default_factory=FrontEnd)
     least_share: float = 0.8
     held_out: float = 0.2
+    second_run: bool = False
     seconds: float = 1800.0
     threads: int = 1
     seed: int = 0

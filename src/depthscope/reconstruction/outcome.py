@@ -1,6 +1,7 @@
 """What became of a clip: its sequence, the verdict on it, and the folder with both."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, colmap, read_sequence
 from depthscope.geometry import Camera
-from depthscope.inspection import Verdict, inspect_cleaned
+from depthscope.inspection import Verdict, in_doubt, inspect_cleaned, with_second_run
 from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report
 from depthscope.reconstruction.process import Ended
 from depthscope.reconstruction.witnesses import HiddenMatches, hidden_matches, witnesses_of
@@ -56,7 +57,14 @@ class Outcome:
         return self.verdict is not None and self.verdict.accepted and not self.reasons
 
 
-def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_px: tuple[int, int]) -> Outcome:
+def judge(
+    folder: Path,
+    ended: Ended,
+    camera: Camera | None,
+    frames: int,
+    size_px: tuple[int, int],
+    again: Callable[[], Path | None] = lambda: None,
+) -> Outcome:
     """Reads the model that the child left in a clip's folder and judges it.
 
     Args:
@@ -65,6 +73,7 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
         camera: The camera that was given.
         frames: How many frames the child was given.
         size_px: Their (width, height).
+        again: Reconstructs a second time, and says where; asked where the verdict is in doubt.
     """
     report = ended.report or {"attempts": [], "best": None, "support": {}, "seconds": {}}
     notes: list[str] = []
@@ -85,6 +94,8 @@ def judge(folder: Path, ended: Ended, camera: Camera | None, frames: int, size_p
         return Outcome(None, found, None, reasons, tuple(notes), report, ended.problem)
     sequence = replace(sequence, notes=(*sequence.notes, *notes))
     rest, verdict = inspect_cleaned(sequence, lambda kept: witnesses_of(folder, kept))
+    if in_doubt(verdict) and (second := again()) is not None:
+        verdict = with_second_run(verdict, rest.sequence, colmap.read(second, folder / "images"))
     if rest.sequence is not sequence:
         rewrite(rest.sequence, folder / "colmap")
     if not rest.too_much:

@@ -20,6 +20,8 @@ import depthscope
 from depthscope.reconstruction.job import Job, write_job
 
 PROGRESS, LOG, JOB, REPORT = "progress.jsonl", "log.txt", "job.json", "report.json"
+SECOND = "second_run"
+"""Folder of the child's second model, where one was asked for."""
 
 POLL_S = 0.1
 PATIENCE_S = 5.0
