@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from depthscope.cli import main as depthscope
+from depthscope.video import read_grey
 
 FINER, REACH = 8, 6
 EVERY = 3
@@ -39,7 +40,7 @@ def main() -> None:
         depthscope(["calibrate", str(given.data), *board, "--out", str(found)])
     every, judged, edges = [], [], {"x rising": [], "x falling": [], "y rising": [], "y falling": []}
     for path in sorted((found / "corners").glob("*.txt")):
-        grey = cv2.imread(str(given.data / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE).astype(np.float32)
+        grey = read_grey(given.data / f"{path.stem}.png").numpy().astype(np.float32)
         ours = np.loadtxt(path)[:, 2:4] - 0.5  # to the files' convention
         theirs = np.loadtxt(given.data / f"{path.stem}.png.points.txt")
         theirs = theirs[np.linalg.norm(ours[:, None] - theirs[None], axis=-1).argmin(1)]

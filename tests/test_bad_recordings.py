@@ -81,7 +81,7 @@ def grey(folder: Path) -> Path:
     return encode(folder / "a.mkv", [f[..., 0] for f in pan(30)], codec="ffv1", pix_fmt="gray")
 
 
-ODD: dict[str, tuple[Callable[[Path], Path], tuple[int, int], str]] = {
+ODD: dict[str, tuple[Callable[[Path], Path], tuple[int, ...], str]] = {
     "cut in a group": (cut, SIZE, "could be read"),
     "variable rate": (lambda t: encode(t / "a.mkv", pan(30), times=[n * n // 4 + n for n in range(30)]), SIZE, ""),
     "4:2:2 10-bit": (lambda t: encode(t / "a.mp4", pan(30), pix_fmt="yuv422p10le"), SIZE, ""),

@@ -1,12 +1,14 @@
 """The verdict: all checks, combined into accept, refuse or cannot tell, with reasons in order of weight."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
+import torch
 import yaml
 
 from depthscope.inspection import (
@@ -145,6 +147,17 @@ def excess(check: Check) -> float:
     return 0.0 if check.passed is None else max(-LONGEST_EXCESS, min(LONGEST_EXCESS, check.excess))
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch with one thread: the checks are thousands of small steps; waiting threads cost up to ten times more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def inspect(sequence: Sequence, witnesses: Witnesses | None = None) -> Verdict:
     """Runs every check on a sequence as it is, and combines them.
 
@@ -155,8 +168,9 @@ def inspect(sequence: Sequence, witnesses: Witnesses | None = None) -> Verdict:
     Raises:
         BadInputError: An image cannot be read.
     """
-    evidence = Evidence(sequence, witnesses or Witnesses())
-    return judged({name: check(evidence) for name, check in CHECKS.items()})
+    with one_thread():
+        evidence = Evidence(sequence, witnesses or Witnesses())
+        return judged({name: check(evidence) for name, check in CHECKS.items()})
 
 
 def inspect_cleaned(
@@ -171,10 +185,11 @@ def inspect_cleaned(
     Raises:
         BadInputError: An image cannot be read.
     """
-    rest = cleaned(sequence)
-    witnesses = witnesses_of(rest.sequence) or Witnesses()
-    evidence = rest.evidence.of_rest(rest.sequence, rest.kept, witnesses)
-    verdict = judged({name: check(evidence) for name, check in CHECKS.items()})
+    with one_thread():
+        rest = cleaned(sequence)
+        witnesses = witnesses_of(rest.sequence) or Witnesses()
+        evidence = rest.evidence.of_rest(rest.sequence, rest.kept, witnesses)
+        verdict = judged({name: check(evidence) for name, check in CHECKS.items()})
     if rest.too_much:
         confidence = verdict.confidence if verdict.outcome == "refused" else 0.5
         verdict = replace(verdict, outcome="refused", reasons=(*verdict.reasons, *rest.notes), confidence=confidence)
