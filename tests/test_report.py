@@ -297,6 +297,17 @@ def test_a_refused_registration_tells_no_millimetres_where_the_truth_does(case, 
         assert ("Millimetres come from registration" in words) == (not ambiguous)
 
 
+def test_a_registration_that_was_believed_and_is_wrong_is_no_success(case, tmp_path):
+    for off, ambiguous in ((32.5, False), (0.8, False), (32.5, True)):
+        place = tmp_path / f"{off}{ambiguous}"
+        shutil.copytree(case, place)
+        shutil.rmtree(place / "registration")
+        add_registration(place / "registration", ambiguous=ambiguous, reasons=["two places fit"] * ambiguous)
+        add_phantom(place, off)
+        words = "".join(Reader(page(open_case(place))).words)
+        assert ("the truth of this phantom contradicts it" in words) == (off > 3 and not ambiguous)
+
+
 def test_the_true_error_of_a_registration_stands_beside_its_residual(case, tmp_path):
     shutil.copytree(case, tmp_path / "case")
     add_phantom(tmp_path / "case", off=32.5)

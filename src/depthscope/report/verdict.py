@@ -14,6 +14,9 @@ WRONG_ABS_REL = 0.25
 WRONG_TURN_DEG = 30.0
 """Turn of the cameras against the truth above which it contradicts them."""
 
+WRONG_MM = 3.0
+"""Median error of a registration that was not refused above which the truth contradicts it."""
+
 
 @dataclass(frozen=True)
 class Spoken:
@@ -93,7 +96,13 @@ def wrong(case: CaseFolder) -> bool:
     """Whether a known truth contradicts the result."""
     error = case.stages["depth_error"].figure("alignment", "per_sequence", "abs_rel")
     turn = case.stages["surface_error"].figure("path", "rotation_deg")
-    return (_dense(case.stages["depth_error"]) and _above(error, WRONG_ABS_REL)) or _above(turn, WRONG_TURN_DEG)
+    off = case.stages["surface_error"].figure("registration", "target_error_mm", "median")
+    believed = bool(case.clips) and case.clips[0].registration.get("ambiguous") is False
+    return (
+        (_dense(case.stages["depth_error"]) and _above(error, WRONG_ABS_REL))
+        or _above(turn, WRONG_TURN_DEG)
+        or (believed and _above(off, WRONG_MM))
+    )
 
 
 def _dense(results: Results) -> bool:
