@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from http.client import HTTPConnection
 
 import av
@@ -239,7 +240,9 @@ def test_a_port_that_is_taken_is_told_or_stepped_over(case, drawn, capsys):
 def test_the_command_serves_until_it_is_interrupted(case):
     code = "import sys; from depthscope.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-u", "-c", code, "view", str(case), "--no-browser", "--port", "0"]
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that started the tests in the background has them ignore interrupts, and what is ignored is inherited.
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
     try:
         assert child.stdout is not None
         line = child.stdout.readline()
