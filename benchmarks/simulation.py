@@ -1,6 +1,6 @@
 """What a phantom costs: seconds for each finished frame and its parts, against resolution and number of processes.
 
-    python benchmarks/simulation.py --out DIR [--frames 24] [--plot docs/images/simulation_cost.svg]
+    python benchmarks/simulation.py --out DIR [--frames 160] [--plot docs/images/simulation_cost.svg]
 
 Times are of the processor as well as of the clock, so that a busy machine can be told from a slow program. Writes
 ``simulation.json`` and ``simulation_cost.svg``, and prints the tables. Memory is the peak of a process that makes
@@ -75,10 +75,12 @@ def cost_plot(record: dict) -> str:
         '<rect width="720" height="300" fill="white"/>',
     ]
 
-    def drawn(points: list[tuple[float, float]], labels: list[tuple[str, str]], title: str, x0: int) -> None:
+    def drawn(
+        points: list[tuple[float, float]], labels: list[tuple[str, str]], title: str, x0: int, floor: float
+    ) -> None:
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        wide, tall = max(max(xs) - min(xs), 1e-9), max(max(ys) - min(ys), 1e-9)
-        at = [(x0 + 40 + 230 * (x - min(xs)) / wide, 235 - 160 * (y - min(ys)) / tall) for x, y in points]
+        wide, tall = max(max(xs) - min(xs), 1e-9), max(max(ys) - floor, 1e-9)
+        at = [(x0 + 40 + 230 * (x - min(xs)) / wide, 235 - 160 * (y - floor) / tall) for x, y in points]
         parts.append(f'<text x="{x0 + 20}" y="24" font-weight="bold">{title}</text>')
         parts.append(f'<path d="M{x0 + 20} 40V255H{x0 + 310}" fill="none" stroke="#888"/>')
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
@@ -90,10 +92,11 @@ def cost_plot(record: dict) -> str:
 
     pixels = {size: math.log(math.prod(map(int, size.split("x")))) for size in left}
     labels = [(size, f"{seconds:.2f} s") for size, seconds in left.items()]
-    drawn([(pixels[s], math.log(y)) for s, y in left.items()], labels, "CPU seconds per frame (log-log)", 20)
+    logs = [(pixels[s], math.log(y)) for s, y in left.items()]
+    drawn(logs, labels, "CPU seconds per frame (log-log)", 20, min(y for _, y in logs))
     if right:
         labels = [(f"{n}", f"{y:.2f}") for n, y in right.items()]
-        drawn([(float(n), y) for n, y in right.items()], labels, "frames per second against processes", 370)
+        drawn([(float(n), y) for n, y in right.items()], labels, "frames per second against processes", 370, 0.0)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -101,7 +104,7 @@ def main() -> None:
     """Reads the arguments, measures, writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=160, help="of the whole runs, patient and all")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--plot", type=Path, help="where the plot goes; beside the figures by default")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of processes of the whole runs")
