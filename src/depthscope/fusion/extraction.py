@@ -16,6 +16,7 @@ from torch import Tensor
 from depthscope.errors import NoAnswerError
 from depthscope.fusion.volume import SIDE, TRAITS, Volume, corners_of, keys_of
 from depthscope.geometry import Surface
+from depthscope.geometry.surface import vertex_normals
 
 PIECE = 6
 """Blocks along the side of a piece that is extracted at once."""
@@ -182,13 +183,3 @@ def all_known(mesh: Mesh) -> Float[np.ndarray, "vertices 4"]:
         _, nearest = KDTree(mesh.vertices[~missing]).query(mesh.vertices[missing])
         traits[missing] = mesh.traits[~missing][nearest]
     return np.nan_to_num(traits)
-
-
-def vertex_normals(points: Float[Tensor, "points 3"], faces: Int[Tensor, "faces 3"]) -> Float[Tensor, "points 3"]:
-    """Unit normals of the vertices: the mean of their faces', weighted by area."""
-    a, b, c = points[faces].unbind(1)
-    normal = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(points)
-    for corner in range(3):
-        total.index_add_(0, faces[:, corner], normal)
-    return torch.nn.functional.normalize(total, dim=-1)
