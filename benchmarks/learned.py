@@ -110,7 +110,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
     true_from_sfm = true_from_sfm_by_points(sequence, truth, clip / "depth")
     maps = matched(depth_maps.listed(work / "prediction"), sequence, work / "prediction")
     scales = clip_scales(((n, depth_maps.read(path)) for n, path in maps.items()), sequence)
-    frames = list(depth_frames(maps, sequence, scales, work / "prediction"))
+    frames = list(depth_frames(maps, sequence, scales.factor, work / "prediction"))
     depth, samples = depth_errors(clip, sequence, work / "prediction", float(true_from_sfm.scale))
     np.savez(given.out / f"{clip.parent.name}_{clip.name}.npz", **samples)
     scenes = []

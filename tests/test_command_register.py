@@ -62,6 +62,7 @@ def test_bad_input_ends_with_two_and_says_why(case, tmp_path, capsys):
         ([str(place / "surface.ply"), str(tmp_path)], "0 DICOM series"),
         ([str(place / "surface.ply"), str(place / "surface.ply")], "no faces"),
         ([str(tmp_path), str(place / "ct.nii.gz")], "surface.ply"),
+        ([str(place / "surface.ply"), str(place / "ct.nii.gz"), "--prediction", str(tmp_path)], "--sequence"),
     ]
     metres = Surface(seen.points[:3] * 1e-3 / seen.points.abs().max(), None, None, torch.tensor([[0, 1, 2]]), "mm")
     ply.write(metres, tmp_path / "metres.ply")

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats.ct import extracted_surface
-from depthscope.geometry import RigidMotion, Similarity, Surface
+from depthscope.fusion import DepthFrame
+from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.surface import vertex_normals
 from depthscope.registration import Registration, ScalePrior, Search, View, register
+from depthscope.registration.frames import frame_views
 from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
@@ -146,3 +148,31 @@ def test_bad_input_is_told(seen, target):
             ScalePrior(**wrong)
     with pytest.raises(BadInputError):
         Search(step_mm=0.0)
+
+
+def test_a_size_at_which_no_endoscope_is_used_is_refused(seen, target):
+    with pytest.raises(NoAnswerError, match="mm to its unit"):
+        register(seen.views, target, Registration(working_mm=(400.0, 900.0)))
+    given = Registration(search=None, working_mm=(400.0, 900.0), coarse=200, middle=300, fine=400)
+    found = register(seen.views, target, given, start=seen.target_from_source)
+    assert found.ambiguous and "mm in the median" in found.reasons[0]
+
+
+def test_depth_maps_become_views_of_what_is_certain():
+    """A flat wall at 10, half of it uncertain, seen by a camera that stands at (1, 2, 3)."""
+    camera = Camera((40, 30), (50.0, 50.0), (20.0, 15.0))
+    depth = torch.full((30, 40), 10.0)
+    std = 0.02 * depth
+    std[:, 20:] = 0.3 * depth[:, 20:]
+    place = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    motion = RigidMotion(torch.eye(3, dtype=torch.float64), -place)
+    (view,) = frame_views([DepthFrame(depth, camera, motion, std=std)])
+    assert torch.allclose(view.centre, place)
+    points = view.surface.points - place
+    assert torch.allclose(points[:, 2], torch.full((len(points),), 10.0, dtype=torch.float64))
+    assert len(points) == 30 * 20 and float(points[:, 0].max()) < 0  # the certain half
+    normals = view.surface.normals
+    assert normals is not None and torch.allclose(normals[:, 2], -torch.ones(len(points), dtype=torch.float64))
+    assert view.std is not None and torch.allclose(view.std, torch.full((len(points),), 0.2))
+    with pytest.raises(BadInputError, match="trusted"):
+        frame_views([DepthFrame(depth, camera, motion, std=0.3 * depth)])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
+from torch import Tensor
 from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
@@ -59,7 +60,7 @@ def fuse(
         scales = clip_scales(
             told(((frame, depth_maps.read(path)) for frame, path in maps.items()), len(maps), "scales"), clip
         )
-        fused = fuse_frames(told(views(maps, clip, scales, prediction), len(maps), "fuse"), options)
+        fused = fuse_frames(told(views(maps, clip, scales.factor, prediction), len(maps), "fuse"), options)
         ply.write(fused.surface, folder / "surface.ply")
         write_scales(folder / "scales.csv", list(maps), clip, scales)
         write_image(folder / "surface.jpg", picture(fused, list(maps), clip))
@@ -95,9 +96,9 @@ def matched(maps: dict[str, Path], clip: Sequence, prediction: Path) -> dict[int
     return found
 
 
-def views(maps: dict[int, Path], clip: Sequence, scales: ClipScales, prediction: Path) -> Iterator[DepthFrame]:
-    """The frames to fuse, read when asked for."""
-    for (frame, path), factor in zip(maps.items(), scales.factor.tolist(), strict=True):
+def views(maps: dict[int, Path], clip: Sequence, factors: Tensor, prediction: Path) -> Iterator[DepthFrame]:
+    """The frames with these maps, each times its factor, read when asked for."""
+    for (frame, path), factor in zip(maps.items(), factors.tolist(), strict=True):
         depth = depth_maps.read(path) * factor
         size = depth.shape[1], depth.shape[0]
         camera = clip.cameras[frame]

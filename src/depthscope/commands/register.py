@@ -29,9 +29,6 @@ from depthscope.video import write_image
 MOST_VIEWS = 10
 """Cameras of a sequence that share out the surface."""
 
-MOST_RELATIVE_STD = 0.08
-"""Pixels of depth maps that are less certain than this are not registered: their errors are not those of noise."""
-
 SHOWN_MM = 2.0
 """Distance that is drawn in the brightest colour."""
 
@@ -180,16 +177,16 @@ def views_of_maps(prediction: Path, folder: Path | None) -> tuple[View, ...]:
     """
     from depthscope.commands.fuse import matched, views
     from depthscope.formats import depth_maps, read_sequence
-    from depthscope.fusion import Fusion, clip_scales
+    from depthscope.fusion import clip_scales
 
     if folder is None:
         raise BadInputError("--prediction alone", "the motions of its frames", "give --sequence too")
     clip = read_sequence(folder)
     maps = matched(depth_maps.listed(prediction), clip, prediction)
     scales = clip_scales(((frame, depth_maps.read(path)) for frame, path in maps.items()), clip)
-    chosen = set(torch.linspace(0, len(maps) - 1, min(MOST_VIEWS, len(maps))).round().int().tolist())
-    frames = (frame for number, frame in enumerate(views(maps, clip, scales, prediction)) if number in chosen)
-    return frame_views(frames, Fusion(most_relative_std=MOST_RELATIVE_STD))
+    rows = torch.linspace(0, len(maps) - 1, min(MOST_VIEWS, len(maps))).round().long().unique()
+    chosen = dict(list(maps.items())[row] for row in rows.tolist())
+    return frame_views(views(chosen, clip, scales.factor[rows], prediction))
 
 
 def target_surface(

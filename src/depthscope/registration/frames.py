@@ -14,18 +14,21 @@ from depthscope.registration.view import View
 FEWEST = 30
 """Pixels without which a frame says nothing."""
 
+CERTAIN = Fusion(most_relative_std=0.08)
+"""Which pixels are registered: fewer than are fused, as errors of those less certain are not those of noise."""
+
 
 def frame_views(frames: Iterable[DepthFrame], options: Fusion | None = None) -> tuple[View, ...]:
     """The trusted pixels of some frames in the world of their motions, with normals and standard deviations.
 
     Args:
         frames: Depth maps with their motions, in one unit.
-        options: Which pixels are trusted, as in fusion.
+        options: Which pixels are trusted, as in fusion; `CERTAIN` ones by default.
 
     Raises:
         BadInputError: No frame has pixels enough.
     """
-    options = options or Fusion()
+    options = options or CERTAIN
     found = []
     for frame in frames:
         trusted = trusted_pixels(frame, options)

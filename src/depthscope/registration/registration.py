@@ -86,9 +86,13 @@ def register(
     best, alignment_modes, spread, seen = _modes(some, target, second, ordered, options)
     told("finish")
     last = solve(replace(problem, samples=centred), _rows(best, torch.tensor([0])), stages[2])
-    return _concluded(
+    found = _concluded(
         replace(problem, samples=centred), last, alignment_modes, spread, seen, centred_from_source, options, began
     )
+    if bounds is None or bounds[0] <= found.scale <= bounds[1]:
+        return found
+    distance = found.scale * float(samples.distance.median())
+    return replace(found, reasons=(f"the cameras would see from {distance:.1f} mm in the median", *found.reasons))
 
 
 def scale_bounds(samples: Samples, options: Registration) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.geometry import RigidMotion, Similarity
 from depthscope.registration.residuals import exponential
 from depthscope.registration.target import Target
@@ -126,11 +126,22 @@ def rotations(turn_deg: float) -> Float[Tensor, "rotations 3 3"]:
 
 
 def found_starts(samples: Samples, target: Target, options: Search, seen: Panoramas) -> Similarity:
-    """The best distinct similarities, batch shape (starts,), from all views that are looked for."""
+    """The best distinct similarities, batch shape (starts,), from all views that are looked for.
+
+    Raises:
+        NoAnswerError: There is none within the limits of the scale.
+    """
     numbers = torch.unique(samples.view)
     picked = numbers[torch.linspace(0, len(numbers) - 1, min(options.views, len(numbers))).round().long()]
     found = [_compared(samples, int(number), options, seen) for number in torch.unique(picked)]
     scores = torch.cat([score for score, _ in found])
+    if not len(scores):
+        low, high = options.scale or (0.0, math.inf)
+        raise NoAnswerError(
+            f"nowhere in the target does the surface fit at {low:.3g} to {high:.3g} mm to its unit",
+            "a target that shows what the surface shows, and a scale that is known",
+            "check that the CT is this patient's, its unit, and --scale",
+        )
     order = scores.argsort()
     starts = Similarity(
         torch.cat([start.scale for _, start in found])[order],
