@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from depthscope.errors import BadInputError
 from depthscope.networks.depth_head import DepthHead, DepthPrediction
+from depthscope.networks.res_unet_encoder import ResUNetEncoder, convolution
 
 
 @dataclass(frozen=True)
@@ -20,52 +21,40 @@ class ResUNet:
         levels: Number of halvings.
         widest: Most channels anywhere.
         uncertainty: Also predict the standard deviation of log depth.
+        stem: Size of the first convolution's kernel, in pixels.
+        weights: A file with weights of the encoder (``encoder.pt`` of a pretext run); "" starts from random ones. Read
+            when training starts, not at prediction.
     """
 
     width: int = 16
     levels: int = 5
     widest: int = 128
     uncertainty: bool = False
+    stem: int = 3
+    weights: str = ""
 
     def __post_init__(self) -> None:
-        if self.width < 4 or self.width % 4:
-            raise BadInputError(f"network.width {self.width}", "a positive multiple of 4")
-        if not 1 <= self.levels <= 7:
-            raise BadInputError(f"network.levels {self.levels}", "1 to 7")
+        _ = self.encoder  # which checks the options
+
+    @property
+    def encoder(self) -> ResUNetEncoder:
+        """Options of its encoder."""
+        return ResUNetEncoder(self.width, self.levels, self.widest, self.stem)
 
     @property
     def divisor(self) -> int:
         """Sides of the images must be divisible by it."""
-        return 2**self.levels
+        return self.encoder.divisor
 
     def build(self) -> nn.Module:
-        """A new network."""
+        """A new network with random weights."""
         return ResidualUNet(self)
 
-
-def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """3x3 convolution, batch-free normalisation, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.GroupNorm(max(1, outputs // 8), outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a skip (He et al. 2016), halving the resolution if the stride is 2."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.first = convolution(inputs, outputs, stride)
-        self.second = nn.Sequential(
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(max(1, outputs // 8), outputs)
-        )
-        self.skip = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features at the new resolution."""
-        return functional.relu(self.second(self.first(features)) + self.skip(features))
+    def load_start(self, network: nn.Module) -> None:
+        """Takes the encoder's weights from the file that the options name, if they name one."""
+        if self.weights:
+            assert isinstance(network, ResidualUNet)
+            network.encoder.load(self.weights)
 
 
 class ResidualUNet(nn.Module):
@@ -74,11 +63,8 @@ class ResidualUNet(nn.Module):
     def __init__(self, options: ResUNet) -> None:
         super().__init__()
         self.divisor = options.divisor
-        widths = [min(options.width * 2**level, options.widest) for level in range(options.levels)]
-        self.stem = convolution(3, widths[0], stride=2)
-        self.encoder = nn.ModuleList(
-            ResidualBlock(inputs, outputs, stride=2) for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.encoder = options.encoder.build()
+        widths = self.encoder.channels
         self.decoder = nn.ModuleList(
             convolution(deep + skip, skip)
             for deep, skip in zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True)
@@ -89,10 +75,8 @@ class ResidualUNet(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> DepthPrediction:
         """Log depth of images in 0..1 whose sides are divisible by the divisor."""
         check_divisible(images, self.divisor)
-        centred = images * 2 - 1
-        features = [self.stem(centred)]
-        for block in self.encoder:
-            features.append(block(features[-1]))
+        centred = self.encoder.normalised(images)
+        features = self.encoder.features(centred)
         deep = features.pop()
         for block in self.decoder:
             deep = block(torch.cat([doubled(deep), features.pop()], 1))

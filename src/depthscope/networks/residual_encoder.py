@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
+from depthscope.networks.encoder_file import fitted, read_weights
 
 MEAN, SPREAD = 0.45, 0.225
 """Of natural images over all channels: what is taken off and divided by before the first convolution."""
@@ -24,15 +24,20 @@ class ResidualEncoder:
     Attributes:
         layers: 18 or 34 with two 3x3 convolutions in a block, 50, 101 or 152 with a bottleneck of three.
         weights: A file with published ImageNet weights for this number of layers (torchvision's names), which the user
-            has fetched; "" starts from random ones. Read when training starts, not at prediction.
+            has fetched, or ``encoder.pt`` of a pretext run; "" starts from random ones. Read when training starts, not
+            at prediction.
+        stem: Size of the first convolution's kernel, in pixels.
     """
 
     layers: Literal[18, 34, 50, 101, 152] = 18
     weights: str = ""
+    stem: int = 7
 
     def __post_init__(self) -> None:
         if self.layers not in BLOCKS:
             raise BadInputError(f"encoder.layers {self.layers}", f"one of {', '.join(map(str, BLOCKS))}")
+        if self.stem < 1 or self.stem % 2 == 0:
+            raise BadInputError(f"encoder.stem {self.stem}", "an odd number of pixels")
 
     @property
     def channels(self) -> tuple[int, int, int, int, int]:
@@ -40,18 +45,14 @@ class ResidualEncoder:
         wider = 4 if self.layers >= 50 else 1
         return 64, 64 * wider, 128 * wider, 256 * wider, 512 * wider
 
+    @property
+    def divisor(self) -> int:
+        """Sides of the images must be divisible by it."""
+        return 32
+
     def build(self, images: int = 1) -> "ResNet":
         """A new encoder of `images` colour images stacked in channels, with random weights."""
         return ResNet(self, images)
-
-
-@runtime_checkable
-class StartsFromFile(Protocol):
-    """Options of a network that may start from weights in a file."""
-
-    def load_start(self, network: nn.Module) -> None:
-        """Takes the weights of the file that the options name into a network that they built, if they name one."""
-        ...
 
 
 BLOCKS = {
@@ -117,13 +118,14 @@ class ResNet(nn.Module):
 
     Attributes:
         channels: Of each of them.
+        strides: Of each of them.
     """
 
     def __init__(self, options: ResidualEncoder, images: int = 1) -> None:
         super().__init__()
-        self.channels, self.images = options.channels, images
+        self.channels, self.images, self.strides = options.channels, images, (2, 4, 8, 16, 32)
         block = Bottleneck if options.layers >= 50 else BasicBlock
-        self.conv1 = nn.Conv2d(3 * images, 64, 7, 2, 3, bias=False)
+        self.conv1 = nn.Conv2d(3 * images, 64, options.stem, 2, options.stem // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         inputs = 64
         for number, count in enumerate(BLOCKS[options.layers]):
@@ -137,14 +139,28 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Features:
-        """Five feature maps of images in 0..1, the finest first."""
-        first = functional.relu(self.bn1(self.conv1((images - MEAN) / SPREAD)))
+    @property
+    def first(self) -> nn.Conv2d:
+        """The first convolution."""
+        return self.conv1
+
+    @staticmethod
+    def normalised(images: Tensor) -> Tensor:
+        """Images in 0..1 as the first convolution takes them."""
+        return (images - MEAN) / SPREAD
+
+    def features(self, normalised: Float[Tensor, "batch channels height width"]) -> Features:
+        """Five feature maps of normalised images, the finest first."""
+        first = functional.relu(self.bn1(self.conv1(normalised)))
         features, deep = [first], functional.max_pool2d(first, 3, 2, 1)
         for number in range(1, 5):
             deep = self.get_submodule(f"layer{number}")(deep)
             features.append(deep)
         return features
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Features:
+        """Five feature maps of images in 0..1, the finest first."""
+        return self.features(self.normalised(images))
 
     def load(self, path: str | Path) -> None:
         """Takes the weights of a file in torchvision's layout; for several images the first layer is repeated.
@@ -155,25 +171,12 @@ class ResNet(nn.Module):
             BadInputError: The file is missing, unreadable, or of another network.
         """
         path = Path(path)
-        if not path.is_file():
-            raise BadInputError(f"{path} is missing", "a file of ImageNet weights", "download it, or leave it away")
-        try:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged archive fails in many ways
-            raise BadInputError(f"{path} cannot be read ({type(error).__name__})", "a file of weights") from error
-        if not isinstance(weights, dict) or "conv1.weight" not in weights:
+        weights = read_weights(path)
+        if "conv1.weight" not in weights:
             raise BadInputError(f"{path} is no residual network", "entries conv1.weight, bn1.weight, layer1.0.conv1...")
         weights = {name: value for name, value in weights.items() if not name.startswith("fc.")}
         weights["conv1.weight"] = weights["conv1.weight"].repeat(1, self.images, 1, 1) / self.images
         for name, value in self.state_dict().items():
             if name.endswith("num_batches_tracked"):  # files of before 2018 do not count them
                 weights.setdefault(name, value)
-        try:
-            self.load_state_dict(weights)
-        except RuntimeError as error:
-            told = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise BadInputError(
-                f"{path} does not fit the encoder ({told[:120]})",
-                "weights for this number of layers",
-                "name its layers",
-            ) from error
+        fitted(self, weights, path)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from depthscope.networks import KnownMotion, NetworkOptions, SnippetNetwork
-from depthscope.networks.residual_encoder import StartsFromFile
+from depthscope.networks.encoder_file import StartsFromFile
 from depthscope.objectives import ViewSynthesis
 from depthscope.supervision import SnippetBatch
 from depthscope.training.snippet_augmentation import SnippetAugmentation

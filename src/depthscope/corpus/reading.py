@@ -1,0 +1,212 @@
+"""From videos, image folders and sequences to a corpus: each is decoded once into a file of bytes."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence as Rows
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthscope.corpus.corpus import Corpus, held_out
+from depthscope.corpus.window import Window
+from depthscope.errors import BadInputError
+from depthscope.formats import is_truth, read_sequence, read_truth, recognised
+from depthscope.video import FolderFrames, Frame, FrameSource, content_area, image_size, open_frames
+from depthscope.video.static_marks import static_marks
+from depthscope.workspace import content_hash
+
+LAYOUT = 1
+"""Raised whenever the files of a store change their meaning, so that older stores are made again."""
+
+LOOKED_AT = 20
+"""Frames of each video that its content area and its marks are found from."""
+
+SAME_TIME = 0.999
+"""Share of the spacing from which the next frame is taken: times of frames are rounded."""
+
+Told = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """How video becomes a corpus.
+
+    Attributes:
+        size_px: (width, height) of all frames; None takes `area_px` in the shape of the middle one of the videos.
+        area_px: About so many pixels.
+        divisor: Both sides are divisible by it.
+        every_s: Time from one frame to the next; images of a folder count as one second apart.
+        most: No more frames than this, over all videos; they are then spaced wider.
+        holdout: Share that is kept from training: whole videos where there are three, else the end of each.
+    """
+
+    size_px: tuple[int, int] | None = None
+    area_px: int = 20_000
+    divisor: int = 32
+    every_s: float = 1.0
+    most: int = 20_000
+    holdout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.size_px is not None and any(side < 1 or side % self.divisor for side in self.size_px):
+            raise BadInputError(f"frames.size_px {self.size_px}", f"positive multiples of {self.divisor}")
+        if self.area_px < self.divisor**2 or self.divisor < 1:
+            raise BadInputError(f"frames.area_px {self.area_px}", f"{self.divisor**2} or more")
+        if not 0 <= self.every_s < float("inf") or self.most < 1 or not 0 <= self.holdout < 1:
+            raise BadInputError(
+                f"frames.every_s {self.every_s}, most {self.most}, holdout {self.holdout}",
+                "seconds from 0, 1 frame or more, and a share of 0 to below 1",
+            )
+
+
+def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: Told | None = None) -> Corpus:
+    """The frames of videos, image folders and sequences; decoded once and kept in `store`.
+
+    Args:
+        inputs: Videos, folders of images, folders of sequences.
+        options: See `CorpusOptions`.
+        store: Folder for the bytes. Its entries are named by a hash of what is in them, so it may be shared.
+        told: Called with the number of frames that each step brought.
+
+    Raises:
+        BadInputError: An input is no video and no images, or shows no tissue.
+    """
+    opened = [_Opened.of(Path(path)) for path in inputs]
+    names = [one.name for one in opened]
+    if not opened:
+        raise BadInputError("no inputs", "at least one video or folder of images")
+    if len(set(names)) < len(names):
+        names = [f"{number:02d}-{name}" for number, name in enumerate(names)]
+    boxes = [_box(one.content) for one in opened]
+    size = options.size_px or _common_size(boxes, options)
+    windows = [_window(box, one.frames.size_px, size) for box, one in zip(boxes, opened, strict=True)]
+    spacing = max(options.every_s, sum(one.frames.duration_s for one in opened) / options.most)
+    parts = []
+    for one, window in zip(opened, windows, strict=True):
+        parts.append(_stored(one, window, replace(options, every_s=spacing), Path(store), told))
+    video = torch.cat([torch.full((len(part.names),), n) for n, part in enumerate(parts)])
+    times = torch.cat([part.times for part in parts])
+    kept, apart = held_out(video, times, options.holdout)
+    content = [torch.from_numpy(w.cut(o.content.astype(np.uint8)) > 0) for o, w in zip(opened, windows, strict=True)]
+    return Corpus(
+        frames=parts[0].frames if len(parts) == 1 else torch.cat([part.frames for part in parts]),
+        content=torch.stack(content),
+        video=video,
+        time_s=times,
+        names=tuple(name for part in parts for name in part.names),
+        videos=tuple(names),
+        sources=tuple(Path(path) for path in inputs),
+        windows=tuple(windows),
+        kept=kept,
+        apart=apart,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """An input with its content mask at full size."""
+
+    name: str
+    path: Path
+    frames: FrameSource
+    content: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, path: Path) -> "_Opened":
+        mask = None
+        if path.is_dir() and recognised(path):
+            clip = read_truth(path) if is_truth(path) else read_sequence(path)
+            source: FrameSource = FolderFrames(path, tuple(clip.images), image_size(clip.images[0]))
+            mask = None if clip.mask is None else clip.mask.numpy()
+        else:
+            source = open_frames(path)
+        if mask is None or mask.shape != source.size_px[::-1]:
+            looked = [frame.image for frame in source.spread(LOOKED_AT)]
+            greys = [torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY)) for image in looked]
+            mask = content_area(greys).mask().numpy()
+            overlay, _ = static_marks((image.numpy() for image in looked), mask).at(source.size_px)
+            mask = mask & ~overlay
+        if not mask.any():
+            raise BadInputError(f"{path} shows no tissue", "a video with a content area", "leave it out")
+        return cls(path.resolve().stem, path, source, mask)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    frames: Tensor
+    times: Tensor
+    names: tuple[str, ...]
+
+
+def _box(content: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(content.any(1)), np.flatnonzero(content.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _common_size(boxes: list[tuple[int, int, int, int]], options: CorpusOptions) -> tuple[int, int]:
+    aspects = sorted((right - left) / (bottom - top) for left, top, right, bottom in boxes)
+    aspect = aspects[len(aspects) // 2]
+    sides = (options.area_px * aspect) ** 0.5, (options.area_px / aspect) ** 0.5
+    width, height = (max(1, round(side / options.divisor)) * options.divisor for side in sides)
+    return width, height
+
+
+def _window(box: tuple[int, int, int, int], source_px: tuple[int, int], size_px: tuple[int, int]) -> Window:
+    """The smallest window of the corpus's shape around the content."""
+    left, top, right, bottom = box
+    scale = max((right - left) / size_px[0], (bottom - top) / size_px[1])
+    width, height = round(size_px[0] * scale), round(size_px[1] * scale)
+    return Window(
+        round((left + right - width) / 2), round((top + bottom - height) / 2), (width, height), source_px, size_px
+    )
+
+
+def _stored(one: _Opened, window: Window, options: CorpusOptions, store: Path, told: Told | None) -> _Part:
+    """The frames of one input from the store, which is made first where it is missing."""
+    hashed = one.frames.files if isinstance(one.frames, FolderFrames) else (one.path,)
+    options_text = json.dumps([LAYOUT, asdict(window), options.every_s])
+    key = f"{content_hash(*hashed)[:24]}-{hashlib.sha256(options_text.encode()).hexdigest()[:12]}"
+    place = store / f"{one.name}-{key}"
+    if not (place / "frames.json").is_file():
+        _write(one, window, options.every_s, place, told)
+    description = json.loads((place / "frames.json").read_text())
+    width, height = window.size_px
+    shape = (len(description["names"]), height, width, 3)
+    frames = np.memmap(place / "frames.u8", np.uint8, mode="c", shape=shape)
+    times = torch.tensor(description["times_s"], dtype=torch.float64)
+    return _Part(torch.from_numpy(frames), times, tuple(description["names"]))
+
+
+def _write(one: _Opened, window: Window, every_s: float, place: Path, told: Told | None) -> None:
+    draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    names, times = [], []
+    try:
+        with (draft / "frames.u8").open("wb") as stream:
+            for frame in thinned(one.frames, every_s):
+                stream.write(np.ascontiguousarray(window.cut(frame.image.numpy())).tobytes())
+                names.append(one.frames.name_of(frame.index))
+                times.append(frame.time_s)
+                if told is not None:
+                    told(1)
+        (draft / "frames.json").write_text(json.dumps({"names": names, "times_s": times}))
+        shutil.rmtree(place, ignore_errors=True)
+        draft.rename(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def thinned(frames: FrameSource, every_s: float) -> Iterator[Frame]:
+    """Frames at least so far apart in time."""
+    due = 0.0
+    for frame in frames:
+        if frame.time_s >= due:
+            yield frame
+            due = frame.time_s + SAME_TIME * every_s

@@ -1,0 +1,52 @@
+"""Weights of an encoder alone, as a file: names and tensors, as torchvision publishes them."""
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from depthscope.errors import BadInputError
+
+
+@runtime_checkable
+class StartsFromFile(Protocol):
+    """Options of a network that may start from weights in a file."""
+
+    def load_start(self, network: nn.Module) -> None:
+        """Takes the weights of the file that the options name into a network that they built, if they name one."""
+        ...
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a file, by name.
+
+    Raises:
+        BadInputError: It is missing or unreadable, or holds something else.
+    """
+    if not path.is_file():
+        raise BadInputError(f"{path} is missing", "a file of an encoder's weights", "check the path, or leave it away")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged archive fails in many ways
+        raise BadInputError(f"{path} cannot be read ({type(error).__name__})", "a file of weights") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise BadInputError(f"{path} is no file of weights", "tensors by name", "give encoder.pt of a pretext run")
+    return weights
+
+
+def fitted(encoder: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Loads weights into an encoder.
+
+    Raises:
+        BadInputError: They are of another one.
+    """
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        told = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise BadInputError(
+            f"{path} does not fit the encoder ({told[:120]})",
+            "weights for this number of layers",
+            "name its layers",
+        ) from error

@@ -1,0 +1,1 @@
+"""Learning from unlabelled video: seven systems, each of a real use."""

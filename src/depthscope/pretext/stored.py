@@ -1,0 +1,87 @@
+"""Options of pretext tasks as YAML in their checkpoints, there and back."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.training import LAST, load_checkpoint
+
+
+def to_yaml(options: Any) -> str:
+    """Options, a dataclass of plain values and further dataclasses, as YAML; every mapping names its class."""
+    return yaml.safe_dump(_plain(options), sort_keys=False)
+
+
+def from_yaml(text: str, kinds: tuple[type, ...], source: str = "the run") -> Any:
+    """The options of a YAML text.
+
+    Args:
+        text: As `to_yaml` wrote it.
+        kinds: Classes of which one is expected.
+        source: Where it came from, for errors.
+
+    Raises:
+        BadInputError: It is of another class, or holds options that are not known.
+    """
+    given = yaml.safe_load(text)
+    by_name = {kind.__name__: kind for kind in kinds}
+    name = given.get("type") if isinstance(given, dict) else None
+    if name not in by_name:
+        raise BadInputError(f"{source} learned {name}", f"one of {', '.join(by_name)}", "use another version, or run")
+    return _value(given, by_name[name], source)
+
+
+def pretext_of(run: Path) -> str | None:
+    """The YAML of the pretext task that a run learned; None for runs that learned depth.
+
+    Raises:
+        BadInputError: There is no checkpoint.
+    """
+    return load_checkpoint(checkpoint_of(run)).get("pretext")
+
+
+def stored_weights(run: Path) -> dict[str, Tensor]:
+    """The averaged weights of a run.
+
+    Raises:
+        BadInputError: There is no checkpoint.
+    """
+    return load_checkpoint(checkpoint_of(run))["network"]
+
+
+def checkpoint_of(run: Path) -> Path:
+    """The newest checkpoint in a run's folder, or the file itself."""
+    return run if run.is_file() else run / LAST
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        return {"type": type(value).__name__, **inner}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _value(given: Any, kind: Any, source: str) -> Any:
+    members: list[Any] = list(get_args(kind)) if get_origin(kind) in (Union, UnionType) else [kind]
+    if isinstance(given, dict):
+        by_name = {
+            str(member.__name__): member for member in members if isinstance(member, type) and is_dataclass(member)
+        }
+        found = by_name.get(given.get("type", ""))
+        if found is None:
+            raise BadInputError(f"{source} holds options of type {given.get('type')}", f"one of {', '.join(by_name)}")
+        hints = get_type_hints(found)
+        unknown = set(given) - set(hints) - {"type"}
+        if unknown:
+            raise BadInputError(f"{source} holds the option {min(unknown)}", f"options of {found.__name__}")
+        return found(**{name: _value(item, hints[name], source) for name, item in given.items() if name != "type"})
+    if isinstance(given, list):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in given)
+    return Path(given) if isinstance(given, str) and Path in members else given
