@@ -165,7 +165,8 @@ def trained(recipe: Recipe, clips: list[Judged], run: Path, store: Path) -> dict
     result = train_recipe(
         recipe, [one.sequence for one in clips], run, store=store, resume=(run / LAST).is_file(), quiet=True
     )
-    return {"seconds": result.seconds, "examples": float(result.steps * recipe.training.batch)}
+    examples = float(result.steps * recipe.training.batch)
+    return {"seconds": result.seconds, "examples": examples, "score": result.validation["score"]}
 
 
 def predicted(run: Path, sequence: Sequence) -> dict[str, Path]:

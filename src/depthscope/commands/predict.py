@@ -1,16 +1,42 @@
 """``depthscope predict RUN INPUT --out DIR``."""
 
+import importlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
+import tyro
 from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps
 from depthscope.prediction import DepthMap, Recording, cloud, load_model, predict as predict_depth
 from depthscope.training.options import resolved_precision
+
+
+def parse(arguments: list[str]) -> Callable[[], int]:
+    """The call that the arguments ask for: what is written, and which options there are, follows from the run."""
+    call = verb_of(arguments)
+    code = tyro.cli(call, args=arguments, prog="depthscope predict")
+    return lambda: code
+
+
+def verb_of(arguments: list[str]) -> Callable[..., int]:
+    """The use of the run that is named first among the arguments: depth, or that of a pretext task."""
+    from depthscope.pretext import stored_options
+    from depthscope.pretext.stored import pretext_of
+    from depthscope.training import LAST
+
+    for argument in arguments:
+        run = Path(argument)
+        if (run / LAST).is_file() or (run.is_file() and run.suffix == ".pt"):
+            if pretext_of(run) is None:
+                return predict
+            name = stored_options(run)[0].replace("-", "_")
+            return getattr(importlib.import_module(f"depthscope.commands.uses.{name}"), name)
+    return predict
 
 
 def predict(

@@ -25,6 +25,8 @@ def parse(arguments: list[str]) -> Callable[[], int]:
     options = _parser(base)
     given = tyro.cli(options, args=arguments, prog="depthscope train", config=(tyro.conf.AvoidSubcommands,))
     recipe = with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
+    if given.encoder is not None:
+        recipe = with_encoder(recipe, given.encoder)
     return lambda: train(
         given.sequences,
         given.out,
@@ -96,6 +98,33 @@ def train(
     )
     print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0
+
+
+def with_encoder(recipe: Recipe, run: Path) -> Recipe:
+    """The recipe with a network whose encoder is that of a pretext run, and starts from its weights.
+
+    Raises:
+        BadInputError: The run left no encoder, or the recipe's network has none of its kind.
+    """
+    from depthscope.networks import ResidualDisparity, ResidualEncoder, ResUNet
+    from depthscope.networks.res_unet_encoder import ResUNetEncoder
+    from depthscope.pretext import encoder_of
+
+    encoder = encoder_of(run)
+    match recipe.network, encoder:
+        case ResUNet(), ResUNetEncoder():
+            same = {field.name: getattr(encoder, field.name) for field in dataclasses.fields(encoder)}
+            return dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, **same))
+        case ResidualDisparity(), ResidualEncoder():
+            return dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, encoder=encoder))
+        case _:
+            fitting = "fast" if isinstance(encoder, ResUNetEncoder) else "monodepth2-m"
+            raise BadInputError(
+                f"{run} holds a {type(encoder).__name__} and the network of {recipe.name} is a "
+                f"{type(recipe.network).__name__}",
+                "a network with such an encoder",
+                f"use --recipe {fitting}, or pretrain another encoder",
+            )
 
 
 def write_learned_camera(out: Path, cameras: list[Camera]) -> None:
@@ -192,6 +221,7 @@ def _parser(base: Recipe) -> type:
         "config": flag(Path | None, "YAML file with changes to the recipe.", None),
         "steps": flag(int | None, "Number of steps (as --training.steps).", None),
         "resume": flag(bool, "Go on with the run in --out.", False),
+        "encoder": flag(Path | None, "A run of depthscope pretrain whose encoder the network starts from.", None),
         "accept_rejected": flag(bool, "Train also on sequences whose stored verdict is not 'accepted'.", False),
         "camera": flag(Path | None, "A camera.yaml for images that come without SfM.", None),
         "mask": flag(Path | None, "An image that is white where they show tissue.", None),

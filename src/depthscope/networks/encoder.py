@@ -14,6 +14,18 @@ EncoderOptions = ResUNetEncoder | ResidualEncoder
 """Options of an encoder; `build` makes it, `channels` and `divisor` say what it gives and needs."""
 
 
+def started(options: EncoderOptions) -> "Encoder":
+    """A new encoder, with the weights of the file that its options name if they name one.
+
+    Raises:
+        BadInputError: The file is missing or of another encoder.
+    """
+    encoder = options.build()
+    if options.weights:
+        encoder.load(options.weights)
+    return encoder
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """A built encoder.

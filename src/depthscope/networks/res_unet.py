@@ -24,6 +24,7 @@ class ResUNet:
         stem: Size of the first convolution's kernel, in pixels.
         weights: A file with weights of the encoder (``encoder.pt`` of a pretext run); "" starts from random ones. Read
             when training starts, not at prediction.
+        frozen: Keep the encoder's weights as they are.
     """
 
     width: int = 16
@@ -32,6 +33,7 @@ class ResUNet:
     uncertainty: bool = False
     stem: int = 3
     weights: str = ""
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         _ = self.encoder  # which checks the options
@@ -39,7 +41,7 @@ class ResUNet:
     @property
     def encoder(self) -> ResUNetEncoder:
         """Options of its encoder."""
-        return ResUNetEncoder(self.width, self.levels, self.widest, self.stem)
+        return ResUNetEncoder(self.width, self.levels, self.widest, self.stem, self.weights, self.frozen)
 
     @property
     def divisor(self) -> int:

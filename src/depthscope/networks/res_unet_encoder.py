@@ -20,12 +20,16 @@ class ResUNetEncoder:
         levels: Number of halvings.
         widest: Most channels anywhere.
         stem: Size of the first convolution's kernel, in pixels.
+        weights: A file of weights to start from (``encoder.pt`` of a pretext run); "" starts from random ones.
+        frozen: Keep the weights as they are.
     """
 
     width: int = 16
     levels: int = 5
     widest: int = 128
     stem: int = 3
+    weights: str = ""
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 4 or self.width % 4:
@@ -85,13 +89,14 @@ class ResidualUNetEncoder(nn.Module):
 
     def __init__(self, options: ResUNetEncoder) -> None:
         super().__init__()
-        self.channels = options.channels
+        self.channels, self.fixed = options.channels, options.frozen
         self.strides = tuple(2 ** (level + 1) for level in range(options.levels))
         self.stem = convolution(3, self.channels[0], stride=2, size=options.stem)
         self.blocks = nn.ModuleList(
             ResidualBlock(inputs, outputs, stride=2)
             for inputs, outputs in zip(self.channels[:-1], self.channels[1:], strict=True)
         )
+        self.requires_grad_(not options.frozen)
 
     @property
     def first(self) -> nn.Conv2d:

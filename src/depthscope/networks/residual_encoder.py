@@ -27,11 +27,13 @@ class ResidualEncoder:
             has fetched, or ``encoder.pt`` of a pretext run; "" starts from random ones. Read when training starts, not
             at prediction.
         stem: Size of the first convolution's kernel, in pixels.
+        frozen: Keep the weights, and the statistics of the batch normalisation, as they are.
     """
 
     layers: Literal[18, 34, 50, 101, 152] = 18
     weights: str = ""
     stem: int = 7
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         if self.layers not in BLOCKS:
@@ -124,6 +126,7 @@ class ResNet(nn.Module):
     def __init__(self, options: ResidualEncoder, images: int = 1) -> None:
         super().__init__()
         self.channels, self.images, self.strides = options.channels, images, (2, 4, 8, 16, 32)
+        self.fixed = options.frozen
         block = Bottleneck if options.layers >= 50 else BasicBlock
         self.conv1 = nn.Conv2d(3 * images, 64, options.stem, 2, options.stem // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -138,6 +141,11 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.requires_grad_(not options.frozen)
+
+    def train(self, mode: bool = True) -> "ResNet":
+        """Training mode, but for a frozen encoder, whose batch normalisation must not move."""
+        return super().train(mode and not self.fixed)
 
     @property
     def first(self) -> nn.Conv2d:

@@ -1,14 +1,18 @@
-"""Options of pretext tasks as YAML in their checkpoints, there and back."""
+"""What a pretext run leaves in its folder: its options in the checkpoint, its encoder in a file of its own."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthscope.errors import BadInputError
+from depthscope.networks.encoder import Encoder, EncoderOptions
+from depthscope.networks.res_unet_encoder import ResUNetEncoder
+from depthscope.networks.residual_encoder import ResidualEncoder
 from depthscope.training import LAST, load_checkpoint
 
 
@@ -52,6 +56,36 @@ def stored_weights(run: Path) -> dict[str, Tensor]:
         BadInputError: There is no checkpoint.
     """
     return load_checkpoint(checkpoint_of(run))["network"]
+
+
+def write_encoder(encoder: nn.Module, options: EncoderOptions, run: Path) -> Path:
+    """Writes a trained encoder alone: ``encoder.pt`` with its weights, ``encoder.yaml`` with its options.
+
+    Args:
+        encoder: An ordinary one, as `AdaptedEncoder.folded` gives it.
+        options: Those it was built from; the size of its first kernel is taken from the encoder itself.
+        run: The folder.
+    """
+    assert isinstance(encoder, Encoder)
+    plain = replace(options, stem=encoder.first.kernel_size[0], weights="", frozen=False)
+    draft = run / ".encoder.partial"
+    torch.save({name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}, draft)
+    (run / "encoder.yaml").write_text(to_yaml(plain))
+    draft.replace(run / "encoder.pt")
+    return run / "encoder.pt"
+
+
+def encoder_of(run: Path) -> EncoderOptions:
+    """The options of the encoder that a pretext run left, with its file as what to start from.
+
+    Raises:
+        BadInputError: The run left none.
+    """
+    if not (run / "encoder.pt").is_file() or not (run / "encoder.yaml").is_file():
+        raise BadInputError(f"{run} has no encoder.pt", "a finished run of depthscope pretrain", "finish it first")
+    text = (run / "encoder.yaml").read_text()
+    options = from_yaml(text, (ResUNetEncoder, ResidualEncoder), str(run / "encoder.yaml"))
+    return replace(options, weights=str((run / "encoder.pt").resolve()))
 
 
 def checkpoint_of(run: Path) -> Path:

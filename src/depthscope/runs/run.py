@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
+from depthscope.networks.encoder_file import StartsFromFile
 from depthscope.objectives import Siamese, ViewSynthesis
 from depthscope.recipes import Recipe, to_yaml
 from depthscope.runs.held_out import HeldOutPoints, HeldOutSnippets
@@ -143,8 +144,11 @@ def _from_points(recipe: Recipe, sequences: list[Sequence], store: Path):
     """Task, draws and validation of a recipe that learns from sparse points."""
     assert isinstance(recipe.objective, Siamese) and not isinstance(recipe.augmentation, SnippetAugmentation)
     clips, unseen = prepared(sequences, recipe, store)
+    network = recipe.network.build()
+    if isinstance(recipe.network, StartsFromFile):
+        recipe.network.load_start(network)
     task = SiameseDepth(
-        network=recipe.network.build(),
+        network=network,
         objective=recipe.objective,
         augmentation=recipe.augmentation,
         seed=recipe.training.seed,

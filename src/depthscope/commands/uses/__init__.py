@@ -1,0 +1,1 @@
+"""What a run of each pretext task is used for: one module, and one function, a system."""
