@@ -6,7 +6,7 @@ A module is one system. They do not know of each other: what two of them share l
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from depthscope.corpus import Corpus, CorpusOptions
 from depthscope.errors import BadInputError
@@ -41,6 +41,7 @@ SYSTEMS = {
 """Each system's name on the command line and its class, in the module of the same name."""
 
 
+@runtime_checkable
 class Pretext(Protocol):
     """Options of a system, which are what learns: a frozen dataclass."""
 
