@@ -35,6 +35,7 @@ from depthscope.evaluation.surface import surface_error
 from depthscope.formats import depth_maps, ply, read_sequence
 from depthscope.formats.ct import extracted_surface, read_ct
 from depthscope.fusion import Fusion, clip_scales, fuse
+from depthscope.fusion.fusion import DepthFrame
 from depthscope.geometry import Similarity
 from depthscope.prediction import points_of
 from depthscope.registration import Evidence, Registration, Target, refusals
@@ -51,6 +52,9 @@ PIXELS = 2000
 """Of each frame, kept for the fit of the uncertainty."""
 
 WRONG_MM = 2.0
+
+LIMITS = (0.08, 0.15)
+"""Standard deviations of depth, relative to it, up to which pixels are registered; each does better on other clips."""
 
 
 def main() -> None:
@@ -117,12 +121,10 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
     for scene in range(given.scenes):
         start = scene * (len(frames) // 2 // max(1, given.scenes))
         rows = np.linspace(start, start + len(frames) // 2 - 1, FRAMES).round().astype(int)
-        views = frame_views([frames[row] for row in rows])
-        scenes.append(against(views, target_of(clip, targets), true_from_sfm, "right"))
+        scenes.append(both([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right"))
     fused = fuse(frames, Fusion(unit=sequence.unit))
-    views = views_of(fused.surface, folder)
-    whole = against(views, target_of(clip, targets), true_from_sfm, "right")
-    wrong = against(views, target_of(other, targets), None, "other patient")
+    whole = against(views_of(fused.surface, folder), target_of(clip, targets), true_from_sfm, "right")
+    wrong = both([frames[row] for row in rows], target_of(other, targets), None, "other patient")
     free = replace(fused.surface, points=fused.surface.points.double(), normals=None)
     anatomy = replace(ply.read(clip.resolve().parent / "anatomy.ply"), unit="mm")
     error = surface_error(replace(free.moved(true_from_sfm), unit="mm"), anatomy, samples=20_000)
@@ -136,6 +138,17 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         "used_share": fused.used_share,
         "surface_mm": vars(error.accuracy),
     }
+
+
+def both(frames: list[DepthFrame], target: Target, true: Similarity | None, kind: str) -> dict:
+    """The registration of a scene by its pixels of each certainty, the surer one first to be read."""
+    found = {}
+    for limit in LIMITS:
+        views = frame_views(frames, Fusion(most_relative_std=limit))
+        found[f"{limit:g}"] = against(views, target, true, kind)
+    points = torch.cat([view.surface.points for view in views]).double()[::50]
+    first, second = (similarity(one["matrix"]).apply(points) for one in found.values())
+    return {"by_limit": found, "apart_mm": float((first - second).norm(dim=-1).mean())}
 
 
 def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
@@ -211,13 +224,15 @@ def told(name: str, record: dict) -> str:
     """A clip in one line."""
     parts = [
         f"{r['tre_surface_mm']:.2f} mm ({'refused' if r['reasons'] else 'accepted'}, {r['confidence']:.2f})"
-        for r in (*record["scenes"], record["fused"])
+        for r in (*(one["by_limit"][f"{limit:g}"] for one in record["scenes"] for limit in LIMITS), record["fused"])
     ]
     learned, flat, light = (record["depth"][kind]["abs_rel"] for kind in ("learned", "flat", "light"))
+    apart = ", ".join(f"{one['apart_mm']:.2f}" for one in (*record["scenes"], record["wrong"]))
+    refused = all(one["reasons"] for one in record["wrong"]["by_limit"].values())
     return (
         f"{name}: AbsRel {learned:.3f} (flat {flat:.3f}, light {light:.3f}), surface "
         f"{record['surface_mm']['median']:.2f} mm, TRE {', '.join(parts)}, "
-        f"wrong CT {'refused' if record['wrong']['reasons'] else 'ACCEPTED'}"
+        f"wrong CT {'refused' if refused else 'ACCEPTED'}, apart {apart} mm"
     )
 
 
@@ -227,12 +242,15 @@ def summary(records: list[dict]) -> dict:
         evidence = Evidence(**one["evidence"])
         one["confidence"] = CONFIDENCE(evidence)
         one["reasons"] = list(refusals(evidence, one["confidence"], Registration()))
-    kinds = {"scenes": [s for r in records for s in r["scenes"]], "fused": [r["fused"] for r in records]}
+    kinds = {
+        f"scenes_{limit:g}": [s["by_limit"][f"{limit:g}"] for r in records for s in r["scenes"]] for limit in LIMITS
+    }
+    kinds |= {"scenes_surer": [surer(s) for r in records for s in r["scenes"]], "fused": [r["fused"] for r in records]}
     depth = {
         kind: {m: float(np.mean([r["depth"][kind][m] for r in records])) for m in ("abs_rel", "delta1")}
         for kind in ("learned", "per_sequence", "flat", "light")
     }
-    wrong = [r["wrong"] for r in records]
+    wrong = [surer(r["wrong"]) for r in records]
     everything = [one for one in registrations(records) if not one["reasons"]]
     truth = np.array([one.get("tre_surface_mm", math.inf) < WRONG_MM for one in registrations(records)])
     confidence = np.array([one["confidence"] for one in registrations(records)])
@@ -281,7 +299,14 @@ def of_registrations(rows: list[dict]) -> dict:
 def registrations(records: list[dict]) -> Iterator[dict]:
     """All of them, right and wrong."""
     for record in records:
-        yield from (*record["scenes"], record["fused"], record["wrong"])
+        for scene in (*record["scenes"], record["wrong"]):
+            yield from scene["by_limit"].values()
+        yield record["fused"]
+
+
+def surer(scene: dict) -> dict:
+    """The more confident one of a scene's registrations."""
+    return max(scene["by_limit"].values(), key=lambda one: one["confidence"])
 
 
 def fitted_support(folder: Path) -> dict:
