@@ -117,7 +117,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
     frames = list(depth_frames(maps, sequence, scales.factor, work / "prediction"))
     depth, samples = depth_errors(clip, sequence, work / "prediction", float(true_from_sfm.scale))
     np.savez(given.out / f"{clip.parent.name}_{clip.name}.npz", **samples)
-    scenes = []
+    scenes, rows = [], np.arange(len(frames))
     for scene in range(given.scenes):
         start = scene * (len(frames) // 2 // max(1, given.scenes))
         rows = np.linspace(start, start + len(frames) // 2 - 1, FRAMES).round().astype(int)
@@ -142,7 +142,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
 
 def both(frames: list[DepthFrame], target: Target, true: Similarity | None, kind: str) -> dict:
     """The registration of a scene by its pixels of each certainty, the surer one first to be read."""
-    found = {}
+    found, views = {}, ()
     for limit in LIMITS:
         views = frame_views(frames, Fusion(most_relative_std=limit))
         found[f"{limit:g}"] = against(views, target, true, kind)
