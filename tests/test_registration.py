@@ -11,7 +11,7 @@ from depthscope.formats.ct import extracted_surface
 from depthscope.fusion import DepthFrame
 from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.surface import vertex_normals
-from depthscope.registration import Registration, ScalePrior, Search, View, register
+from depthscope.registration import Registration, ScalePrior, Search, View, coherent_point_drift, register
 from depthscope.registration.frames import frame_views
 from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import patient
@@ -176,3 +176,21 @@ def test_depth_maps_become_views_of_what_is_certain():
     assert view.std is not None and torch.allclose(view.std, torch.full((len(points),), 0.2))
     with pytest.raises(BadInputError, match="trusted"):
         frame_views([DepthFrame(depth, camera, motion, std=0.3 * depth)])
+
+
+def test_point_drift_recovers_a_similarity_between_equal_clouds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cloud = torch.randn(400, 3, generator=generator, dtype=torch.float64) * torch.tensor([8.0, 5.0, 3.0])
+    angle = 0.2
+    turn = torch.tensor(
+        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]], dtype=torch.float64
+    )
+    shift = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    true = Similarity(torch.tensor(1.1, dtype=torch.float64), RigidMotion(turn, shift))
+    start = Similarity(
+        torch.tensor(1.0, dtype=torch.float64), RigidMotion(torch.eye(3, dtype=torch.float64), 0 * shift)
+    )
+    found = coherent_point_drift(cloud, Surface(true.apply(cloud)), start, outliers=0.01)
+    assert float((found.apply(cloud) - true.apply(cloud)).norm(dim=-1).max()) < 1e-3
+    with pytest.raises(BadInputError, match="no target around the start"):
+        coherent_point_drift(cloud + 1e3, Surface(cloud), start)

@@ -1,7 +1,7 @@
 """Registration of a reconstruction to a CT by an oriented similarity, without a start by hand."""
 
 from depthscope.registration.alignment import Alignment, Residuals
-from depthscope.registration.baselines import iterated_closest_points
+from depthscope.registration.baselines import coherent_point_drift, iterated_closest_points
 from depthscope.registration.certainty import Calibration, Evidence, Mode
 from depthscope.registration.options import Registration, ScalePrior, refusals
 from depthscope.registration.registration import nearest, register
@@ -23,6 +23,7 @@ __all__ = [
     "Search",
     "Target",
     "View",
+    "coherent_point_drift",
     "iterated_closest_points",
     "nearest",
     "refusals",
