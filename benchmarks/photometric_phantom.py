@@ -27,6 +27,7 @@ from depthscope.geometry import RigidMotion
 from depthscope.geometry.depth import pixel_grid
 from depthscope.networks import DepthRange, DispNet, KnownMotion, SnippetPose
 from depthscope.objectives import ViewSynthesis
+from depthscope.objectives.photometric import SecondOrder
 from depthscope.prediction import Recording, load_model, predict
 from depthscope.recipes import ENDOSCOPY_PHOTOMETRIC, MONODEPTH2_M, MONODEPTH2_S, SFMLEARNER, Recipe
 from depthscope.runs import train_recipe
@@ -151,6 +152,8 @@ def arms(given: argparse.Namespace, seed: int) -> dict[str, Recipe]:
         shared["network"] = DispNet(widths=(16, 32, 64, 128, 128), depth=DepthRange(0.1, 10.0))
     pose = SnippetPose(widths=(16, 32, 64, 64, 64), deep=64)
     neighbours = SnippetRule(offsets=(-1, 1))
+    # Second differences from pixel to pixel grow with the square of the pixels' size; 416 wide is the paper's.
+    smoother = SecondOrder(SecondOrder().weight * (width / 416) ** 2)
 
     def of(recipe: Recipe, **objective) -> Recipe:
         if not given.large and not isinstance(recipe.objective.motion, KnownMotion):
@@ -159,7 +162,7 @@ def arms(given: argparse.Namespace, seed: int) -> dict[str, Recipe]:
 
     return {
         "monodepth2-m": of(MONODEPTH2_M, snippets=neighbours),
-        "sfmlearner": of(SFMLEARNER, snippets=neighbours),
+        "sfmlearner": of(SFMLEARNER, snippets=neighbours, smoothness=smoother),
         "stereo": of(MONODEPTH2_S),
         "with-poses": of(ENDOSCOPY_PHOTOMETRIC, snippets=SnippetRule(flow_px=4.0)),
     }

@@ -44,7 +44,7 @@ from depthscope.training import (
 )
 from depthscope.training.draws import Draws
 from depthscope.training.snippet_augmentation import mirrored_snippets, turned_colours, zoomed
-from depthscope.video import read_image
+from depthscope.video import read_image, write_video
 from miniatures.kitti_folder import DAY, DRIVE, write_raw
 from scenes import grid
 from stereo import BASELINE_MM, CAMERA, RIGHT_FROM_LEFT, SIZE, path, shrunk, wall_footage
@@ -366,3 +366,17 @@ def test_options_of_the_page_are_flags(monkeypatch):
     assert masked.motion.explainability and masked.reprojection.explainability == 0.2
     assert asked[1].network.encoder.weights == "a.pth" and weighted.motion.encoder.weights == "b.pth"
     assert strided.snippets.flow_px is None and strided.snippets.stride == 3
+
+
+def test_a_video_trains_with_the_camera_beside_it(tmp_path, wall, capsys):
+    write_video(tmp_path / "clip.mp4", (read_image(path) for path in wall.images), fps=10)
+    call = ["train", str(tmp_path / "clip.mp4"), "--recipe", "monodepth2-m"]
+    call += ["--config", str(config(tmp_path, MONODEPTH2_M))]
+    assert main([*call, "--out", str(tmp_path / "none")]) == 2
+    assert "clip holds 6 images and no camera" in capsys.readouterr().err and not (tmp_path / "none").exists()
+    camera_file.write(CAMERA, tmp_path / "camera.yaml")
+    run = tmp_path / "run"
+    assert main([*call, "--every-s", "0.2", "--out", str(run)]) == 0
+    assert "clip: 3 frames without structure from motion" in capsys.readouterr().out
+    assert len(list((run / "store").glob("clip-*-0.2s/*.png"))) == 3
+    assert main(["train", str(tmp_path / "clip.mp4"), "--every-s", "-1", "--recipe", "monodepth2-m", "--out", "x"]) == 2

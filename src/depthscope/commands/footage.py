@@ -1,5 +1,7 @@
 """Inputs of training: a sequence folder, a KITTI drive, or a folder of images or a video with its camera."""
 
+import os
+import shutil
 from pathlib import Path
 
 from depthscope.errors import BadInputError
@@ -9,12 +11,22 @@ from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe
 from depthscope.sequence import Sequence
 
+EVERY_S = 0.1
+"""Frames of a video nearer in time than this hardly differ: ten in a second, as KITTI has."""
+
 GUESSED_FOCAL = 0.8
 """Focal length over width where a recipe learns the camera and none is given: 64 degrees wide."""
 
 
 def opened(
-    source: Path, recipe: Recipe, camera_file: Path | None, mask_file: Path | None, split: Path | None = None
+    source: Path,
+    recipe: Recipe,
+    camera_file: Path | None,
+    mask_file: Path | None,
+    split: Path | None = None,
+    *,
+    store: Path = Path("store"),
+    every_s: float = EVERY_S,
 ) -> list[Sequence] | list[Footage]:
     """What a recipe can learn from at this place.
 
@@ -24,6 +36,8 @@ def opened(
         camera_file: The camera of images and videos.
         mask_file: An image that is white where they show tissue.
         split: A list of the frames of KITTI to train on.
+        store: Where frames of videos are written.
+        every_s: Time from one of them to the next.
 
     Raises:
         BadInputError: It holds nothing that the recipe can learn from, or the camera is missing or of another size.
@@ -52,15 +66,49 @@ def opened(
     if not source.exists():
         raise BadInputError(f"{source} is missing", "a sequence folder or a folder of images", "check the path")
     if is_video(source):
-        raise BadInputError(
-            f"{source} is a video",
-            "a folder of its frames, or a sequence",
-            f"write the frames first, as with ffmpeg -i {source.name} frames/%06d.png, or use depthscope reconstruct",
-        )
+        frames = frames_of_video(source, store, every_s)
+        return [images_of(frames, camera_file, mask_file, guess=objective.learn_camera, name=source.stem)]
     return [images_of(source, camera_file, mask_file, guess=objective.learn_camera)]
 
 
-def images_of(folder: Path, camera_file: Path | None, mask_file: Path | None, *, guess: bool = False) -> Footage:
+def frames_of_video(source: Path, store: Path, every_s: float) -> Path:
+    """A folder with the frames of a video, written once, and the camera file that lies beside it.
+
+    Args:
+        source: The video.
+        store: Where folders of frames lie; their names hold a hash of the video.
+        every_s: Time from one frame to the next.
+
+    Raises:
+        BadInputError: It cannot be read, or `every_s` is negative.
+    """
+    from depthscope.corpus import thinned
+    from depthscope.video import open_frames, write_image
+    from depthscope.workspace import content_hash
+
+    if not 0 <= every_s < float("inf"):
+        raise BadInputError(f"--every-s {every_s}", "0 s or more")
+    frames = open_frames(source)
+    place = Path(store) / f"{source.stem}-{content_hash(source)[:16]}-{every_s:g}s"
+    if place.is_dir():
+        return place
+    draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    draft.mkdir(parents=True)
+    try:
+        for frame in thinned(frames, every_s):
+            write_image(draft / frames.image_name(frame.index), frame.image)
+        if (source.parent / "camera.yaml").is_file():
+            shutil.copyfile(source.parent / "camera.yaml", draft / "camera.yaml")
+        if not place.is_dir():  # else another process of this run was quicker
+            draft.rename(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return place
+
+
+def images_of(
+    folder: Path, camera_file: Path | None, mask_file: Path | None, *, guess: bool = False, name: str | None = None
+) -> Footage:
     """The images of a folder in the order of the numbers in their names, with one camera.
 
     Raises:
@@ -81,7 +129,7 @@ def images_of(folder: Path, camera_file: Path | None, mask_file: Path | None, *,
         camera = Camera(frames.size_px, (focal, focal), (width / 2, height / 2), source="guessed, to be learned")
     else:
         raise BadInputError(
-            f"{folder} holds {frames.count} images and no camera",
+            f"{name or folder} holds {frames.count} images and no camera",
             "a camera.yaml",
             "give --camera (see depthscope calibrate), or learn it with --objective.learn-camera",
         )
@@ -92,8 +140,7 @@ def images_of(folder: Path, camera_file: Path | None, mask_file: Path | None, *,
             "calibrate at this size",
         )
     mask = None if mask_file is None else read_grey(mask_file) >= 128
-    name = folder.resolve().name
-    return Footage(name, frames.files, (camera,) * len(frames.files), mask)
+    return Footage(name or folder.resolve().name, frames.files, (camera,) * len(frames.files), mask)
 
 
 def _no_camera(source: Path, camera_file: Path | None, mask_file: Path | None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from depthscope.commands.footage import EVERY_S
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.footage import Footage
 from depthscope.geometry import Camera
@@ -37,6 +38,7 @@ def parse(arguments: list[str]) -> Callable[[], int]:
         camera=given.camera,
         mask=given.mask,
         split=given.split,
+        every_s=given.every_s,
     )
 
 
@@ -51,6 +53,7 @@ def train(
     camera: Path | None = None,
     mask: Path | None = None,
     split: Path | None = None,
+    every_s: float = EVERY_S,
 ) -> int:
     """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
     from depthscope.commands.footage import opened
@@ -63,19 +66,20 @@ def train(
         raise BadInputError(
             f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
         )
-    read = []
-    for folder in sequences:
-        given = opened(folder, recipe, camera, mask, split)
-        note = checked_verdict(folder, accept_rejected) if all(isinstance(one, Sequence) for one in given) else ""
-        if note:
-            print(note)
-        read += given
-    fabric = launched(recipe.training)
-    for one in read:
-        print(f"{one.name}: {described(one)}")
     fresh = not out.exists()
     try:
         with telling_write_errors(out):
+            read: list[Sequence | Footage] = []
+            for folder in sequences:
+                given = opened(folder, recipe, camera, mask, split, store=store or out / "store", every_s=every_s)
+                sequence = all(isinstance(one, Sequence) for one in given)
+                note = checked_verdict(folder, accept_rejected) if sequence else ""
+                if note:
+                    print(note)
+                read += given
+            fabric = launched(recipe.training)
+            for one in read:
+                print(f"{one.name}: {described(one)}")
             out.mkdir(parents=True, exist_ok=True)
             if not resume:
                 (out / "recipe.yaml").write_text(to_yaml(recipe))
@@ -211,7 +215,7 @@ def _parser(base: Recipe) -> type:
                 tyro.conf.arg(
                     metavar="INPUT...",
                     help="Folders of sequences (JHU, COLMAP); to learn by view synthesis also KITTI drives, and "
-                    "folders of images with --camera.",
+                    "videos or folders of images with --camera.",
                 ),
             ],
             dataclasses.field(),
@@ -228,6 +232,7 @@ def _parser(base: Recipe) -> type:
         "split": flag(
             Path | None, "KITTI: a list of the frames to train on; INPUT is the folder it starts from.", None
         ),
+        "every_s": flag(float, "Videos: seconds from one frame to the next.", EVERY_S),
         "store": flag(Path | None, "Where to keep frames at network size (default: in --out).", None),
     }
     fields = [(name, kind, default) for name, (kind, default) in named.items()]
