@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence as Rows
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from tyro.conf import Positional, arg
 
 from depthscope.commands.evaluate.depth import POINTS, Frames, flat_frames, frames_at_points, pairs_of_maps
+from depthscope.commands.footage import told_apart
 from depthscope.errors import BadInputError
 from depthscope.evaluation import DENSE, DepthEvaluation, evaluated
 from depthscope.formats import depth_maps
@@ -78,7 +80,7 @@ def compare(
         raise BadInputError(f"--steps {steps} and --seeds {seeds}", "1 or more each")
     start = time.perf_counter()
     chosen = [made_equal(recipe, steps, batch, area_px) for recipe in named(recipes)]
-    clips = [judged(folder) for folder in inputs]
+    clips = all_judged(inputs)
     console = Console(highlight=False)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "runs").is_dir()):
         raise BadInputError(f"{out} exists and is not a comparison", "a new folder", "choose another --out")
@@ -141,6 +143,17 @@ def made_equal(recipe: Recipe, steps: int, batch: int | None, area_px: int) -> R
     recipe = with_steps(dataclasses.replace(recipe, supervision=supervision), steps)
     training = dataclasses.replace(recipe.training, batch=batch or recipe.training.batch, validate_every=steps)
     return dataclasses.replace(recipe, training=training)
+
+
+def all_judged(folders: Rows[Path]) -> list[Judged]:
+    """Clips with their true depth where they have it, told apart by name.
+
+    Raises:
+        BadInputError: One is no sequence.
+    """
+    clips = [judged(folder) for folder in folders]
+    named = told_apart([one.sequence for one in clips], list(folders))
+    return [Judged(name, one.truth) for name, one in zip(named, clips, strict=True) if isinstance(name, Sequence)]
 
 
 def judged(folder: Path) -> Judged:

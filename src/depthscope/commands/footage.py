@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from depthscope.errors import BadInputError
@@ -141,6 +142,15 @@ def images_of(
         )
     mask = None if mask_file is None else read_grey(mask_file) >= 128
     return Footage(name or folder.resolve().name, frames.files, (camera,) * len(frames.files), mask)
+
+
+def told_apart(clips: list[Sequence | Footage], sources: list[Path]) -> list[Sequence | Footage]:
+    """The clips, with the name of the folder around it before the name of each that has its name from several."""
+    names = [one.name for one in clips]
+    return [
+        replace(one, name=f"{source.absolute().parent.name}-{one.name}") if names.count(one.name) > 1 else one
+        for one, source in zip(clips, sources, strict=True)
+    ]
 
 
 def _no_camera(source: Path, camera_file: Path | None, mask_file: Path | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import docstring_parser
 import tyro
 
 from depthscope.errors import BadInputError, DepthscopeError
@@ -96,7 +97,7 @@ def pretrain(given: Any, options: Any) -> int:
     for score in learned.scores:
         console.print(f"  {score}", soft_wrap=True)
     console.print(f"{learned.result.steps} steps in {learned.result.seconds:.0f} s: {out / 'encoder.pt'}")
-    console.print("a pretext score proves nothing by itself: depthscope transfer measures what the encoder is worth")
+    console.print("a score proves nothing by itself; depthscope transfer measures what the encoder is worth")
     console.print(f"next: {NEXT[given.task].format(run=out, input=given.inputs[0])}", soft_wrap=True)
     return 0
 
@@ -146,10 +147,10 @@ def _parser(name: str, base: Any) -> type:
     }
     rows = [(key, kind, default) for key, (kind, default) in named.items()]
     hints = get_type_hints(type(base))
-    rows += [
-        (field.name, hints[field.name], dataclasses.field(default=getattr(base, field.name)))
-        for field in dataclasses.fields(base)
-    ]
+    told = {row.arg_name: row.description for row in docstring_parser.parse(type(base).__doc__ or "").params}
+    for field in dataclasses.fields(base):
+        kind = Annotated[hints[field.name], tyro.conf.arg(help=told.get(field.name))]
+        rows.append((field.name, kind, dataclasses.field(default=getattr(base, field.name))))
     options = dataclasses.make_dataclass("Pretrain", rows, frozen=True)
     options.__doc__ = (type(base).__doc__ or "").split("\n", 1)[0]
     return options

@@ -56,7 +56,7 @@ def train(
     every_s: float = EVERY_S,
 ) -> int:
     """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
-    from depthscope.commands.footage import opened
+    from depthscope.commands.footage import opened, told_apart
     from depthscope.recipes import to_yaml
     from depthscope.runs import train_recipe
     from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result
@@ -70,13 +70,15 @@ def train(
     try:
         with telling_write_errors(out):
             read: list[Sequence | Footage] = []
+            sources: list[Path] = []
             for folder in sequences:
                 given = opened(folder, recipe, camera, mask, split, store=store or out / "store", every_s=every_s)
                 sequence = all(isinstance(one, Sequence) for one in given)
                 note = checked_verdict(folder, accept_rejected) if sequence else ""
                 if note:
                     print(note)
-                read += given
+                read, sources = [*read, *given], [*sources, *[folder] * len(given)]
+            read = told_apart(read, sources)
             fabric = launched(recipe.training)
             for one in read:
                 print(f"{one.name}: {described(one)}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from tyro.conf import Positional, arg
 
-from depthscope.commands.compare import Judged, figures, flat_figures, judged, made_equal, predicted, trained
+from depthscope.commands.compare import Judged, all_judged, figures, flat_figures, made_equal, predicted, trained
 from depthscope.commands.train import with_encoder
 from depthscope.errors import BadInputError
 from depthscope.recipes import Recipe, recipe_named
@@ -66,7 +66,7 @@ def transfer(
     base = made_equal(recipe_named(recipe), steps, batch, area_px)
     started = with_encoder(base, run)
     before = int(read_result(run)["steps"])
-    clips = [judged(folder) for folder in inputs]
+    clips = all_judged(inputs)
     count = test or max(1, len(clips) // 3)
     known, unseen = clips[:-count], clips[-count:]
     with telling_write_errors(out):

@@ -1,0 +1,139 @@
+"""The verbs around pretext tasks: pretrain, train --encoder, transfer; and what they say of bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from depthscope.cli import main
+from depthscope.commands.transfer import ARMS, SCRATCH, SCRATCH_LONG, TUNED, arms, claim
+from depthscope.networks import ResUNet
+from depthscope.networks.residual_encoder import ResidualEncoder
+from depthscope.pretext import encoder_of, stored_options, write_encoder
+from depthscope.recipes import FAST
+from depthscope.simulation import Tube
+from depthscope.training import LAST, load_checkpoint
+from tiny_runs import tube_clip
+
+LITTLE = ["--steps", "3", "--training.batch", "8", "--training.log-every", "1", "--seeds", "4", "--encoder.width", "8"]
+
+
+@pytest.fixture(scope="module")
+def tube(tmp_path_factory) -> Path:
+    """A clip with exact structure from motion."""
+    place = tmp_path_factory.mktemp("tube") / "clip"
+    tube_clip(place, Tube(frames=12, size_px=(96, 80), points=200, travel=0.9))
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(tube: Path, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "exemplar"
+    assert main(["pretrain", "exemplar", str(tube), "--out", str(out), *LITTLE]) == 0
+    return out
+
+
+def test_it_leaves_an_encoder_and_says_what_scores_are_worth(run: Path, capsys: pytest.CaptureFixture) -> None:
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    assert result["task"] == "exemplar" and result["steps"] == 3 and result["frames"] == 12
+    assert result["scores"][0]["beside"]["by chance"] == pytest.approx(0.25)
+    name, options = stored_options(run)
+    assert name == "exemplar" and options.seeds == 4 and options.encoder.width == 8
+    assert encoder_of(run).width == 8 and encoder_of(run).weights.endswith("encoder.pt")
+    assert (run / "provenance.yaml").is_file() and (run / "log.csv").is_file()
+
+
+def test_it_goes_on_with_the_options_of_the_run(tube: Path, run: Path, tmp_path: Path) -> None:
+    call = ["pretrain", "exemplar", str(tube), "--out", str(tmp_path / "run"), *LITTLE]
+    assert main(call) == 0
+    assert main(call) == 2  # there is a run already
+    assert main(["pretrain", "exemplar", str(tube), "--out", str(tmp_path / "run"), "--steps", "5", "--resume"]) == 0
+    assert stored_options(tmp_path / "run")[1].seeds == 4
+    assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 5
+
+
+def test_depth_starts_from_the_encoder(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    small = ["--steps", "1", "--training.batch", "2", "--supervision.area-px", "4000", "--training.ema", "0"]
+    small += ["--training.optimiser.learning-rate", "1e-12"]
+    assert main(["train", str(tube), "--encoder", str(run), "--out", str(tmp_path / "depth"), *small]) == 0
+    weights = load_checkpoint(tmp_path / "depth" / LAST)["network"]
+    for name, value in torch.load(run / "encoder.pt").items():
+        assert torch.allclose(weights[f"encoder.{name}"], value, atol=1e-6)
+    assert main(["predict", str(tmp_path / "depth"), str(tube), "--out", str(tmp_path / "maps")]) == 0
+    capsys.readouterr()
+    other = ["--recipe", "paper-2018", "--out", str(tmp_path / "other")]
+    assert main(["train", str(tube), "--encoder", str(run), *other]) == 2
+    assert "the network of paper-2018 is a RedNet" in capsys.readouterr().err
+
+
+def test_another_task_starts_from_the_encoder(tube: Path, run: Path, tmp_path: Path) -> None:
+    call = ["pretrain", "exemplar", str(tube), "--out", str(tmp_path / "run"), "--encoder", str(run)]
+    call += ["--steps", "1", "--training.batch", "8", "--seeds", "4", "--training.optimiser.learning-rate", "1e-12"]
+    assert main(call) == 0
+    before, after = (torch.load(place / "encoder.pt") for place in (run, tmp_path / "run"))
+    assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in before)
+
+
+def test_a_residual_encoder_is_written_and_read(tmp_path: Path) -> None:
+    encoder = ResidualEncoder().build()
+    write_encoder(encoder, ResidualEncoder(), tmp_path)
+    options = encoder_of(tmp_path)
+    assert isinstance(options, ResidualEncoder)
+    again = options.build()
+    again.load(options.weights)
+    assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), again.parameters(), strict=True))
+
+
+def test_the_arms_differ_in_what_they_start_from_alone() -> None:
+    started = FAST.__class__(**{**vars(FAST), "network": ResUNet(weights="encoder.pt")})
+    found = arms(FAST, started, before=300)
+    assert tuple(found) == ARMS
+    assert [one.network.frozen for one in found.values()] == [True, False, False, True, False]
+    assert [bool(one.network.weights) for one in found.values()] == [False, False, False, True, True]
+    assert found[SCRATCH_LONG].training.steps == FAST.training.steps + 300
+    assert found[SCRATCH].training == found[TUNED].training == FAST.training
+
+
+def test_seeds_that_disagree_make_no_gain() -> None:
+    def rows(scratch: list[float], longer: list[float], tuned: list[float]) -> list[dict]:
+        table = {SCRATCH: scratch, SCRATCH_LONG: longer, TUNED: tuned}
+        return [{"share": 1.0, "arm": arm, "abs_rel": value} for arm, values in table.items() for value in values]
+
+    assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.1, 0.15]), 1.0)["verdict"] == "a gain"
+    found = claim(rows([0.2, 0.2], [0.1, 0.1], [0.15, 0.12]), 1.0)
+    assert found["verdict"] == "a loss" and found["against"] == SCRATCH_LONG
+    assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.1, 0.25]), 1.0)["verdict"] == "no gain"
+
+
+def test_transfer_writes_one_table(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    twin = tmp_path / "other" / "clip"
+    twin.parent.mkdir()
+    twin.symlink_to(tube)
+    call = ["transfer", str(run), str(tube), str(twin), "--steps", "1", "--seeds", "1", "--shares", "1.0"]
+    call += ["--rates", "1e-3", "--area-px", "3000", "--batch", "2", "--out", str(tmp_path / "out")]
+    assert main(call) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert [row["arm"] for row in result["rows"]] == list(ARMS) and result["pretext_steps"] == 3
+    assert result["tested_on"] != result["trained_on"]
+    assert "| 100% |" in (tmp_path / "out" / "transfer.md").read_text(encoding="utf-8")
+    frozen = load_checkpoint(tmp_path / "out" / "runs" / "1" / "pretext-frozen" / "0.001-0" / LAST)["network"]
+    for name, value in torch.load(run / "encoder.pt").items():
+        assert torch.equal(frozen[f"encoder.{name}"], value)
+    capsys.readouterr()
+    assert main(["transfer", str(run), str(tube), "--out", str(tmp_path / "one")]) == 2
+    assert "two or more" in capsys.readouterr().err
+
+
+def test_bad_input_is_told_in_one_line(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = ["--out", str(tmp_path / "bad")]
+    for call, told in (
+        (["pretrain", "rotation", str(tube), *out], "no pretext task 'rotation'"),
+        (["pretrain"], "no task"),
+        (["pretrain", "exemplar", str(tmp_path / "none.mp4"), *out], "is missing"),
+        (["train", str(tube), "--encoder", str(tube), *out], "has no encoder.pt"),
+        (["pretrain", "exemplar", str(tube), "--resume", *out], "checkpoint"),
+    ):
+        assert main(call) == 2
+        assert told in capsys.readouterr().err
+        assert not (tmp_path / "bad").exists()
