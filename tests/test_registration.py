@@ -11,7 +11,7 @@ from depthscope.formats.ct import extracted_surface
 from depthscope.fusion import DepthFrame
 from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.surface import vertex_normals
-from depthscope.registration import Registration, ScalePrior, Search, View, coherent_point_drift, register
+from depthscope.registration import Alignment, Registration, ScalePrior, Search, View, coherent_point_drift, register
 from depthscope.registration.frames import frame_views
 from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import patient
@@ -194,3 +194,38 @@ def test_point_drift_recovers_a_similarity_between_equal_clouds() -> None:
     assert float((found.apply(cloud) - true.apply(cloud)).norm(dim=-1).max()) < 1e-3
     with pytest.raises(BadInputError, match="no target around the start"):
         coherent_point_drift(cloud + 1e3, Surface(cloud), start)
+
+
+def test_less_certain_pixels_are_taken_where_the_most_certain_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of two answers is given follows from their confidence alone; the answers themselves are played."""
+    from depthscope.registration import frames as module
+
+    camera = Camera((40, 30), (50.0, 50.0), (20.0, 15.0))
+    depth, motion = torch.full((30, 40), 10.0), RigidMotion.identity(dtype=torch.float64)
+    std = 0.05 * depth
+    std[:, 20:] = 0.12 * depth[:, 20:]
+    maps = [DepthFrame(depth, camera, motion, std=std)]
+    square = Surface(
+        torch.tensor([[0.0, 0, 0], [9, 0, 0], [0, 9, 0]], dtype=torch.float64),
+        torch.tensor([[0.0, 0, 1]] * 3, dtype=torch.float64),
+        faces=torch.tensor([[0, 1, 2]]),
+    )
+    for answers, expected, asked in (
+        ([(False, 0.8), (False, 0.9)], 0.8, [600]),
+        ([(True, 0.1), (False, 0.75)], 0.75, [600, 1200]),
+        ([(True, 0.3), (True, 0.2)], 0.3, [600, 1200]),
+    ):
+        left, pixels = list(answers), []
+
+        def played(views, *rest, left=left, pixels=pixels):
+            pixels.append(sum(len(view.surface.points) for view in views))
+            refused, confidence = left.pop(0)
+            answer = object.__new__(Alignment)
+            for name, value in (("reasons", ("refused",) * refused), ("confidence", confidence)):
+                object.__setattr__(answer, name, value)
+            return answer
+
+        monkeypatch.setattr(module, "register", played)
+        assert module.register_frames(maps, square).confidence == expected and pixels == asked
+    with pytest.raises(BadInputError, match="trusted"):
+        module.register_frames([DepthFrame(depth, camera, motion, std=0.3 * depth)], square)

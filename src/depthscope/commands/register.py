@@ -16,12 +16,13 @@ from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
 from depthscope.formats import ct as ct_files, ply, surfaces, transforms
+from depthscope.fusion import DepthFrame
 from depthscope.geometry import Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.surface import vertex_normals
 from depthscope.pictures import painted
 from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register as align
-from depthscope.registration.frames import frame_views
+from depthscope.registration.frames import register_frames
 from depthscope.registration.view import thinned
 from depthscope.sequence import Sequence
 from depthscope.video import write_image
@@ -73,10 +74,8 @@ def register(
 
     began, console = time.perf_counter(), Console(highlight=False)
     mesh, place, axes = source_surface(surface)
-    if prediction is not None:
-        views = views_of_maps(prediction, sequence)
-    else:
-        views = mesh if sequence is None else views_of(mesh, sequence)
+    maps = None if prediction is None else some_maps(prediction, sequence)
+    views = mesh if sequence is None or maps is not None else views_of(mesh, sequence)
     goal, target_source = target_surface(target, air_below, air_seed, smoothing_mm)
     if flip and goal.normals is not None and goal.faces is not None:
         goal, target_source = (
@@ -90,7 +89,15 @@ def register(
     with writing_folder(out, inputs=inputs) as folder:
         ready = Target(goal)
         with console.status("search") if console.is_terminal else nullcontext() as status:
-            found = align(views, ready, options, first, told=lambda name: status.update(name) if status else None)
+
+            def told(stage: str) -> None:
+                if status is not None:
+                    status.update(stage)
+
+            if maps is None:
+                found = align(views, ready, options, first, told)
+            else:
+                found = register_frames(maps, ready, options, first, told)
         moved = replace(mesh.moved(found.target_from_source), unit="mm")
         distance = nearest(ready, moved.points.double(), moved.normals)
         comments = ("frame LPS", "SPACE=LPS", "scale by registration to the CT; colours are distances to it")
@@ -169,11 +176,11 @@ def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
     return tuple(found)
 
 
-def views_of_maps(prediction: Path, folder: Path | None) -> tuple[View, ...]:
-    """The trusted pixels of some depth maps of a clip, spread over it, each at the scale that its clip gives it.
+def some_maps(prediction: Path, folder: Path | None) -> list[DepthFrame]:
+    """Some depth maps of a clip, spread over it, with their motions, each at the scale that its clip gives it.
 
     Raises:
-        BadInputError: There is no sequence, it is of other frames, or no map can be trusted.
+        BadInputError: There is no sequence, or it is of other frames.
     """
     from depthscope.commands.fuse import matched, views
     from depthscope.formats import depth_maps, read_sequence
@@ -186,7 +193,7 @@ def views_of_maps(prediction: Path, folder: Path | None) -> tuple[View, ...]:
     scales = clip_scales(((frame, depth_maps.read(path)) for frame, path in maps.items()), clip)
     rows = torch.linspace(0, len(maps) - 1, min(MOST_VIEWS, len(maps))).round().long().unique()
     chosen = dict(list(maps.items())[row] for row in rows.tolist())
-    return frame_views(views(chosen, clip, scales.factor[rows], prediction))
+    return list(views(chosen, clip, scales.factor[rows], prediction))
 
 
 def target_surface(
