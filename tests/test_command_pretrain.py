@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.transfer import ARMS, SCRATCH, SCRATCH_LONG, TUNED, arms, claim
-from depthscope.networks import ResUNet
+from depthscope.commands.transfer.arms import ARMS, SCRATCH, SCRATCH_LONG, TUNED, claim
+from depthscope.commands.transfer.depth import DepthProbe
+from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
 from depthscope.pretext import encoder_of, stored_options, write_encoder
 from depthscope.recipes import FAST
@@ -64,7 +65,7 @@ def test_depth_starts_from_the_encoder(tube: Path, run: Path, tmp_path: Path, ca
     capsys.readouterr()
     other = ["--recipe", "paper-2018", "--out", str(tmp_path / "other")]
     assert main(["train", str(tube), "--encoder", str(run), *other]) == 2
-    assert "the network of paper-2018 is a RedNet" in capsys.readouterr().err
+    assert "the network of paper-2018, a RedNet" in capsys.readouterr().err
 
 
 def test_another_task_starts_from_the_encoder(tube: Path, run: Path, tmp_path: Path) -> None:
@@ -85,10 +86,9 @@ def test_a_residual_encoder_is_written_and_read(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), again.parameters(), strict=True))
 
 
-def test_the_arms_differ_in_what_they_start_from_alone() -> None:
-    started = FAST.__class__(**{**vars(FAST), "network": ResUNet(weights="encoder.pt")})
-    found = arms(FAST, started, before=300)
-    assert tuple(found) == ARMS
+def test_the_arms_differ_in_what_they_start_from_alone(tmp_path: Path) -> None:
+    probe = DepthProbe(FAST, ResUNetEncoder(weights="encoder.pt"), 300, (), (), tmp_path)
+    found = {arm: probe.recipe_of(arm, 1e-3, 0) for arm in ARMS}
     assert [one.network.frozen for one in found.values()] == [True, False, False, True, False]
     assert [bool(one.network.weights) for one in found.values()] == [False, False, False, True, True]
     assert found[SCRATCH_LONG].training.steps == FAST.training.steps + 300
@@ -98,12 +98,13 @@ def test_the_arms_differ_in_what_they_start_from_alone() -> None:
 def test_seeds_that_disagree_make_no_gain() -> None:
     def rows(scratch: list[float], longer: list[float], tuned: list[float]) -> list[dict]:
         table = {SCRATCH: scratch, SCRATCH_LONG: longer, TUNED: tuned}
-        return [{"share": 1.0, "arm": arm, "abs_rel": value} for arm, values in table.items() for value in values]
+        return [{"share": 1.0, "arm": arm.name, "value": value} for arm, values in table.items() for value in values]
 
-    assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.1, 0.15]), 1.0)["verdict"] == "a gain"
-    found = claim(rows([0.2, 0.2], [0.1, 0.1], [0.15, 0.12]), 1.0)
-    assert found["verdict"] == "a loss" and found["against"] == SCRATCH_LONG
-    assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.1, 0.25]), 1.0)["verdict"] == "no gain"
+    assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.1, 0.15]), 1.0, False)["verdict"] == "a gain"
+    found = claim(rows([0.2, 0.2], [0.1, 0.1], [0.15, 0.12]), 1.0, False)
+    assert found["verdict"] == "a loss" and found["against"] == SCRATCH_LONG.name
+    assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.1, 0.25]), 1.0, False)["verdict"] == "no gain"
+    assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.4, 0.35]), 1.0, True)["verdict"] == "a gain"
 
 
 def test_transfer_writes_one_table(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -114,7 +115,7 @@ def test_transfer_writes_one_table(tube: Path, run: Path, tmp_path: Path, capsys
     call += ["--rates", "1e-3", "--area-px", "3000", "--batch", "2", "--out", str(tmp_path / "out")]
     assert main(call) == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
-    assert [row["arm"] for row in result["rows"]] == list(ARMS) and result["pretext_steps"] == 3
+    assert [row["arm"] for row in result["rows"]] == [arm.name for arm in ARMS] and result["pretext_steps"] == 3
     assert result["tested_on"] != result["trained_on"]
     assert "| 100% |" in (tmp_path / "out" / "transfer.md").read_text(encoding="utf-8")
     frozen = load_checkpoint(tmp_path / "out" / "runs" / "1" / "pretext-frozen" / "0.001-0" / LAST)["network"]

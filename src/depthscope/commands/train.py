@@ -13,6 +13,9 @@ from depthscope.commands.footage import EVERY_S
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.footage import Footage
 from depthscope.geometry import Camera
+from depthscope.networks import ResidualDisparity, ResidualEncoder, ResUNet
+from depthscope.networks.encoder import EncoderOptions
+from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.recipes import FAST, RECIPES, Recipe, from_yaml, read_recipe, recipe_named, with_steps
 from depthscope.sequence import Sequence
 from depthscope.training import BEST, LAST, launched, load_checkpoint
@@ -112,11 +115,17 @@ def with_encoder(recipe: Recipe, run: Path) -> Recipe:
     Raises:
         BadInputError: The run left no encoder, or the recipe's network has none of its kind.
     """
-    from depthscope.networks import ResidualDisparity, ResidualEncoder, ResUNet
-    from depthscope.networks.res_unet_encoder import ResUNetEncoder
     from depthscope.pretext import encoder_of
 
-    encoder = encoder_of(run)
+    return with_encoder_options(recipe, encoder_of(run))
+
+
+def with_encoder_options(recipe: Recipe, encoder: EncoderOptions) -> Recipe:
+    """The recipe with a network that has this encoder.
+
+    Raises:
+        BadInputError: Its network has none of this kind.
+    """
     match recipe.network, encoder:
         case ResUNet(), ResUNetEncoder():
             same = {field.name: getattr(encoder, field.name) for field in dataclasses.fields(encoder)}
@@ -126,8 +135,7 @@ def with_encoder(recipe: Recipe, run: Path) -> Recipe:
         case _:
             fitting = "fast" if isinstance(encoder, ResUNetEncoder) else "monodepth2-m"
             raise BadInputError(
-                f"{run} holds a {type(encoder).__name__} and the network of {recipe.name} is a "
-                f"{type(recipe.network).__name__}",
+                f"a {type(encoder).__name__} for the network of {recipe.name}, a {type(recipe.network).__name__}",
                 "a network with such an encoder",
                 f"use --recipe {fitting}, or pretrain another encoder",
             )

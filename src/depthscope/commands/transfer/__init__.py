@@ -1,0 +1,123 @@
+"""``depthscope transfer RUN INPUT... --out DIR``."""
+
+import dataclasses
+import time
+from collections.abc import Sequence as Rows
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from depthscope.commands.transfer.arms import Probe, claim, measured, table
+from depthscope.errors import BadInputError
+
+
+def transfer(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    inputs: Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...")],
+    /,
+    out: Path,
+    labels: Path | None = None,
+    recipe: str = "fast",
+    steps: int = 200,
+    seeds: int = 3,
+    shares: tuple[float, ...] = (0.1, 0.25, 1.0),
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3),
+    test: int = 0,
+    area_px: int = 20_000,
+    batch: int = 4,
+) -> int:
+    """Whether a pretrained encoder helps here: five arms on the same examples, none of them favoured.
+
+    It is tried at depth, or with --labels at segmentation. Every arm gets the same examples, draws and learning rates;
+    the best rate is chosen on what was kept from training, and the test is looked at once. A gain whose seeds disagree
+    in sign is called no gain.
+
+    Args:
+        run: A run of depthscope pretrain.
+        inputs: Sequences with structure from motion, at least two; the last ones are the test. With --labels: the
+            videos or folders of images that the masks are of.
+        out: Folder for the runs, ``result.json`` and ``transfer.md``.
+        labels: Masks drawn by hand, called as the frames: the encoder is tried at segmentation.
+        recipe: How depth is learned.
+        steps: Of every arm; the long one from scratch has the pretext run's besides.
+        seeds: How many; each is a random encoder of its own for the frozen one.
+        shares: How much is trained on: the first frames of each clip, or the first masks.
+        rates: Learning rates that every arm tries with the first seed.
+        test: How many of the clips are the test; a third if 0.
+        area_px: Pixels of the network's image.
+        batch: Pairs or frames in a step.
+    """
+    from rich.console import Console
+
+    from depthscope.pretext import encoder_of
+    from depthscope.workspace import content_hash, read_result, telling_write_errors, write_provenance, write_result
+
+    start, console = time.perf_counter(), Console(highlight=False)
+    _check(steps, seeds, shares, rates)
+    pretext, before = encoder_of(run), int(read_result(run)["steps"])
+    with telling_write_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        if labels is None:
+            probe = _depth(inputs, recipe, steps, batch, area_px, test, pretext, before, out / "store")
+        else:
+            probe = _masks(inputs, labels, steps, batch, area_px, pretext, before, out / "store")
+        rows = measured(probe, shares, rates, seeds, out / "runs", lambda line: console.print(line, soft_wrap=True))
+        claims = {f"{share:g}": claim(rows, share, probe.larger_is_better) for share in sorted(shares)}
+        task = read_result(run).get("task")
+        head = {"run": str(run), "task": task, "steps": steps, "pretext_steps": before, "seeds": seeds, **probe.head}
+        text = f"{probe.figure} after {task}: {told(head)}\n\n{table(rows, claims)}"
+        write_result(out, {"figure": probe.figure, **head, "claims": claims, "rows": rows})
+        (out / "transfer.md").write_text(text, encoding="utf-8")
+        given = [*inputs, *([] if labels is None else [labels])]
+        write_provenance(
+            out,
+            options={"encoder": dataclasses.asdict(pretext), "steps": steps, "rates": rates, "shares": shares},
+            inputs={str(path): content_hash(path) for path in given},
+            seconds=time.perf_counter() - start,
+        )
+    console.print(f"\n{text}\n{out / 'transfer.md'}", soft_wrap=True)
+    return 0
+
+
+def told(head: dict) -> str:
+    """The circumstances in words."""
+    parts = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in head.items() if key not in ("run", "task")]
+    return ", ".join(parts)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _depth(inputs, recipe, steps, batch, area_px, test, pretext, before, store) -> Probe:
+    from depthscope.commands.compare import all_judged, made_equal
+    from depthscope.commands.train import with_encoder_options
+    from depthscope.commands.transfer.depth import DepthProbe, split
+    from depthscope.recipes import recipe_named
+
+    if len(inputs) < 2 or not 0 <= test < len(inputs):
+        raise BadInputError(
+            f"{len(inputs)} sequences, --test {test}", "two or more: the last ones are the test", "give more, or --test"
+        )
+    base = made_equal(recipe_named(recipe), steps, batch, area_px)
+    with_encoder_options(base, pretext)  # which says where the recipe's network has no such encoder
+    known, unseen = split(all_judged(inputs), test)
+    return DepthProbe(base, pretext, before, known, unseen, store)
+
+
+def _masks(inputs, labels, steps, batch, area_px, pretext, before, store) -> Probe:
+    from depthscope.commands.transfer.masks import MaskProbe
+    from depthscope.corpus import CorpusOptions, read_corpus
+
+    corpus = read_corpus(inputs, CorpusOptions(area_px=area_px, divisor=pretext.divisor), store)
+    return MaskProbe.of(labels, corpus, pretext, before, steps, batch)
+
+
+def _check(steps: int, seeds: int, shares: Rows[float], rates: Rows[float]) -> None:
+    if steps < 1 or seeds < 1:
+        raise BadInputError(f"--steps {steps}, --seeds {seeds}", "1 or more")
+    if not shares or any(not 0 < share <= 1 for share in shares) or not rates or any(rate <= 0 for rate in rates):
+        raise BadInputError(f"--shares {shares}, --rates {rates}", "shares above 0 to 1, and positive rates")

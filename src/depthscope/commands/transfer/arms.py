@@ -1,0 +1,136 @@
+"""What a transfer compares: five arms, swept alike, and one claim."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence as Rows
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from depthscope.networks.encoder import EncoderOptions
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to start.
+
+    Attributes:
+        name: In words.
+        pretext: From the pretext encoder, not from random weights.
+        frozen: The encoder stays as it is.
+        longer: As many steps in all as pretext and probe together.
+    """
+
+    name: str
+    pretext: bool = False
+    frozen: bool = False
+    longer: bool = False
+
+    def encoder(self, pretext: EncoderOptions) -> EncoderOptions:
+        """Options of its encoder, of the pretext encoder's shape."""
+        return replace(pretext, weights=pretext.weights if self.pretext else "", frozen=self.frozen)
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder's."""
+        return self.name.replace(",", "").replace(" ", "-")
+
+
+RANDOM_FROZEN, SCRATCH = Arm("random, frozen", frozen=True), Arm("scratch")
+SCRATCH_LONG = Arm("scratch, as many steps in all", longer=True)
+FROZEN, TUNED = Arm("pretext, frozen", pretext=True, frozen=True), Arm("pretext, fine-tuned", pretext=True)
+ARMS = (RANDOM_FROZEN, SCRATCH, SCRATCH_LONG, FROZEN, TUNED)
+"""The claim is the last one against the better of the two from scratch."""
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """What the encoders are tried at."""
+
+    @property
+    def figure(self) -> str:
+        """What is measured on the test, as "AbsRel"."""
+        ...
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether of that figure more is better."""
+        ...
+
+    @property
+    def head(self) -> dict[str, object]:
+        """What else belongs into the result: what was trained and tested on, and what the trivial answer has."""
+        ...
+
+    def validated(self, arm: Arm, share: float, rate: float, seed: int, run: Path) -> float:
+        """Trains in `run`, or goes on there; the error by which a learning rate is chosen, smaller is better."""
+        ...
+
+    def tested(self, run: Path) -> float:
+        """The figure of a trained run on the test."""
+        ...
+
+
+def measured(
+    probe: Probe, shares: Rows[float], rates: Rows[float], seeds: int, out: Path, told: Callable[[str], None]
+) -> list[dict]:
+    """A row for each share, arm and seed: the best rate of the first seed is taken for all."""
+    rows: list[dict] = []
+    for share in sorted(shares):
+        for arm in ARMS:
+            place = out / f"{share:g}" / arm.folder
+
+            def run_of(rate: float, seed: int, place: Path = place) -> Path:
+                return place / f"{rate:g}-{seed}"
+
+            swept = {rate: _kept(probe, arm, share, rate, 0, run_of(rate, 0)) for rate in rates}
+            rate = min(swept, key=lambda rate: swept[rate])
+            for seed in range(seeds):
+                _kept(probe, arm, share, rate, seed, run_of(rate, seed))
+                value = probe.tested(run_of(rate, seed))
+                rows.append({"share": share, "arm": arm.name, "seed": seed, "rate": rate, "value": value})
+            own = [row["value"] for row in rows[-seeds:]]
+            told(
+                f"{share:.0%}, {arm.name}: {probe.figure} {statistics.fmean(own):.4f} "
+                f"({min(own):.4f} to {max(own):.4f}), rate {rate:g}"
+            )
+    return rows
+
+
+def claim(rows: list[dict], share: float, larger_is_better: bool) -> dict[str, object]:
+    """The gain of the fine-tuned encoder over the better arm from scratch, seed by seed; positive is better."""
+    sign = 1 if larger_is_better else -1
+
+    def by_seed(arm: Arm) -> list[float]:
+        return [sign * row["value"] for row in rows if row["share"] == share and row["arm"] == arm.name]
+
+    best = max((SCRATCH, SCRATCH_LONG), key=lambda arm: statistics.fmean(by_seed(arm)))
+    gains = [tuned - scratch for scratch, tuned in zip(by_seed(best), by_seed(TUNED), strict=True)]
+    agreed = all(gain > 0 for gain in gains) or all(gain < 0 for gain in gains)
+    mean = statistics.fmean(gains)
+    verdict = "no gain" if not agreed else "a gain" if mean > 0 else "a loss"
+    return {"against": best.name, "gain": mean, "gains": gains, "verdict": verdict}
+
+
+def table(rows: list[dict], claims: dict[str, dict]) -> str:
+    """Mean and range over the seeds, and the claims, in Markdown."""
+    lines = [
+        "| share | " + " | ".join(arm.name for arm in ARMS) + " | fine-tuned against the better from scratch |",
+        "|---|" + "---|" * (len(ARMS) + 1),
+    ]
+    for share, found in claims.items():
+        cells = []
+        for arm in ARMS:
+            own = [row["value"] for row in rows if f"{row['share']:g}" == share and row["arm"] == arm.name]
+            cells.append(f"{statistics.fmean(own):.4f} ({min(own):.4f}-{max(own):.4f})")
+        lines.append(f"| {float(share):.0%} | {' | '.join(cells)} | {found['gain']:+.4f}: {found['verdict']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _kept(probe: Probe, arm: Arm, share: float, rate: float, seed: int, run: Path) -> float:
+    """The validation error of a run, trained once."""
+    done = run / "score.json"
+    if not done.is_file():
+        score = probe.validated(arm, share, rate, seed, run)
+        done.write_text(json.dumps({"score": score}))
+    return float(json.loads(done.read_text())["score"])
