@@ -67,20 +67,17 @@ def main() -> None:
 def options(seed: int, rounds: int) -> DeepCluster:
     """The system at the size of the toy: digits must not be mirrored."""
     training = Training(
-        steps=EPOCH * rounds, batch=64, optimiser=Adam(RATE, weight_decay=1e-4), seed=seed, precision="fp32"
+        steps=EPOCH * rounds, batch=64, optimiser=Adam(3e-3, weight_decay=1e-4), seed=seed, precision="fp32"
     )
     return DeepCluster(
         clusters=60,
         rounds=rounds,
-        smallest=0.7,
+        smallest=0.85,
         flip=False,
-        view_px=(32, 32),
+        view=1.0,
         encoder=ENCODER,
         training=training,
     )
-
-
-RATE = 1e-3
 
 
 def learned(digits: Digits, chosen: DeepCluster) -> dict[str, float]:

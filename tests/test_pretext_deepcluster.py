@@ -22,7 +22,7 @@ from depthscope.pretext.stored import from_yaml, to_yaml
 from depthscope.training import LAST, load_checkpoint
 from mosaics import ENCODER, flat_corpus, mosaic_corpus, short, stop_after
 
-TINY = DeepCluster(clusters=4, rounds=3, components=8, view_px=(32, 32), encoder=ENCODER, training=short(steps=6))
+TINY = DeepCluster(clusters=4, rounds=3, components=8, view=0.5, encoder=ENCODER, training=short(steps=6))
 
 
 def bunches(count: int = 5, each: int = 10) -> torch.Tensor:
@@ -125,8 +125,10 @@ def test_what_cannot_be_clustered_is_told(tmp_path):
         replace(TINY, clusters=40).learn(mosaic_corpus(20, holdout=0.0), tmp_path, quiet=True)
     with pytest.raises(BadInputError, match="12 frames to find 2 clusters.*20 or more"):
         replace(TINY, clusters=None).learn(mosaic_corpus(12, holdout=0.0), tmp_path, quiet=True)
-    with pytest.raises(BadInputError, match="multiples of 8"):
-        replace(TINY, view_px=(32, 20))
+    with pytest.raises(BadInputError, match="6 in 9 rounds"):
+        replace(TINY, rounds=9)
+    with pytest.raises(BadInputError, match="batch 1"):
+        replace(TINY, training=short(batch=1))
     assert not any(tmp_path.iterdir())
 
 

@@ -32,7 +32,7 @@ def runs(tmp_path_factory):
     systems = {
         "exemplar": Exemplar(patch_px=16, largest=1.5, encoder=ENCODER, frames=FRAMES, training=short(steps=4)),
         "deepcluster": DeepCluster(
-            clusters=5, rounds=2, view_px=(32, 32), encoder=ENCODER, frames=FRAMES, training=short(steps=4)
+            clusters=5, rounds=2, view=0.5, encoder=ENCODER, frames=FRAMES, training=short(steps=4)
         ),
         "jigsaw": Jigsaw(9, tiles=Tiles(tile_px=8, gap_px=4), encoder=ENCODER, frames=FRAMES, training=short(steps=2)),
     }
@@ -48,6 +48,24 @@ def predict(*arguments) -> int:
 def table(path):
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("exemplar", "--patch-px", "32", "--largest", "1"),
+        ("deepcluster", "--clusters", "3", "--rounds", "2", "--view", "0.5"),
+        ("jigsaw", "--permutations", "9", "--tiles.tile-px", "32", "--tiles.gap-px", "2"),
+    ],
+)
+def test_pretrain_leaves_an_encoder_and_says_what_its_scores_stand_beside(options, folder, tmp_path, capsys):
+    small = ["--encoder.width", "4", "--encoder.widest", "8", "--training.batch", "4"]
+    out = tmp_path / "run"
+    assert main(["pretrain", *options, str(folder), "--out", str(out), "--steps", "2", *small]) == 0
+    assert (out / "encoder.pt").is_file()
+    scores = json.loads((out / "result.json").read_text())["scores"]
+    assert scores and all(score["beside"] for score in scores)
+    assert "next: depthscope" in capsys.readouterr().out
 
 
 def test_a_frame_of_the_video_finds_itself_again(runs, folder, tmp_path):

@@ -44,7 +44,7 @@ def deepcluster(
     start = time.perf_counter()
     options = stored_options(run)[1]
     assert isinstance(options, DeepCluster)
-    network = options.restored(stored_weights(run))
+    network = options.restored(stored_weights(run)).to("cuda" if torch.cuda.is_available() else "cpu")
     if not bool(network.centres.any()):
         raise BadInputError(f"{run} has no clusters yet", "a finished run", "go on with pretrain ... --resume")
     with frames_of(input, options.frames, every_s, store) as corpus, writing_folder(out, inputs=(run, input)) as folder:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import torch
 from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError, require_file
@@ -58,7 +59,7 @@ def exemplar(
     start = time.perf_counter()
     options = stored_options(run)[1]
     assert isinstance(options, Exemplar)
-    network = options.restored(stored_weights(run))
+    network = options.restored(stored_weights(run)).to("cuda" if torch.cuda.is_available() else "cpu")
     with frames_of(input, options.frames, every_s, store) as corpus, writing_folder(out, inputs=(run, input)) as folder:
         if keyframes > len(corpus):
             raise BadInputError(

@@ -88,7 +88,7 @@ def clustered(points: Float[Tensor, "items components"], count: int, seed: int) 
         raise BadInputError(
             f"{len(points)} frames for {count} clusters", "at least one frame for each", "ask for fewer"
         )
-    means = KMeans(count, n_init=1, max_iter=ITERATIONS, random_state=seed)
+    means = KMeans(count, n_init=1, max_iter=ITERATIONS, random_state=seed)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than clusters: split below
         assigned = torch.from_numpy(means.fit_predict(points.double().numpy()).astype(np.int64))

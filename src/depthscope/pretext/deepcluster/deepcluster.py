@@ -1,6 +1,7 @@
 """DeepCluster (Caron et al., ECCV 2018): cluster the features, learn to tell the clusters apart, and again."""
 
 import time
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class DeepCluster:
         components: Principal components of the features that are clustered.
         smallest: Side of the smallest view, as a share of the largest that fits.
         flip: Mirror half of the views.
-        view_px: (width, height) of a view; half of the frames' if None.
+        view: Sides of a view as the network sees it, as a share of the frames'.
         fresh_head: Every round learns with a new head: numbers of clusters mean nothing from one to the next.
         whiten: Bring components to equal spread before clustering, or one loud direction decides.
         even: Draw evenly over clusters, or most of what is learned is the largest one.
@@ -61,27 +62,32 @@ class DeepCluster:
     components: int = 64
     smallest: float = 0.5
     flip: bool = True
-    view_px: Size | None = None
+    view: float = 0.5
     fresh_head: bool = True
     whiten: bool = True
     even: bool = True
     encoder: EncoderOptions = field(default_factory=ResUNetEncoder)
     frames: CorpusOptions = field(default_factory=CorpusOptions)
     training: Training = field(
-        default_factory=lambda: Training(steps=600, batch=64, optimiser=Adam(1e-3, weight_decay=1e-4))
+        default_factory=lambda: Training(steps=600, batch=64, optimiser=Adam(3e-3, weight_decay=1e-4))
     )
 
     def __post_init__(self) -> None:
         if self.clusters is not None and self.clusters < 2:
             raise BadInputError(f"{self.clusters} clusters", "2 or more")
-        if self.rounds < 1 or self.components < 2 or not 0 < self.smallest <= 1:
+        if self.rounds < 1 or self.components < 2 or not (0 < self.smallest <= 1 and 0 < self.view <= 1):
             raise BadInputError(
-                f"rounds {self.rounds}, components {self.components}, smallest {self.smallest}",
-                "1 or more, 2 or more, and a share above 0",
+                f"rounds {self.rounds}, components {self.components}, smallest {self.smallest}, view {self.view}",
+                "1 or more, 2 or more, and shares above 0",
             )
-        divisor = self.encoder.divisor
-        if self.view_px is not None and any(side < divisor or side % divisor for side in self.view_px):
-            raise BadInputError(f"view_px {self.view_px}", f"multiples of {divisor}, as the encoder halves")
+        if self.training.steps < self.rounds:
+            raise BadInputError(
+                f"training.steps {self.training.steps} in {self.rounds} rounds", "at least one in each", "lower rounds"
+            )
+        if self.training.batch // self.training.devices < 2:
+            raise BadInputError(
+                f"training.batch {self.training.batch}", "2 or more on each device: it is normalised over"
+            )
 
     def clusters_of(self, frames: int) -> int:
         """Number of clusters for so many frames.
@@ -103,8 +109,8 @@ class DeepCluster:
     def size_of(self, corpus: Corpus) -> Size:
         """(width, height) of a view."""
         divisor = self.encoder.divisor
-        width, height = (max(1, round(side / 2 / divisor)) * divisor for side in corpus.size_px)
-        return self.view_px or (width, height)
+        width, height = (max(1, round(side * self.view / divisor)) * divisor for side in corpus.size_px)
+        return width, height
 
     def network(self, clusters: int) -> ClusterNetwork:
         """A new network, its random weights drawn by the seed."""
@@ -162,7 +168,7 @@ class ClusterTask:
 
     def whitened(self, corpus: Corpus, numbers: Int64[Tensor, " chosen"]) -> Float[Tensor, "chosen components"]:
         """Features as the last clustering saw them."""
-        return self.network.whitening.cpu()(self.features(corpus, numbers))
+        return deepcopy(self.network.whitening).cpu()(self.features(corpus, numbers))
 
 
 @dataclass(eq=False)
@@ -190,6 +196,7 @@ class _Rounds:
         elif fabric.is_global_zero:
             self.out.mkdir(parents=True, exist_ok=True)
             self._save(0)
+        fabric.to_device(self.network)  # the first features are those of random weights
         result = None
         for number in range(first, options.rounds):
             began = time.perf_counter()
@@ -229,7 +236,7 @@ class _Rounds:
         if fabric.is_global_zero and not (folder / CLUSTERS).is_file():
             folder.mkdir(parents=True, exist_ok=True)
             features = self.task.features(self.corpus, self.numbers)
-            whitening = self.network.whitening.cpu().fit(features, whiten=self.options.whiten)
+            whitening = deepcopy(self.network.whitening).cpu().fit(features, whiten=self.options.whiten)
             clusters = clustered(whitening(features), len(self.network.centres), self.options.training.seed + number)
             weights = {"mean": whitening.mean, "axes": whitening.axes}
             save_checkpoint(folder / CLUSTERS, {**clusters._asdict(), **weights})

@@ -52,6 +52,6 @@ class ClusterNetwork(nn.Module):
 
     def nearest(self, whitened: Float[Tensor, "items components"]) -> tuple[Tensor, Tensor]:
         """The cluster of each item, and how far it is from its centre."""
-        away = torch.cdist(whitened, self.centres)
+        away = torch.cdist(whitened, self.centres.to(whitened))
         distance, cluster = away.min(1)
         return cluster, distance

@@ -83,6 +83,10 @@ class Exemplar:
             raise BadInputError(
                 f"patch_px {self.patch_px}", f"a multiple of {self.encoder.divisor}, as the encoder halves"
             )
+        if self.training.batch // self.training.devices < 2:
+            raise BadInputError(
+                f"training.batch {self.training.batch}", "2 or more on each device: it is normalised over"
+            )
         if not (1 <= self.largest < 100 and 0 < self.alike <= 1):
             raise BadInputError(f"largest {self.largest}, alike {self.alike}", "1 or more, and a correlation")
 
