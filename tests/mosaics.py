@@ -1,5 +1,7 @@
 """Frames of random smooth colours: something to see everywhere, different in every frame."""
 
+import signal
+
 import torch
 from torch.nn import functional
 
@@ -28,3 +30,16 @@ def flat_corpus(frames: int = 24, side_px: int = 64) -> Corpus:
 
 def short(steps: int = 6, batch: int = 8) -> Training:
     return Training(steps=steps, batch=batch, optimiser=Adam(1e-3), precision="fp32", save_every=2, log_every=2)
+
+
+def stop_after(monkeypatch, task: type, steps: int) -> None:
+    """The user presses Ctrl-C in the course of a step."""
+    loss, done = task.loss, []
+
+    def interrupted(self, network, batch):
+        done.append(0)
+        if len(done) == steps:
+            signal.raise_signal(signal.SIGINT)
+        return loss(self, network, batch)
+
+    monkeypatch.setattr(task, "loss", interrupted)

@@ -11,7 +11,7 @@ from depthscope.pretext.exemplar import Exemplar, ExemplarDraws, Exemplars, Tran
 from depthscope.pretext.exemplar.transformations import NUMBERS, Colours, hsv_of, principal_colours, rgb_of
 from depthscope.pretext.stored import from_yaml, to_yaml
 from depthscope.training import LAST, load_checkpoint
-from mosaics import ENCODER, flat_corpus, mosaic_corpus, short
+from mosaics import ENCODER, flat_corpus, mosaic_corpus, short, stop_after
 
 TINY = Exemplar(patch_px=16, largest=1.5, encoder=ENCODER, training=short())
 
@@ -147,18 +147,3 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
     TINY.learn(corpus, tmp_path / "cut", resume=True, quiet=True)
     whole, cut = (load_checkpoint(tmp_path / name / LAST)["network"] for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
-
-
-def stop_after(monkeypatch, task: type, steps: int) -> None:
-    """The user presses Ctrl-C in the course of a step."""
-    import signal
-
-    loss, done = task.loss, []
-
-    def interrupted(self, network, batch):
-        done.append(0)
-        if len(done) == steps:
-            signal.raise_signal(signal.SIGINT)
-        return loss(self, network, batch)
-
-    monkeypatch.setattr(task, "loss", interrupted)

@@ -40,7 +40,7 @@ def quadrant_maxima(
     """
     parts = []
     for one in coarse(maps, strides):
-        share = functional.adaptive_avg_pool2d(masks[:, None].float(), one.shape[-2:])
+        share = functional.adaptive_avg_pool2d(masks[:, None].float(), (one.shape[-2], one.shape[-1]))
         shown = one * (share > 0.5)
         parts.append(functional.adaptive_max_pool2d(shown, 2).flatten(1))
     return torch.cat(parts, 1)

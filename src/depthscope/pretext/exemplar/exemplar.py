@@ -1,7 +1,7 @@
 """Exemplar networks (Dosovitskiy et al., NIPS 2014): every patch is a class, recognised however it is transformed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from torch.nn import functional
 from depthscope.corpus import Corpus, CorpusOptions
 from depthscope.errors import BadInputError
 from depthscope.networks.adapters import AdaptedEncoder, Colour
-from depthscope.networks.descriptors import pooled, pooled_size
+from depthscope.networks.descriptors import pooled, pooled_size, quadrant_maxima
 from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.pretext.exemplar.seeds import Seeds, seed_patches
@@ -83,6 +83,10 @@ class Exemplar:
             raise BadInputError(
                 f"patch_px {self.patch_px}", f"a multiple of {self.encoder.divisor}, as the encoder halves"
             )
+        if self.training.batch // self.training.devices < 2:
+            raise BadInputError(
+                f"training.batch {self.training.batch}", "2 or more on each device: it is normalised over"
+            )
         if not (1 <= self.largest < 100 and 0 < self.alike <= 1):
             raise BadInputError(f"largest {self.largest}, alike {self.alike}", "1 or more, and a correlation")
 
@@ -110,6 +114,13 @@ class Exemplar:
             lambda: ExemplarNetwork(AdaptedEncoder(started(self.encoder), Colour()), neighbourhoods),
             self.training.seed,
         )
+
+    def restored(self, weights: dict[str, Tensor]) -> "ExemplarNetwork":
+        """The network of a run, as it was saved."""
+        plain = replace(self, encoder=replace(self.encoder, weights=""))  # a file it started from may be gone
+        network = plain.network(weights["neighbourhoods"])
+        network.load_state_dict(weights)
+        return network.eval()
 
     def learn(self, corpus: Corpus, out: Path, *, resume: bool = False, quiet: bool = False) -> Learned:
         """Trains on patches of a corpus.
@@ -139,6 +150,16 @@ class Exemplar:
             }
             scores.append(Score(f"{len(unseen)} unseen patches found again", found, beside))
         return Learned(network.encoder, tuple(scores), result, notes)
+
+
+@torch.no_grad()
+def descriptors(network: "ExemplarNetwork", corpus: Corpus, batch: int = 16) -> Float[Tensor, "frames values"]:
+    """What the encoder says of whole frames, quarter by quarter, of what shows tissue."""
+    device, found = network.colours.device, []
+    for numbers in torch.arange(len(corpus)).split(batch):
+        maps = network.encoder(corpus.images(numbers).to(device))
+        found.append(quadrant_maxima(maps, network.encoder.strides, corpus.masks(numbers).to(device)).cpu())
+    return torch.cat(found)
 
 
 class ExemplarNetwork(nn.Module):
