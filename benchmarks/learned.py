@@ -53,8 +53,8 @@ PIXELS = 2000
 
 WRONG_MM = 2.0
 
-LIMITS = (0.08, 0.15)
-"""Standard deviations of depth, relative to it, up to which pixels are registered; each does better on other clips."""
+LIMITS = (0.15, 0.25, 0.5)
+"""Standard deviations of depth, relative to it, up to which pixels are registered."""
 
 
 def main() -> None:
@@ -141,14 +141,15 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
 
 
 def both(frames: list[DepthFrame], target: Target, true: Similarity | None, kind: str) -> dict:
-    """The registration of a scene by its pixels of each certainty, the surer one first to be read."""
+    """The registration of a scene by its pixels of each certainty, and how far apart they put it, one after another."""
     found, views = {}, ()
     for limit in LIMITS:
         views = frame_views(frames, Fusion(most_relative_std=limit))
         found[f"{limit:g}"] = against(views, target, true, kind)
     points = torch.cat([view.surface.points for view in views]).double()[::50]
-    first, second = (similarity(one["matrix"]).apply(points) for one in found.values())
-    return {"by_limit": found, "apart_mm": float((first - second).norm(dim=-1).mean())}
+    placed = [similarity(one["matrix"]).apply(points) for one in found.values()]
+    apart = [float((a - b).norm(dim=-1).mean()) for a, b in zip(placed[:-1], placed[1:], strict=True)]
+    return {"by_limit": found, "apart_mm": apart}
 
 
 def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
@@ -227,7 +228,7 @@ def told(name: str, record: dict) -> str:
         for r in (*(one["by_limit"][f"{limit:g}"] for one in record["scenes"] for limit in LIMITS), record["fused"])
     ]
     learned, flat, light = (record["depth"][kind]["abs_rel"] for kind in ("learned", "flat", "light"))
-    apart = ", ".join(f"{one['apart_mm']:.2f}" for one in (*record["scenes"], record["wrong"]))
+    apart = ", ".join(f"{mm:.1f}" for one in (*record["scenes"], record["wrong"]) for mm in one["apart_mm"])
     refused = all(one["reasons"] for one in record["wrong"]["by_limit"].values())
     return (
         f"{name}: AbsRel {learned:.3f} (flat {flat:.3f}, light {light:.3f}), surface "
