@@ -6,9 +6,10 @@
 Every clip that `reconstruct` accepted is given depth, by a network trained on its own SfM as `depthscope run` does, or
 by the network of ``--run`` (patients it never saw make the figures of a shipped network). Then: depth against every
 true pixel, beside a flat wall and depth from brightness alone; whether the standard deviation told the truth; scenes of
-10 frames (the paper's protocol) and the fused clip registered to the surface of the CT volume with no start; the same
-against the CT of another patient, which must be refused. Finished clips are not done again. ``--fit`` fits the weights
-of `Support` and the confidence of registration to what is found in DIR. Writes ``learned.json``.
+10 frames (the paper's protocol), 20 frames of the whole clip, and the fused clip registered to the surface of the CT
+volume with no start; 20 frames against the CT of another patient, which must be refused. Finished clips are not done
+again. ``--fit`` fits the weights of `Support` and the confidence of registration to what is found in DIR. Writes
+``learned.json``.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from registration import auc, fitted as fitted_confidence, registered, similarity
+from registration import auc, fitted as fitted_confidence, registered, said, similarity
 from scipy.optimize import minimize
 
 from depthscope.commands.demo import demo_recipe, true_from_sfm_by_points
@@ -38,9 +39,9 @@ from depthscope.fusion import Fusion, clip_scales, fuse
 from depthscope.fusion.fusion import DepthFrame
 from depthscope.geometry import Similarity
 from depthscope.prediction import points_of
-from depthscope.registration import Evidence, Registration, Target, refusals
+from depthscope.registration import Evidence, Registration, Target, View, refusals
 from depthscope.registration.calibration import ON_PHANTOMS as CONFIDENCE
-from depthscope.registration.frames import frame_views
+from depthscope.registration.frames import frame_views, register_frames
 from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.support import FEATURES, ON_PHANTOMS as SUPPORT
@@ -52,9 +53,6 @@ PIXELS = 2000
 """Of each frame, kept for the fit of the uncertainty."""
 
 WRONG_MM = 2.0
-
-LIMITS = (0.15, 0.25, 0.5)
-"""Standard deviations of depth, relative to it, up to which pixels are registered."""
 
 
 def main() -> None:
@@ -119,12 +117,14 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
     np.savez(given.out / f"{clip.parent.name}_{clip.name}.npz", **samples)
     scenes, rows = [], np.arange(len(frames))
     for scene in range(given.scenes):
-        start = scene * (len(frames) // 2 // max(1, given.scenes))
-        rows = np.linspace(start, start + len(frames) // 2 - 1, FRAMES).round().astype(int)
-        scenes.append(both([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right"))
+        start = scene * (len(frames) // max(1, given.scenes))
+        rows = np.linspace(start, start + len(frames) // max(1, given.scenes) - 1, FRAMES).round().astype(int)
+        scenes.append(scene_of([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right"))
     fused = fuse(frames, Fusion(unit=sequence.unit))
     whole = against(views_of(fused.surface, folder), target_of(clip, targets), true_from_sfm, "right")
-    wrong = both([frames[row] for row in rows], target_of(other, targets), None, "other patient")
+    rows = np.linspace(0, len(frames) - 1, min(2 * FRAMES, len(frames))).round().astype(int)
+    joint = scene_of([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right")
+    wrong = scene_of([frames[row] for row in rows], target_of(other, targets), None, "other patient")
     free = replace(fused.surface, points=fused.surface.points.double(), normals=None)
     anatomy = replace(ply.read(clip.resolve().parent / "anatomy.ply"), unit="mm")
     error = surface_error(replace(free.moved(true_from_sfm), unit="mm"), anatomy, samples=20_000)
@@ -133,6 +133,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         "depth": depth,
         "training_cpu_seconds": seconds,
         "scenes": scenes,
+        "joint": joint,
         "fused": whole,
         "wrong": wrong,
         "used_share": fused.used_share,
@@ -140,16 +141,15 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
     }
 
 
-def both(frames: list[DepthFrame], target: Target, true: Similarity | None, kind: str) -> dict:
-    """The registration of a scene by its pixels of each certainty, and how far apart they put it, one after another."""
-    found, views = {}, ()
-    for limit in LIMITS:
-        views = frame_views(frames, Fusion(most_relative_std=limit))
-        found[f"{limit:g}"] = against(views, target, true, kind)
-    points = torch.cat([view.surface.points for view in views]).double()[::50]
-    placed = [similarity(one["matrix"]).apply(points) for one in found.values()]
-    apart = [float((a - b).norm(dim=-1).mean()) for a, b in zip(placed[:-1], placed[1:], strict=True)]
-    return {"by_limit": found, "apart_mm": apart}
+def scene_of(frames: list[DepthFrame], target: Target, true: Similarity | None, kind: str) -> dict:
+    """The registration of a scene: its depth maps together, checked by halves."""
+    watch = time.process_time()
+    found = said(register_frames(frames, target))
+    return measured_of(
+        {"kind": kind, "views": len(frames), **found, "cpu_seconds": time.process_time() - watch},
+        frame_views(frames),
+        true,
+    )
 
 
 def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
@@ -161,8 +161,12 @@ def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
 
 
 def against(views, target: Target, true: Similarity | None, kind: str) -> dict:
-    """One registration, and its error where the truth is known."""
-    record = {"kind": kind, "views": len(views), **registered(views, target)}
+    """One registration of what cameras see of a surface, and its error where the truth is known."""
+    return measured_of({"kind": kind, "views": len(views), **registered(views, target)}, views, true)
+
+
+def measured_of(record: dict, views: tuple[View, ...], true: Similarity | None) -> dict:
+    """The record with its error where the truth is known."""
     if true is not None:
         found = similarity(record["matrix"])
         points = torch.cat([view.surface.points for view in views]).double()
@@ -225,15 +229,16 @@ def told(name: str, record: dict) -> str:
     """A clip in one line."""
     parts = [
         f"{r['tre_surface_mm']:.2f} mm ({'refused' if r['reasons'] else 'accepted'}, {r['confidence']:.2f})"
-        for r in (*(one["by_limit"][f"{limit:g}"] for one in record["scenes"] for limit in LIMITS), record["fused"])
+        for r in (*record["scenes"], record["joint"], record["fused"])
     ]
     learned, flat, light = (record["depth"][kind]["abs_rel"] for kind in ("learned", "flat", "light"))
-    apart = ", ".join(f"{mm:.1f}" for one in (*record["scenes"], record["wrong"]) for mm in one["apart_mm"])
-    refused = all(one["reasons"] for one in record["wrong"]["by_limit"].values())
+    halves = (*record["scenes"], record["joint"], record["wrong"])
+    apart = ", ".join(f"{one['evidence']['halves_apart_mm']:.1f}" for one in halves)
+    refused = bool(record["wrong"]["reasons"])
     return (
         f"{name}: AbsRel {learned:.3f} (flat {flat:.3f}, light {light:.3f}), surface "
         f"{record['surface_mm']['median']:.2f} mm, TRE {', '.join(parts)}, "
-        f"wrong CT {'refused' if refused else 'ACCEPTED'}, apart {apart} mm"
+        f"wrong CT {'refused' if refused else 'ACCEPTED'}, halves apart {apart} mm"
     )
 
 
@@ -244,14 +249,15 @@ def summary(records: list[dict]) -> dict:
         one["confidence"] = CONFIDENCE(evidence)
         one["reasons"] = list(refusals(evidence, one["confidence"], Registration()))
     kinds = {
-        f"scenes_{limit:g}": [s["by_limit"][f"{limit:g}"] for r in records for s in r["scenes"]] for limit in LIMITS
+        "scenes": [s for r in records for s in r["scenes"]],
+        "joint": [r["joint"] for r in records],
+        "fused": [r["fused"] for r in records],
     }
-    kinds |= {"scenes_surer": [surer(s) for r in records for s in r["scenes"]], "fused": [r["fused"] for r in records]}
     depth = {
         kind: {m: float(np.mean([r["depth"][kind][m] for r in records])) for m in ("abs_rel", "delta1")}
         for kind in ("learned", "per_sequence", "flat", "light")
     }
-    wrong = [surer(r["wrong"]) for r in records]
+    wrong = [r["wrong"] for r in records]
     everything = [one for one in registrations(records) if not one["reasons"]]
     truth = np.array([one.get("tre_surface_mm", math.inf) < WRONG_MM for one in registrations(records)])
     confidence = np.array([one["confidence"] for one in registrations(records)])

@@ -31,6 +31,7 @@ from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import normals, pixel_grid
 from depthscope.geometry.motion import rotate
 from depthscope.registration import (
+    Alignment,
     Evidence,
     Registration,
     Target,
@@ -125,6 +126,11 @@ def registered(views: tuple[View, ...], target: Target) -> dict:
     """What registration finds and says."""
     watch = time.process_time()
     found = register(views, target)
+    return {**said(found), "cpu_seconds": time.process_time() - watch}
+
+
+def said(found: Alignment) -> dict:
+    """The figures of a registration."""
     return {
         "matrix": found.target_from_source.matrix.tolist(),
         "residual_mm": found.residuals.figures,
@@ -135,7 +141,6 @@ def registered(views: tuple[View, ...], target: Target) -> dict:
         "scale_sd": float(found.covariance[6, 6].sqrt()),
         "independent": found.independent,
         "modes": len(found.modes),
-        "cpu_seconds": time.process_time() - watch,
     }
 
 

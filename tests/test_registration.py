@@ -1,6 +1,7 @@
 """Registration of what cameras saw to a CT, without a start: phantoms as the oracle, and what must be refused."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ from depthscope.formats.ct import extracted_surface
 from depthscope.fusion import DepthFrame
 from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.surface import vertex_normals
-from depthscope.registration import Alignment, Registration, ScalePrior, Search, View, coherent_point_drift, register
+from depthscope.registration import (
+    Alignment,
+    Evidence,
+    Registration,
+    Residuals,
+    ScalePrior,
+    Search,
+    View,
+    coherent_point_drift,
+    register,
+)
+from depthscope.registration.calibration import ON_PHANTOMS
 from depthscope.registration.frames import frame_views
 from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import patient
@@ -196,36 +208,52 @@ def test_point_drift_recovers_a_similarity_between_equal_clouds() -> None:
         coherent_point_drift(cloud + 1e3, Surface(cloud), start)
 
 
-def test_less_certain_pixels_are_taken_where_the_most_certain_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which of two answers is given follows from their confidence alone; the answers themselves are played."""
+def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far the halves lie from the whole is evidence; where each of them lies is played."""
     from depthscope.registration import frames as module
 
     camera = Camera((40, 30), (50.0, 50.0), (20.0, 15.0))
     depth, motion = torch.full((30, 40), 10.0), RigidMotion.identity(dtype=torch.float64)
-    std = 0.05 * depth
-    std[:, 20:] = 0.12 * depth[:, 20:]
-    maps = [DepthFrame(depth, camera, motion, std=std)]
+    maps = [DepthFrame(depth, camera, motion, std=0.05 * depth)] * 8
     square = Surface(
         torch.tensor([[0.0, 0, 0], [9, 0, 0], [0, 9, 0]], dtype=torch.float64),
         torch.tensor([[0.0, 0, 1]] * 3, dtype=torch.float64),
         faces=torch.tensor([[0, 1, 2]]),
     )
-    for answers, expected, asked in (
-        ([(False, 0.8), (False, 0.9)], 0.8, [600]),
-        ([(True, 0.1), (False, 0.75)], 0.75, [600, 1200]),
-        ([(True, 0.3), (True, 0.2)], 0.3, [600, 1200]),
-    ):
-        left, pixels = list(answers), []
+    sure = Evidence(20.0, 1.0, 1.5, 0.98, 0.0, 0.0, 0.5, 0.95, 0.5)
 
-        def played(views, *rest, left=left, pixels=pixels):
-            pixels.append(sum(len(view.surface.points) for view in views))
-            refused, confidence = left.pop(0)
-            answer = object.__new__(Alignment)
-            for name, value in (("reasons", ("refused",) * refused), ("confidence", confidence)):
-                object.__setattr__(answer, name, value)
-            return answer
+    def at(x_mm: float) -> Alignment:
+        shift = RigidMotion(torch.eye(3, dtype=torch.float64), torch.tensor([x_mm, 0, 0], dtype=torch.float64))
+        place = Similarity(torch.tensor(1.0, dtype=torch.float64), shift)
+        residuals = Residuals(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.bool))
+        spread, middle = torch.eye(7, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+        return Alignment(place, residuals, spread, middle, (), sure, 0.99, (), True, 0.1, 50.0, 1.0)
+
+    for places, expected in (((0.0, 0.4, -0.7), 0.7), ((0.0, 0.4, 30.0), 30.0), ((0.0, None, 1.0), math.inf)):
+        left, views = list(places), []
+
+        def played(some, *rest, left=left, views=views):
+            views.append(len(some))
+            if (place := left.pop(0)) is None:
+                raise NoAnswerError("no start")
+            return at(place)
 
         monkeypatch.setattr(module, "register", played)
-        assert module.register_frames(maps, square).confidence == expected and pixels == asked
+        found = module.register_frames(maps, square)
+        assert views == [8, 4, 4] and found.evidence.halves_apart_mm == pytest.approx(expected)
+        assert found.ambiguous == (expected > 3)
+        assert found.confidence == ON_PHANTOMS(found.evidence) < ON_PHANTOMS(replace(sure, halves_apart_mm=0.0))
+        assert not found.ambiguous or any("a half of the frames" in reason for reason in found.reasons)
+    monkeypatch.setattr(module, "register", lambda *rest: at(0.0))
+    assert math.isnan(module.register_frames(maps[:4], square).evidence.halves_apart_mm)  # too few to halve
     with pytest.raises(BadInputError, match="trusted"):
         module.register_frames([DepthFrame(depth, camera, motion, std=0.3 * depth)], square)
+
+
+def test_sizes_in_the_middle_of_what_endoscopes_see_are_likelier() -> None:
+    from depthscope.registration.registration import _unlikely
+
+    scale = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    cost = _unlikely(scale, (1.0, 4.0))
+    assert float(cost[1]) == pytest.approx(0) and float(cost[0]) == pytest.approx(2.5**2 / 2)
+    assert float(cost[2]) == pytest.approx(float(cost[0])) and not _unlikely(scale, None).any()

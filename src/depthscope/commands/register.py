@@ -23,12 +23,16 @@ from depthscope.geometry.surface import vertex_normals
 from depthscope.pictures import painted
 from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register as align
 from depthscope.registration.frames import register_frames
+from depthscope.registration.options import WORKING_MM
 from depthscope.registration.view import thinned
 from depthscope.sequence import Sequence
 from depthscope.video import write_image
 
 MOST_VIEWS = 10
 """Cameras of a sequence that share out the surface."""
+
+MOST_MAPS = 20
+"""Depth maps that are registered together, and in two halves of ten."""
 
 SHOWN_MM = 2.0
 """Distance that is drawn in the brightest colour."""
@@ -44,6 +48,7 @@ def register(
     prediction: Path | None = None,
     scale: float | None = None,
     scale_std: float = 0.1,
+    working_mm: tuple[float, float] = WORKING_MM,
     air_below: float = ct_files.AIR_BELOW,
     air_seed: tuple[float, float, float] | None = None,
     smoothing_mm: float = 0.0,
@@ -59,10 +64,11 @@ def register(
         out: Folder for the results.
         start: File with a rough 4x4 from the surface to LPS mm; it is tried besides what is found without it.
         sequence: Sequence that the surface was made from: its cameras tell what must be air.
-        prediction: Depth maps (of depthscope predict) that the surface was fused from: ten of them are registered
-            jointly in place of the surface, which is told where they lie. Needs --sequence.
+        prediction: Depth maps (of depthscope predict) that the surface was fused from: twenty of them are registered
+            jointly in place of the surface, and in two halves, which must agree. Needs --sequence.
         scale: Millimetres to a unit of the surface, where that is known roughly.
         scale_std: Standard deviation of the logarithm of --scale.
+        working_mm: Least and greatest median distance from which the scope was used; without --scale they bound it.
         air_below: Hounsfield units below which the CT is air.
         air_seed: A point (LPS mm) in the air space of the CT that is meant; the largest one in the body otherwise.
         smoothing_mm: Blur of the CT before its surface is taken.
@@ -84,7 +90,7 @@ def register(
         )
     first = None if start is None else transforms.read(start)
     prior = None if scale is None else ScalePrior(scale, scale_std, "given by --scale")
-    options = Registration(scale_prior=prior)
+    options = Registration(scale_prior=prior, working_mm=working_mm)
     inputs = tuple(path for path in (surface, target, sequence, prediction, start) if path is not None)
     with writing_folder(out, inputs=inputs) as folder:
         ready = Target(goal)
@@ -112,6 +118,7 @@ def register(
             options={
                 "scale": scale,
                 "scale_std": scale_std,
+                "working_mm": working_mm,
                 "air_below": air_below,
                 "air_seed": air_seed,
                 "flip": flip,
@@ -191,7 +198,7 @@ def some_maps(prediction: Path, folder: Path | None) -> list[DepthFrame]:
     clip = read_sequence(folder)
     maps = matched(depth_maps.listed(prediction), clip, prediction)
     scales = clip_scales(((frame, depth_maps.read(path)) for frame, path in maps.items()), clip)
-    rows = torch.linspace(0, len(maps) - 1, min(MOST_VIEWS, len(maps))).round().long().unique()
+    rows = torch.linspace(0, len(maps) - 1, min(MOST_MAPS, len(maps))).round().long().unique()
     chosen = dict(list(maps.items())[row] for row in rows.tolist())
     return list(views(chosen, clip, scales.factor[rows], prediction))
 
@@ -256,6 +263,7 @@ def figures(found: Alignment, options: Registration, distance_mm: Float[Tensor, 
         "air_violation": evidence.air_violation,
         "sight_violation": evidence.sight_violation,
         "log_odds": evidence.log_odds,
+        "halves_apart_mm": evidence.halves_apart_mm,
         "start_spread_mm": found.start_spread_mm,
         "independent_observations": found.independent,
         "covariance_w_t_lns": found.covariance.tolist(),

@@ -101,6 +101,7 @@ class Evidence:
         predicted_tre_mm: By the covariance.
         inlier_share: Of the samples.
         starts_share: Share of the refined starts that ended in the best mode.
+        halves_apart_mm: How far from this answer either half of the frames alone would lie; NaN where nobody asked.
     """
 
     log_odds: float
@@ -112,6 +113,7 @@ class Evidence:
     predicted_tre_mm: float
     inlier_share: float
     starts_share: float
+    halves_apart_mm: float = math.nan
 
     @property
     def features(self) -> tuple[float, ...]:
@@ -123,6 +125,7 @@ class Evidence:
             10 * (self.coverage - 0.9),
             10 * self.sight_violation,
             10 * self.air_violation,
+            0.0 if math.isnan(self.halves_apart_mm) else math.log1p(min(self.halves_apart_mm, 100.0)) - 0.7,
         )
 
 

@@ -1,16 +1,18 @@
 """Depth maps as what is registered: each frame's own view, joined in one registration as the paper's scenes are."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence as Rows
+from dataclasses import replace
 
 import torch
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.fusion.fusion import DepthFrame, Fusion, trusted_pixels
 from depthscope.geometry import Similarity, Surface
 from depthscope.geometry.depth import backprojected, normals
 from depthscope.geometry.motion import rotate
 from depthscope.registration.alignment import Alignment
-from depthscope.registration.options import Registration
+from depthscope.registration.options import Registration, refusals
 from depthscope.registration.registration import register
 from depthscope.registration.target import Target
 from depthscope.registration.view import View
@@ -18,9 +20,12 @@ from depthscope.registration.view import View
 FEWEST = 30
 """Pixels without which a frame says nothing."""
 
-CERTAIN, LESS_CERTAIN = Fusion(most_relative_std=0.08), Fusion(most_relative_std=0.15)
-"""Which pixels are registered: fewer than are fused, as errors of those less certain are not those of noise; or, where
-these few do not tell one place of the cavity from another, as many."""
+FEWEST_IN_HALVES = 6
+"""Frames that are still frames enough when halved."""
+
+CERTAIN = Fusion(most_relative_std=0.25)
+"""Which pixels are registered: more than are fused. The most certain ones alone are few and near, and a patch of wall
+fits many places."""
 
 
 def frame_views(frames: Iterable[DepthFrame], options: Fusion | None = None) -> tuple[View, ...]:
@@ -60,33 +65,41 @@ def register_frames(
     start: Similarity | None = None,
     told: Callable[[str], None] = lambda stage: None,
 ) -> Alignment:
-    """The similarity from some depth maps to a CT surface, by their most certain pixels.
+    """The similarity from some depth maps to a CT surface; two halves of them must lie in the same place.
 
-    Where that answer is refused, more pixels are taken, and the answer of the two that is surer of itself is given.
+    They are registered together. Then the first and the second half are registered alone, each with no start: what they
+    see differs, so that wrong places seldom agree. How far they lie apart is part of the evidence.
 
     Args:
-        frames: Depth maps with their motions, in one unit.
+        frames: Depth maps with their motions, in one unit, in order of time.
         target: As `register` takes it.
         options: Likewise.
-        start: Likewise.
+        start: Likewise; the halves are not told.
         told: Likewise.
 
     Raises:
         BadInputError: No frame has pixels that can be trusted.
     """
+    options = options or Registration()
     target = target if isinstance(target, Target) else Target(target)
-    best: Alignment | None = None
-    for certain in (CERTAIN, LESS_CERTAIN):
+    views = frame_views(frames)
+    found = register(views, target, options, start, told)
+    if len(views) < FEWEST_IN_HALVES:
+        return found
+    points = torch.cat([view.surface.points for view in views]).double()
+    points = points[:: max(1, len(points) // 5000)]
+    placed, middle, apart = found.target_from_source.apply(points), len(views) // 2, []
+    for number, half in enumerate((views[:middle], views[middle:]), 1):
+        told(f"half {number} of 2")
         try:
-            views = frame_views(frames, certain)
-        except BadInputError:
-            if certain is LESS_CERTAIN and best is None:
-                raise
+            alone = register(half, target, options)
+        except NoAnswerError:
+            apart.append(math.inf)
             continue
-        found = register(views, target, options, start, told)
-        if best is None or (found.ambiguous, -found.confidence) < (best.ambiguous, -best.confidence):
-            best = found
-        if not best.ambiguous:
-            break
-    assert best is not None
-    return best
+        apart.append(float((alone.target_from_source.apply(points) - placed).norm(dim=-1).mean()))
+    evidence = replace(found.evidence, halves_apart_mm=max(apart))
+    confidence = options.calibration(evidence)
+    before = refusals(found.evidence, found.confidence, options)
+    others = tuple(reason for reason in found.reasons if reason not in before)
+    reasons = (*others, *refusals(evidence, confidence, options))
+    return replace(found, evidence=evidence, confidence=confidence, reasons=reasons)

@@ -12,6 +12,9 @@ from depthscope.registration.view import Noise
 
 FROM_AFAR = Annealing(start_mm=4.0, start_angle_deg=40.0, iterations=20, exact=False)
 FROM_NEARBY = Annealing(start_mm=1.5, start_angle_deg=20.0, iterations=16, exact=False)
+WORKING_MM = (6.0, 55.0)
+"""Median distances from which scopes are used in noses; in colons they may be wider."""
+
 AT_LAST = Annealing(start_mm=0.4, start_angle_deg=5.0, iterations=4, annealed=0.4)
 
 
@@ -43,13 +46,15 @@ class Registration:
         noise: What is assumed of the points.
         scale_prior: What is known of the scale, or None.
         working_mm: Least and greatest median distance at which an endoscope is used; with cameras and without a prior
-            it bounds the scale. A surface made small enough lies well on any wall. None for no bound.
+            they bound the scale, and what is in their middle is likelier: 2.5 standard deviations of the logarithm to
+            each side. A surface made small enough lies well on any wall. None for no such knowledge.
         coarse, middle, fine: Samples in the three stages of refinement.
         refined: Distinct ends of the first stage that enter the second.
         stages: Annealing of the three stages.
         calibration: From evidence to confidence.
         least_log_odds: The best mode is ambiguous where the best one elsewhere comes as close as this.
         most_tre_mm: Or where the covariance leaves more than this open; on phantoms it says a quarter too much.
+        most_apart_mm: Or where either half of the frames alone would lie farther away than this.
         least_confidence: Or where the confidence is below this.
         seed: Of the choice of samples.
     """
@@ -57,7 +62,7 @@ class Registration:
     search: Search | None = field(default_factory=Search)
     noise: Noise = field(default_factory=Noise)
     scale_prior: ScalePrior | None = None
-    working_mm: tuple[float, float] | None = (4.0, 150.0)
+    working_mm: tuple[float, float] | None = WORKING_MM
     coarse: int = 300
     middle: int = 1000
     fine: int = 1500
@@ -66,6 +71,7 @@ class Registration:
     calibration: Calibration = ON_PHANTOMS
     least_log_odds: float = math.log(20.0)
     most_tre_mm: float = 2.5
+    most_apart_mm: float = 3.0
     least_confidence: float = 0.7
     seed: int = 0
 
@@ -85,6 +91,8 @@ def refusals(evidence: Evidence, confidence: float, options: Registration) -> tu
         reasons.append(f"the surface leaves {evidence.predicted_tre_mm:.1f} mm open: too smooth or too symmetric")
     if evidence.air_violation > 0.2:
         reasons.append(f"{100 * evidence.air_violation:.0f} % of the cameras would stand in tissue")
+    if evidence.halves_apart_mm > options.most_apart_mm:
+        reasons.append(f"a half of the frames alone would lie {evidence.halves_apart_mm:.1f} mm away")
     if confidence < options.least_confidence:
         reasons.append(f"the confidence is {confidence:.2f}: the surface fits this target badly")
     return tuple(reasons)

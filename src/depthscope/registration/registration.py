@@ -77,13 +77,14 @@ def register(
     problem = Problem(few, target, options.noise, cameras)
     ends = _within(solve(problem, _at_prior(starts, options), stages[0]), bounds)
     ranked = sighted(few, target, ends.target_from_source, options.noise)
-    by_cost = (ends.cost + 0.5 * ranked.cost).argsort()
+    unlikely = _unlikely(ends.target_from_source.scale, bounds)
+    by_cost = (ends.cost + 0.5 * ranked.cost + unlikely / stages[0].pull).argsort()
     ordered = _rows(ends.target_from_source, by_cost)
     kept = distinct(few, ordered, options.refined, apart_mm=1.5)
     # What each start led to is counted over all of them, not over those that are kept.
     second = _within(solve(replace(problem, samples=some), kept, stages[1]), bounds)
     told("modes")
-    best, alignment_modes, spread, seen = _modes(some, target, second, ordered, options)
+    best, alignment_modes, spread, seen = _modes(some, target, second, ordered, options, bounds)
     told("finish")
     last = solve(replace(problem, samples=centred), _rows(best, torch.tensor([0])), stages[2])
     found = _concluded(
@@ -110,6 +111,14 @@ def _within(ends: Solved, bounds: tuple[float, float] | None) -> Solved:
         return ends
     scale = ends.target_from_source.scale
     return replace(ends, cost=ends.cost + 1e3 * ((scale < bounds[0]) | (scale > bounds[1])).to(ends.cost))
+
+
+def _unlikely(scale: Float[Tensor, " starts"], bounds: tuple[float, float] | None) -> Float[Tensor, " starts"]:
+    """Minus the log probability of scales, but for a constant: log-normal, the bounds 2.5 standard deviations away."""
+    if bounds is None:
+        return torch.zeros_like(scale)
+    middle, deviation = 0.5 * math.log(bounds[0] * bounds[1]), math.log(bounds[1] / bounds[0]) / 5
+    return 0.5 * ((scale.log() - middle) / deviation) ** 2
 
 
 def _shift(by: Float[Tensor, "3"]) -> Similarity:
@@ -161,13 +170,22 @@ def _starts(
 
 
 def _modes(
-    samples: Samples, target: Target, ends: Solved, coarse: Similarity, options: Registration
+    samples: Samples,
+    target: Target,
+    ends: Solved,
+    coarse: Similarity,
+    options: Registration,
+    bounds: tuple[float, float] | None,
 ) -> tuple[Similarity, tuple[Mode, ...], float, Sight]:
     """Distinct ends with their posterior, best first; the spread of the ends of the best; and what is seen there."""
     seen = sighted(samples, target, ends.target_from_source, options.noise)
     score = ends.cost + 0.5 * seen.cost + 2.0 * seen.air_violation
+    at, least = ends.target_from_source, int(score.argmin())
+    residual = _signed(samples, target, Similarity(at.scale[least], at.motion[least]), options.noise)
+    independent = independent_samples(samples, residual)
+    score = score + _unlikely(at.scale, bounds) / independent
     order = score.argsort()
-    at, left, kept = ends.target_from_source, torch.ones(len(order), dtype=torch.bool), []
+    left, kept = torch.ones(len(order), dtype=torch.bool), []
     for row in order.tolist():
         if left[row]:
             kept.append(row)
@@ -183,8 +201,6 @@ def _modes(
         [displaced(samples, coarse, Similarity(several.scale[i], several.motion[i])) for i in range(len(kept))]
     )
     counted = torch.where(coarse_away.amin(0) < 4.0, coarse_away.argmin(0), -1)
-    residual = _signed(samples, target, first, options.noise)
-    independent = independent_samples(samples, residual)
     modes = tuple(
         Mode(
             tuple(tuple(row) for row in Similarity(several.scale[i], several.motion[i]).matrix.tolist()),
