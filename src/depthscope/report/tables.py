@@ -83,6 +83,7 @@ def _of_clip(clip: Clip, several: bool) -> list[tuple[Part, ...]]:
             ("coverage", share(found.figure("coverage"))),
             ("expected error at a landmark", amount(found.figure("predicted_tre_mm"), "mm")),
             ("spread over starts", amount(found.figure("start_spread_mm"), "mm")),
+            ("halves of the clip apart", amount(found.figure("halves_apart_mm"), "mm")),
             ("probability that it is right", share(found.figure("confidence"))),
         )
         rows.append((f"Residual to the CT{of}", amount(mean, "mm"), beside, mean.file))
