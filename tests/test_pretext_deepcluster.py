@@ -55,7 +55,10 @@ def test_frames_that_are_all_alike_still_fill_every_cluster():
 
 
 def test_whitening_gives_every_direction_the_same_spread_and_every_item_length_one():
-    features = torch.randn(500, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([20.0, 5.0, 1.0, 1.0, 1.0, 1.0]) + 7
+    features = (
+        torch.randn(500, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([20.0, 5.0, 1.0, 1.0, 1.0, 1.0])
+        + 7
+    )
     fitted = Whitening(6, 4).fit(features)
     components = (features - fitted.mean) @ fitted.axes.T
     assert torch.allclose(torch.cov(components.T, correction=0), torch.eye(4), atol=1e-3)
