@@ -55,14 +55,17 @@ def test_frames_that_are_all_alike_still_fill_every_cluster():
 
 
 def test_whitening_gives_every_direction_the_same_spread_and_every_item_length_one():
-    features = torch.randn(500, 6) * torch.tensor([100.0, 10.0, 1.0, 1.0, 1.0, 1.0]) + 7
+    features = (
+        torch.randn(500, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([20.0, 5.0, 1.0, 1.0, 1.0, 1.0])
+        + 7
+    )
     fitted = Whitening(6, 4).fit(features)
     components = (features - fitted.mean) @ fitted.axes.T
     assert torch.allclose(torch.cov(components.T, correction=0), torch.eye(4), atol=1e-3)
     assert torch.allclose(fitted(features).norm(dim=1), torch.ones(500), atol=1e-5)
     loud = Whitening(6, 4).fit(features, whiten=False)
     spread = ((features - loud.mean) @ loud.axes.T).std(0)
-    assert float(spread[0] / spread[-1]) > 50
+    assert float(spread[0] / spread[-1]) > 10
 
 
 def test_whitening_of_few_items_has_no_more_components_than_they_span():

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions
 from depthscope.corpus.views import Size, textured
@@ -19,8 +17,9 @@ from depthscope.networks.adapters import AdaptedEncoder, Sobel
 from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.pretext.deepcluster.clustering import Clusters, agreement, clustered
-from depthscope.pretext.deepcluster.draws import ViewBatch, ViewDraws, crops_of, plain_views, views
+from depthscope.pretext.deepcluster.draws import ViewDraws, crops_of
 from depthscope.pretext.deepcluster.network import ClusterNetwork
+from depthscope.pretext.deepcluster.task import ClusterTask
 from depthscope.pretext.learned import Learned, Score
 from depthscope.pretext.starting import seeded
 from depthscope.pretext.stored import to_yaml
@@ -135,40 +134,6 @@ class DeepCluster:
         numbers = textured(corpus, corpus.trained)
         rounds = _Rounds(self, corpus, numbers, self.network(self.clusters_of(len(numbers))), out, quiet)
         return rounds.learned(rounds.run(resume))
-
-
-@dataclass(frozen=True, eq=False)
-class ClusterTask:
-    """Which cluster is this a view of?
-
-    Attributes:
-        network: What is trained.
-        size_px: (width, height) of views.
-    """
-
-    network: ClusterNetwork
-    size_px: Size
-
-    def loss(self, network: nn.Module, batch: ViewBatch) -> dict[str, Tensor]:
-        """Cross-entropy over the clusters, and the share that is right."""
-        logits = network(views(batch, self.size_px))
-        right = (logits.detach().argmax(-1) == batch.cluster).float().mean()
-        return {"loss": functional.cross_entropy(logits, batch.cluster), "right": right}
-
-    @torch.no_grad()
-    def features(self, corpus: Corpus, numbers: Int64[Tensor, " chosen"]) -> Float[Tensor, "chosen values"]:
-        """Features of the plain view of each frame, in the order of the numbers."""
-        network = self.network.eval()
-        device = network.centres.device
-        found = []
-        for batch in plain_views(corpus, numbers):
-            shown = views(ViewBatch(*(part.to(device) for part in batch)), self.size_px)
-            found.append(network.features(shown).float().cpu())
-        return torch.cat(found)
-
-    def whitened(self, corpus: Corpus, numbers: Int64[Tensor, " chosen"]) -> Float[Tensor, "chosen components"]:
-        """Features as the last clustering saw them."""
-        return deepcopy(self.network.whitening).cpu()(self.features(corpus, numbers))
 
 
 @dataclass(eq=False)
