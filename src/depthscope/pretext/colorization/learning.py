@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions
 from depthscope.errors import BadInputError
-from depthscope.networks.encoder import EncoderOptions
+from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.pretext.colorization.bins import colourful, corners, occupied, prior, published_bins, rarity
 from depthscope.pretext.colorization.scores import compared
@@ -96,7 +96,7 @@ class Colorization:
         bins = published_bins() if self.published else corners(occupied(cells, self.rarest))
         owner = torch.cat([torch.cdist(part, bins).argmin(-1) for part in cells.split(100_000)])
         frequency = prior(torch.bincount(owner, minlength=len(bins)).float(), bins)
-        return Colourer(self.encoder, bins, rarity(frequency, self.mixing))
+        return Colourer(started(self.encoder), bins, rarity(frequency, self.mixing))
 
 
 def coloured_cells(corpus: Corpus) -> tuple[Float[Tensor, "cells 2"], float]:

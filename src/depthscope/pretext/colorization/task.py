@@ -13,7 +13,7 @@ from depthscope.colour import lab_from_rgb, mirrors_lamp
 from depthscope.corpus import Corpus
 from depthscope.networks.adapters import AdaptedEncoder, Luma
 from depthscope.networks.dense_decoder import DenseDecoder
-from depthscope.networks.encoder import EncoderOptions
+from depthscope.networks.encoder import Encoder, EncoderOptions
 from depthscope.pretext.colorization.bins import annealed_mean, colourful, shares
 from depthscope.training.draws import example_of, generator_of
 
@@ -28,7 +28,7 @@ class Colourer(nn.Module):
     """From frames, of which only the luma is seen, to logits of colour bins.
 
     Args:
-        encoder: Options of the encoder.
+        encoder: What sees the frames.
         bins: Centres of the bins.
         weights: What a cell of each bin weighs while learning.
     """
@@ -37,10 +37,10 @@ class Colourer(nn.Module):
     weights: Tensor
 
     def __init__(
-        self, encoder: EncoderOptions, bins: Float[Tensor, "bins 2"], weights: Float[Tensor, " bins"]
+        self, encoder: Encoder, bins: Float[Tensor, "bins 2"], weights: Float[Tensor, " bins"]
     ) -> None:
         super().__init__()
-        self.encoder = AdaptedEncoder(encoder.build(), Luma())
+        self.encoder = AdaptedEncoder(encoder, Luma())
         self.decoder = DenseDecoder(self.encoder.channels, len(bins), STRIDE)
         self.register_buffer("bins", bins)
         self.register_buffer("weights", weights)
@@ -59,7 +59,7 @@ class Colourer(nn.Module):
 
 def colourer_of(encoder: EncoderOptions, weights: dict[str, Tensor]) -> Colourer:
     """The network of stored weights, ready to be used."""
-    network = Colourer(encoder, torch.zeros_like(weights["bins"]), torch.zeros_like(weights["weights"]))
+    network = Colourer(encoder.build(), torch.zeros_like(weights["bins"]), torch.zeros_like(weights["weights"]))
     network.load_state_dict(weights)
     return network.eval()
 

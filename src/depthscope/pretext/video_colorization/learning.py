@@ -7,7 +7,7 @@ import torch
 
 from depthscope.corpus import Corpus, CorpusOptions
 from depthscope.errors import BadInputError
-from depthscope.networks.encoder import EncoderOptions
+from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.pretext.learned import Learned, Score
 from depthscope.pretext.stored import to_yaml
@@ -97,7 +97,7 @@ class VideoColorization:
         ]
         colours, known = cell_colours(corpus.images(chosen), corpus.masks(chosen), self.stride)
         palette = palette_of(colours.permute(0, 2, 3, 1)[known], self.labels, self.training.seed)
-        return Embedder(self.encoder, self.channels, self.stride, palette)
+        return Embedder(started(self.encoder), self.channels, self.stride, palette)
 
 
 def scored(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from depthscope.corpus import Corpus
 from depthscope.networks.adapters import AdaptedEncoder, Luma
 from depthscope.networks.dense_decoder import DenseDecoder
-from depthscope.networks.encoder import EncoderOptions
+from depthscope.networks.encoder import Encoder, EncoderOptions
 from depthscope.pretext.video_colorization.palette import cell_colours, labels_of
 from depthscope.pretext.video_colorization.pointer import pointer_losses, similarities, unit, voted
 from depthscope.pretext.video_colorization.snippets import Snippets
@@ -25,7 +25,7 @@ class Embedder(nn.Module):
     """From gray frames to a vector for each cell.
 
     Args:
-        encoder: Options of the encoder, which sees luma only.
+        encoder: What sees the frames; their luma only.
         channels: Of the vectors.
         stride: Side of a cell in pixels.
         palette: Colours of the labels.
@@ -33,9 +33,9 @@ class Embedder(nn.Module):
 
     palette: Tensor
 
-    def __init__(self, encoder: EncoderOptions, channels: int, stride: int, palette: Float[Tensor, "labels 2"]) -> None:
+    def __init__(self, encoder: Encoder, channels: int, stride: int, palette: Float[Tensor, "labels 2"]) -> None:
         super().__init__()
-        self.encoder = AdaptedEncoder(encoder.build(), Luma())
+        self.encoder = AdaptedEncoder(encoder, Luma())
         self.decoder = DenseDecoder(self.encoder.channels, channels, stride)
         self.stride = stride
         self.register_buffer("palette", palette)
@@ -49,7 +49,7 @@ def embedder_of(
     encoder: EncoderOptions, channels: int, stride: int, weights: dict[str, Tensor]
 ) -> Embedder:
     """The network of stored weights, ready to be used."""
-    network = Embedder(encoder, channels, stride, torch.zeros_like(weights["palette"]))
+    network = Embedder(encoder.build(), channels, stride, torch.zeros_like(weights["palette"]))
     network.load_state_dict(weights)
     return network.eval()
 
