@@ -18,7 +18,7 @@ FLOW_SIDE_PX = 128
 LONGEST_GAP = 2.5
 """Of the usual time between frames of a video: where more is missing, a snippet would jump."""
 
-Snippets = Int[Tensor, "snippets frames"]
+Snippets = Int[Tensor, "_ frames"]
 
 
 @dataclass(frozen=True, eq=False)
