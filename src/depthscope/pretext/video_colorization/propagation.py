@@ -80,6 +80,27 @@ def within(rows: int, columns: int, window: int) -> Bool[Tensor, "cells cells"]:
     return far <= window
 
 
+class Memory:
+    """The frames that are copied from: the first one and the last few.
+
+    Args:
+        options: How many, and how labels are copied.
+    """
+
+    def __init__(self, options: Propagation) -> None:
+        self.options, self.seen = options, list[Seen]()
+
+    def copied(self, features: Features) -> Labels:
+        """The labels of a frame that is not in the memory yet."""
+        return copied(features, self.seen, self.options)
+
+    def add(self, features: Features, labels: Labels) -> None:
+        """Takes a frame in; the first one never leaves."""
+        self.seen.append(Seen(features, labels))
+        if len(self.seen) > self.options.memory + 1:
+            del self.seen[1]
+
+
 def propagated(frames: Iterable[Features], first: Labels, options: Propagation) -> Iterator[Labels]:
     """The labels of every frame of a clip; those of the first are given.
 
@@ -88,13 +109,11 @@ def propagated(frames: Iterable[Features], first: Labels, options: Propagation) 
         first: Labels of the first frame.
         options: How.
     """
-    seen: list[Seen] = []
+    memory = Memory(options)
     for features in frames:
-        labels = copied(features, seen, options) if seen else first
+        labels = memory.copied(features) if memory.seen else first
         yield labels
-        seen.append(Seen(features, labels))
-        if len(seen) > options.memory + 1:
-            del seen[1]
+        memory.add(features, labels)
 
 
 def enlarged(labels: Labels, size_px: tuple[int, int]) -> Float[Tensor, "labels height width"]:
