@@ -83,9 +83,9 @@ def _between(scores: np.ndarray, row: int, column: int) -> np.ndarray:
     height, width = scores.shape
     shift = np.zeros(2)
     if 0 < column < width - 1:
-        shift[0] = _top(*scores[row, column - 1 : column + 2])
+        shift[0] = _top(*scores[row, column - 1 : column + 2].tolist())
     if 0 < row < height - 1:
-        shift[1] = _top(*scores[row - 1 : row + 2, column])
+        shift[1] = _top(*scores[row - 1 : row + 2, column].tolist())
     return shift
 
 
