@@ -30,7 +30,7 @@ from depthscope.pretext.stored import stored_weights
 from depthscope.training import Adam, Training
 
 TINY = Colorization(
-    encoder=ResUNetEncoder(width=8, widest=16),
+    encoder=ResUNetEncoder(width=16, widest=16),
     training=Training(steps=6, batch=4, optimiser=Adam(2e-3), save_every=3, log_every=1),
 )
 
@@ -223,7 +223,7 @@ def test_a_short_run_resumes_bit_for_bit(tmp_path: Path):
 def test_colours_that_luma_tells_are_learned(tmp_path: Path):
     corpus = corpus_of(two_tissues(60), video=torch.arange(60) // 20)
     training = Training(steps=60, batch=8, optimiser=Adam(4e-3), save_every=60, log_every=20)
-    learned = replace(TINY, encoder=ResUNetEncoder(width=8, widest=32), training=training).learn(
+    learned = replace(TINY, encoder=ResUNetEncoder(width=16, widest=32), training=training).learn(
         corpus, tmp_path, quiet=True
     )
     error = learned.scores[0]

@@ -34,7 +34,7 @@ from depthscope.training import Adam, Training
 TINY = VideoColorization(
     labels=6,
     channels=16,
-    encoder=ResUNetEncoder(width=8, widest=16),
+    encoder=ResUNetEncoder(width=16, widest=16),
     training=Training(steps=6, batch=2, optimiser=Adam(2e-3), save_every=3, log_every=1),
 )
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from depthscope.pictures import captioned
+from depthscope.pictures import Picture, captioned
 from depthscope.pretext.video_colorization.tracking import Tracked
 from depthscope.video import Image
 
@@ -40,7 +40,7 @@ class Overlay:
         tracked: Tracked,
         flow: Float[np.ndarray, "kept 2"],
         mask: Int[Tensor, "height width"] | None,
-    ) -> Image:
+    ) -> Picture:
         """A frame with everything drawn on it.
 
         Args:
