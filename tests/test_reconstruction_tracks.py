@@ -38,7 +38,7 @@ def made(folder: Path, textured: bool) -> tuple[Job, Scene, tracks.Tracks]:
         write_image(folder / "images" / f"{number:03d}.png", torch.from_numpy(image))
         for point in np.flatnonzero(seen.seen[number]):
             wrong = point % 10 == 0
-            x, y = seen.pixels[number, point] + (7 * number if wrong else 0)
+            x, y = np.minimum(seen.pixels[number, point] + (7 * number if wrong else 0), SIZE)
             rows.append((f"{number:03d}", int(point), float(x), float(y), 0.2 if wrong else 0.9))
     found = tracks.read(tracks.write(folder / "tracks.csv", rows))
     frames = tuple(Frame(f"{n:03d}.png", str(folder / "images" / f"{n:03d}.png")) for n in range(FRAMES))
