@@ -21,7 +21,7 @@ class Clip:
     Attributes:
         frames: sRGB bytes, shape (frames, size, size, 3).
         objects: 0 is background, 1 and 2 are objects, shape (frames, size, size).
-        places: Where each pixel is on its own object (x, y), in pixels of the first frame, shape (frames, size, size, 2).
+        places: Where each pixel is on its own object (x, y), in pixels of the first frame: (frames, size, size, 2).
     """
 
     frames: np.ndarray

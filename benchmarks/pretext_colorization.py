@@ -3,11 +3,11 @@
     python benchmarks/pretext_colorization.py --out DIR [--seeds 3] [--steps 300] [--inputs VIDEO_OR_FOLDER...]
 
 Frames are simulated tubes of 64 px with bleeding and an instrument drawn on the tissue, so that brightness alone tells
-something about colour; 34 tubes of 12 frames, a tenth of the tubes held out. With --inputs they come from there. Printed
-for the weighted loss (lambda 0.5) and the unweighted one (lambda 1): error in a and b beside one mean colour and gray,
-at temperatures 1 and 0.38; chroma over the true one; area under the cumulative error, plain and balanced over colours.
-Gates: error at most 0.85 of that of one mean colour; weighing raises chroma, and lowers balanced AuC by 0.003 at most.
-
+something about colour; 34 tubes of 12 frames, a tenth of the tubes held out. With --inputs they come from there.
+Printed for the weighted loss (lambda 0.5) and the unweighted one (lambda 1): error in a and b beside one mean colour and
+gray, at temperatures 1 and 0.38; chroma over the true one; area under the cumulative error, plain and balanced over
+colours. Gates: error at most 0.85 of that of one mean colour; weighing raises chroma, and lowers balanced AuC by 0.003 at
+most.
 Writes ``pretext_colorization.json`` and prints a table.
 """
 
@@ -62,10 +62,7 @@ def main() -> None:
 
 def measured(given: argparse.Namespace, seed: int) -> dict[str, float]:
     """Both losses with one seed."""
-    if given.inputs:
-        corpus = read_corpus(given.inputs, CorpusOptions(), given.out / "store")
-    else:
-        corpus = tubes(seed)
+    corpus = read_corpus(given.inputs, CorpusOptions(), given.out / "store") if given.inputs else tubes(seed)
     training = Training(
         given.steps, 8, Adam(given.rate), Cosine(), seed=seed, save_every=given.steps, validate_every=given.steps
     )

@@ -3,8 +3,8 @@
     python benchmarks/pretext_video_colorization.py --out DIR [--seeds 3] [--steps 300]
     python benchmarks/pretext_video_colorization.py --out DIR --clips PHANTOM_CLIP... [--steps 300]
 
-Toy clips are photographs as textures of two objects that bend over a moving background; test photographs are others than
-those of training. Figures are the mean Jaccard index J of the objects over all frames but the first, whose mask is
+Toy clips are photographs as textures of two objects that bend over a moving background; test photographs are others
+than those of training. Figures are the mean Jaccard index J of the objects over all frames but the first, whose mask is
 given. Beside the pointer stand: the first mask left where it is, patches of gray as descriptor, an untrained network,
 dense optical flow (OpenCV's DIS and Farneback, scikit-image's ILK and TV-L1), and as control the same training with the
 references' colours shuffled. Gates: J of the pointer at least that of the mask left alone + 0.10 and untrained + 0.12;
@@ -122,7 +122,13 @@ def on_toys(given: argparse.Namespace, seed: int) -> dict[str, float]:
     found["J, pointer"] = jaccard_of(tests, by_pointer(trained))
     moving = moving_snippets(corpus, 4, 0.0)
     control = Shuffled(options.network(corpus), options.temperature)
-    train(control, SnippetDraws(corpus, moving.trained, seed), options.training, given.out / "runs" / f"c_{seed}", quiet=True)
+    train(
+        control,
+        SnippetDraws(corpus, moving.trained, seed),
+        options.training,
+        given.out / "runs" / f"c_{seed}",
+        quiet=True,
+    )
     found["J, shuffled colours (control)"] = jaccard_of(tests, by_pointer(control.network.eval()))
     for flow, (calculate, most) in flows().items():
         found[f"J, {flow}"] = jaccard_of(tests[:most], by_flow(calculate))
@@ -302,7 +308,11 @@ def on_phantom(folder: Path, corpus: Corpus, number: int, networks: dict[str, to
     cells = content_cells(corpus.content[number], networks["pointer"].stride)
     start, true, on_instrument = true_tracks(folder, corpus.content[number], window)
     masks = sorted((folder / "masks" / "instrument").glob("*.png"))
-    shown = np.stack([(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0).astype(np.int64) for path in masks]) if masks else None
+    shown = (
+        np.stack([(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0).astype(np.int64) for path in masks])
+        if masks
+        else None
+    )
     for name, network in networks.items():
         carrier = None
         if shown is not None:
@@ -336,7 +346,7 @@ def on_phantom(folder: Path, corpus: Corpus, number: int, networks: dict[str, to
 
 
 def true_tracks(folder: Path, content: Tensor, window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points on a grid, their true places by the simulator's flow (NaN once hidden), and which are on the instrument."""
+    """Points on a grid, their true places by the simulated flow (NaN once hidden), and which are on the instrument."""
     width, height = window.source_px
     inside = window.map_in_source(content[None].float())[0].numpy() > 0.5
     grid = np.stack(np.meshgrid(np.arange(8.5, width, 16), np.arange(8.5, height, 16)), -1).reshape(-1, 2)

@@ -28,9 +28,7 @@ def test_colours_outside_of_srgb_are_cut():
     lab = torch.tensor([50.0, 120.0, -120.0]).reshape(1, 3, 1, 1)
     rgb = rgb_from_lab(lab)
     assert (rgb >= 0).all() and (rgb <= 1).all()
-    np.testing.assert_allclose(
-        rgb.permute(0, 2, 3, 1).numpy(), lab2rgb(lab.permute(0, 2, 3, 1).numpy()), atol=1e-4
-    )
+    np.testing.assert_allclose(rgb.permute(0, 2, 3, 1).numpy(), lab2rgb(lab.permute(0, 2, 3, 1).numpy()), atol=1e-4)
 
 
 def test_gray_has_no_colour():

@@ -10,7 +10,11 @@ from depthscope.formats import tracks
 
 
 def test_tracks_come_back(tmp_path: Path):
-    rows = [("frame_000000", 0, 1.5, 2.25, 1.0), ("frame_000001", 0, 3.0, 4.125, 0.5), ("frame_000001", 7, 9.0, 9.0, 0.0)]
+    rows = [
+        ("frame_000000", 0, 1.5, 2.25, 1.0),
+        ("frame_000001", 0, 3.0, 4.125, 0.5),
+        ("frame_000001", 7, 9.0, 9.0, 0.0),
+    ]
     found = tracks.read(tracks.write(tmp_path / "tracks.csv", rows))
     assert found.frames == ("frame_000000", "frame_000001", "frame_000001") and found.points.tolist() == [0, 0, 7]
     np.testing.assert_allclose(found.places, [[1.5, 2.25], [3.0, 4.125], [9, 9]])

@@ -129,7 +129,9 @@ def test_cold_colours_are_the_mode_and_warm_ones_the_mean():
 
 
 def test_gray_frames_weigh_nothing():
-    assert not colourful(*targets_of(gray().permute(0, 3, 1, 2) / 255, torch.ones(6, 32, 32, dtype=torch.bool)), 5.0).any()
+    assert not colourful(
+        *targets_of(gray().permute(0, 3, 1, 2) / 255, torch.ones(6, 32, 32, dtype=torch.bool)), 5.0
+    ).any()
     task = tiny_task()
     both = two_tissues(4).permute(0, 3, 1, 2)
     content = torch.ones(4, 32, 32, dtype=torch.bool)
@@ -249,5 +251,3 @@ def test_some_gray_frames_are_told(tmp_path: Path):
 def test_options_are_checked(wrong):
     with pytest.raises(BadInputError):
         Colorization(**wrong)
-
-

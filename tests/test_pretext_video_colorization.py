@@ -1,4 +1,4 @@
-"""Tracking by colorizing: laws of the pointer, what is carried through a clip, resuming, and clips that cannot teach."""
+"""Tracking by colorizing: laws of the pointer, what is carried through a clip, resuming, clips that cannot teach."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -338,7 +338,14 @@ def test_nothing_held_out_is_told(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"references": 0}, {"labels": 1}, {"stride": 16}, {"temperature": 0.0}, {"least_motion_px": -1.0}, {"channels": 1}],
+    [
+        {"references": 0},
+        {"labels": 1},
+        {"stride": 16},
+        {"temperature": 0.0},
+        {"least_motion_px": -1.0},
+        {"channels": 1},
+    ],
 )
 def test_options_are_checked(wrong):
     with pytest.raises(BadInputError):

@@ -34,7 +34,7 @@ def lab_from_rgb(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor
 
 
 def rgb_from_lab(lab: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
-    """sRGB of CIE Lab; colours that sRGB does not have are cut to 0..1."""
+    """SRGB of CIE Lab; colours that sRGB does not have are cut to 0..1."""
     lightness, a, b = lab.unbind(-3)
     middle = (lightness + 16) / 116
     root = torch.stack([middle + a / 500, middle, middle - b / 200], -3)

@@ -135,5 +135,7 @@ def captioned(picture: Picture, text: str) -> Picture:
     line = max(12, round(40 * scale))
     bar = np.full((line + (height + line) % 2, width, 3), BACKGROUND, dtype=np.uint8)
     thickness = max(1, round(scale))
-    cv2.putText(bar, text, (4, round(0.7 * line)), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), thickness, cv2.LINE_AA)
+    cv2.putText(
+        bar, text, (4, round(0.7 * line)), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), thickness, cv2.LINE_AA
+    )
     return torch.cat([picture, torch.from_numpy(bar)])

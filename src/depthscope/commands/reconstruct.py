@@ -114,7 +114,9 @@ def check_frames(tracks: track_files.Tracks, path: Path, source: Path, surveyed:
     width, height = surveyed.size_px
     if len(tracks) and ((tracks.places < 0).any() or (tracks.places > [width, height]).any()):
         raise BadInputError(
-            f"{path} has places outside of the frame", f"0 to {width} and 0 to {height}", "give the tracks of this video"
+            f"{path} has places outside of the frame",
+            f"0 to {width} and 0 to {height}",
+            "give the tracks of this video",
         )
 
 

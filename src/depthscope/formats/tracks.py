@@ -67,7 +67,7 @@ def read(path: Path) -> Tracks:
     if len(pairs) < len(frames):
         raise BadInputError(f"{path} has a point twice in a frame", "one row for each", "write it again")
     confidence = values[:, 3]
-    if len(values) and not (0 <= confidence.min() and confidence.max() <= 1):
+    if len(values) and not (confidence.min() >= 0 and confidence.max() <= 1):
         raise BadInputError(f"{path} has a confidence of {confidence.max():g}", "0 to 1", "scale it")
     return Tracks(frames, points, values[:, 1:3], confidence)
 
@@ -91,7 +91,9 @@ def _lines(path: Path) -> list[list[str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path} cannot be read as text", "a CSV file", "check the path") from error
-    return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+    return [
+        [cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
+    ]
 
 
 def _numbers(path: Path, rows: Rows[tuple[str, ...]], columns: int, first: int) -> Float[np.ndarray, "rows columns"]:

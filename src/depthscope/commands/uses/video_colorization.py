@@ -188,9 +188,7 @@ class Followed:
         from depthscope.video import write_image
 
         console, overlay = Console(highlight=False), Overlay(len(self.points), self.clip.source.size_px, SURE)
-        walk = track(
-            self.clip, "follow", total=len(self.clip.corpus), console=console, disable=not console.is_terminal
-        )
+        walk = track(self.clip, "follow", total=len(self.clip.corpus), console=console, disable=not console.is_terminal)
         for name, small, image in walk:
             with torch.no_grad():
                 features = self.network(small.to(self.network.palette.device))[0].float().cpu()

@@ -91,7 +91,7 @@ def rarity(frequency: Float[Tensor, " bins"], mixing: float) -> Float[Tensor, " 
 def annealed_mean(
     logits: Float[Tensor, "batch bins height width"], bins: Bins, temperature: float
 ) -> Float[Tensor, "batch 2 height width"]:
-    """a and b that a prediction stands for: the mean of the bins' centres under a sharpened distribution.
+    """A and b that a prediction stands for: the mean of the bins' centres under a sharpened distribution.
 
     Args:
         logits: Of the bins.

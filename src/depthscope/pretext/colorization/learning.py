@@ -70,9 +70,7 @@ class Colorization:
         cells, gray = coloured_cells(corpus)
         task = GuessColours(self.network(cells), self.nearest)
         draws = FrameDraws(corpus, self.training.seed)
-        result = train(
-            task, draws, self.training, out, record={"pretext": to_yaml(self)}, resume=resume, quiet=quiet
-        )
+        result = train(task, draws, self.training, out, record={"pretext": to_yaml(self)}, resume=resume, quiet=quiet)
         notes = [f"{gray:.0%} of the frames that were looked at are gray and taught nothing"] if gray >= 0.005 else []
         if not len(corpus.held):
             notes.append("no frame was held out: nothing could be measured on frames that were not trained on")
@@ -82,7 +80,9 @@ class Colorization:
         scores = (
             Score("error in ab", model.distance, {"one mean colour": mean.distance, "gray": none.distance}),
             Score("AuC", model.auc, {"one mean colour": mean.auc, "gray": none.auc}),
-            Score("balanced AuC", model.balanced_auc, {"one mean colour": mean.balanced_auc, "gray": none.balanced_auc}),
+            Score(
+                "balanced AuC", model.balanced_auc, {"one mean colour": mean.balanced_auc, "gray": none.balanced_auc}
+            ),
             Score("chroma over the true one", model.chroma_ratio, {"one mean colour": mean.chroma_ratio, "gray": 0.0}),
             Score("colour bins", float(len(task.network.bins)), {"all of sRGB": 313.0}),
         )
@@ -100,7 +100,7 @@ class Colorization:
 
 
 def coloured_cells(corpus: Corpus) -> tuple[Float[Tensor, "cells 2"], float]:
-    """a and b of the cells of frames that are trained on and have colour, and the share of frames that have none.
+    """A and b of the cells of frames that are trained on and have colour, and the share of frames that have none.
 
     Raises:
         BadInputError: None has.

@@ -73,9 +73,7 @@ def compared(
     }
 
 
-def _cells(
-    network: Colourer, corpus: Corpus, numbers: Tensor, temperature: float
-) -> Iterator[tuple[Pairs, Pairs]]:
+def _cells(network: Colourer, corpus: Corpus, numbers: Tensor, temperature: float) -> Iterator[tuple[Pairs, Pairs]]:
     for number in numbers[torch.linspace(0, len(numbers) - 1, min(MOST_FRAMES, len(numbers))).round().long()]:
         images = corpus.images(number[None]).to(network.bins.device)
         colours, known = targets_of(images, corpus.masks(number[None]).to(images.device))

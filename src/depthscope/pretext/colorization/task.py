@@ -36,9 +36,7 @@ class Colourer(nn.Module):
     bins: Tensor
     weights: Tensor
 
-    def __init__(
-        self, encoder: Encoder, bins: Float[Tensor, "bins 2"], weights: Float[Tensor, " bins"]
-    ) -> None:
+    def __init__(self, encoder: Encoder, bins: Float[Tensor, "bins 2"], weights: Float[Tensor, " bins"]) -> None:
         super().__init__()
         self.encoder = AdaptedEncoder(encoder, Luma())
         self.decoder = DenseDecoder(self.encoder.channels, len(bins), STRIDE)
@@ -53,7 +51,7 @@ class Colourer(nn.Module):
     def colours(
         self, images: Float[Tensor, "batch 3 height width"], temperature: float
     ) -> Float[Tensor, "batch 2 rows columns"]:
-        """a and b that the network invents for images, at a quarter of their size."""
+        """A and b that the network invents for images, at a quarter of their size."""
         return annealed_mean(self(images), self.bins, temperature)
 
 
@@ -100,9 +98,7 @@ class Targets(NamedTuple):
     known: Bool[Tensor, "batch rows columns"]
 
 
-def targets_of(
-    images: Float[Tensor, "batch 3 height width"], content: Bool[Tensor, "batch height width"]
-) -> Targets:
+def targets_of(images: Float[Tensor, "batch 3 height width"], content: Bool[Tensor, "batch height width"]) -> Targets:
     """Mean a and b of the cells of frames, without highlights and what shows no tissue."""
     valid = (content & ~mirrors_lamp(images)).to(images)[:, None]
     share = functional.avg_pool2d(valid, STRIDE)

@@ -24,7 +24,9 @@ class Klt:
         if before is not None and self.kept.any():
             start = (self.places[self.kept] - 0.5).astype(np.float32)[:, None]
             there, found, _ = cv2.calcOpticalFlowPyrLK(before, grey, start, start.copy(), winSize=(21, 21), maxLevel=4)
-            back, returned, _ = cv2.calcOpticalFlowPyrLK(grey, before, there, there.copy(), winSize=(21, 21), maxLevel=4)
+            back, returned, _ = cv2.calcOpticalFlowPyrLK(
+                grey, before, there, there.copy(), winSize=(21, 21), maxLevel=4
+            )
             well = (found[:, 0] > 0) & (returned[:, 0] > 0)
             well &= np.linalg.norm(back - start, axis=-1)[:, 0] < self.BACK_PX
             numbers = np.flatnonzero(self.kept)

@@ -83,9 +83,7 @@ class VideoColorization:
         task = CopyColours(self.network(corpus), self.temperature)
         before = copying(task, corpus, moving.held)
         draws = SnippetDraws(corpus, moving.trained, self.training.seed)
-        result = train(
-            task, draws, self.training, out, record={"pretext": to_yaml(self)}, resume=resume, quiet=quiet
-        )
+        result = train(task, draws, self.training, out, record={"pretext": to_yaml(self)}, resume=resume, quiet=quiet)
         scores, told = scored(task, corpus, moving, before.accuracy)
         return Learned(task.network.encoder, scores, result, (*notes, *told))
 
@@ -114,7 +112,11 @@ def scored(
             found.accuracy,
             {"same place": found.identity, "majority": found.majority, "untrained": untrained},
         ),
-        Score("palette entropy in bits", found.entropy_bits, {"most": float(torch.tensor(len(task.network.palette)).log2())}),
+        Score(
+            "palette entropy in bits",
+            found.entropy_bits,
+            {"most": float(torch.tensor(len(task.network.palette)).log2())},
+        ),
         share,
     )
     notes = []

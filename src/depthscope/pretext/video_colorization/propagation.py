@@ -193,10 +193,6 @@ def sampled(features: Features, cells: Float[Tensor, "points 2"]) -> Float[Tenso
     return found[0, :, 0].T
 
 
-def confidence(
-    entropy: Float[Tensor, " points"], away_cells: Float[Tensor, " points"]
-) -> Float[Tensor, " points"]:
+def confidence(entropy: Float[Tensor, " points"], away_cells: Float[Tensor, " points"]) -> Float[Tensor, " points"]:
     """0..1 from how undecided the pointer is and how far the way back ends from its start; not a probability."""
     return (1 - entropy).clamp(0, 1) * torch.exp(-0.5 * away_cells**2)
-
-

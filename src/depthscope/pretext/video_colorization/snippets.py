@@ -116,5 +116,3 @@ def _grey(frame: np.ndarray) -> np.ndarray:
 
 def _small(pixels: np.ndarray, size: tuple[int, int], method: int) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=method)
-
-

@@ -45,9 +45,7 @@ class Embedder(nn.Module):
         return self.decoder(self.encoder(images), images)
 
 
-def embedder_of(
-    encoder: EncoderOptions, channels: int, stride: int, weights: dict[str, Tensor]
-) -> Embedder:
+def embedder_of(encoder: EncoderOptions, channels: int, stride: int, weights: dict[str, Tensor]) -> Embedder:
     """The network of stored weights, ready to be used."""
     network = Embedder(encoder.build(), channels, stride, torch.zeros_like(weights["palette"]))
     network.load_state_dict(weights)
