@@ -2,12 +2,13 @@
 
     python benchmarks/pretext_colorization.py --out DIR [--seeds 3] [--steps 300] [--inputs VIDEO_OR_FOLDER...]
 
-Frames are simulated tubes of 64 px with bleeding and an instrument drawn on the tissue, so that brightness alone tells
-something about colour; 34 tubes of 12 frames, a tenth of the tubes held out. With --inputs they come from there.
-Printed for the weighted loss (lambda 0.5) and the unweighted one (lambda 1): error in a and b beside one mean colour and
-gray, at temperatures 1 and 0.38; chroma over the true one; area under the cumulative error, plain and balanced over
-colours. Gates: error at most 0.85 of that of one mean colour; weighing raises chroma, and lowers balanced AuC by 0.003 at
-most.
+Frames are simulated tubes of 64 px with blood, fibrin and an instrument drawn on the tissue, so that brightness tells
+something about colour; 34 tubes of 12 frames, a tenth of the tubes held out. With --inputs they come from there. For
+the weighted loss (lambda 0.5) and the unweighted one (lambda 1) there are: the error in a and b beside one mean colour
+and gray, at temperatures 1 and 0.38; chroma over the true one; the area under the cumulative error, plain and balanced
+over colours. Gates: error at most 0.85 of that of one mean colour; weighing raises chroma, and lowers balanced AuC by
+0.003 at most.
+
 Writes ``pretext_colorization.json`` and prints a table.
 """
 

@@ -15,6 +15,7 @@ from depthscope.pretext.colorization.bins import colourful, corners, occupied, p
 from depthscope.pretext.colorization.scores import compared
 from depthscope.pretext.colorization.task import LEAST_CHROMA, Colourer, FrameDraws, GuessColours, targets_of
 from depthscope.pretext.learned import Learned, Score
+from depthscope.pretext.starting import seeded
 from depthscope.pretext.stored import to_yaml
 from depthscope.training import Adam, Cosine, Training, train
 
@@ -92,11 +93,10 @@ class Colorization:
 
     def network(self, cells: Float[Tensor, "cells 2"]) -> Colourer:
         """A new network with the bins and the weights that follow from colours of the frames trained on."""
-        torch.manual_seed(self.training.seed)
         bins = published_bins() if self.published else corners(occupied(cells, self.rarest))
         owner = torch.cat([torch.cdist(part, bins).argmin(-1) for part in cells.split(100_000)])
         frequency = prior(torch.bincount(owner, minlength=len(bins)).float(), bins)
-        return Colourer(started(self.encoder), bins, rarity(frequency, self.mixing))
+        return seeded(lambda: Colourer(started(self.encoder), bins, rarity(frequency, self.mixing)), self.training.seed)
 
 
 def coloured_cells(corpus: Corpus) -> tuple[Float[Tensor, "cells 2"], float]:

@@ -10,6 +10,7 @@ from depthscope.errors import BadInputError
 from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.pretext.learned import Learned, Score
+from depthscope.pretext.starting import seeded
 from depthscope.pretext.stored import to_yaml
 from depthscope.pretext.video_colorization.palette import cell_colours, palette_of
 from depthscope.pretext.video_colorization.scores import copying
@@ -89,13 +90,12 @@ class VideoColorization:
 
     def network(self, corpus: Corpus) -> Embedder:
         """A new network with the palette of the frames that are trained on."""
-        torch.manual_seed(self.training.seed)
         chosen = corpus.trained[
             torch.linspace(0, len(corpus.trained) - 1, min(PALETTE_FRAMES, len(corpus.trained))).round().long()
         ]
         colours, known = cell_colours(corpus.images(chosen), corpus.masks(chosen), self.stride)
         palette = palette_of(colours.permute(0, 2, 3, 1)[known], self.labels, self.training.seed)
-        return Embedder(started(self.encoder), self.channels, self.stride, palette)
+        return seeded(lambda: Embedder(started(self.encoder), self.channels, self.stride, palette), self.training.seed)
 
 
 def scored(
