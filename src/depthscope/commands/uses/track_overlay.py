@@ -57,8 +57,8 @@ class Overlay:
             sure = float(tracked.confidence[number]) >= self.sure
             way = np.array([places[number] for places in self.ways])
             if sure and len(way) > 1:
-                line = np.round((way - 0.5) * 16).astype(np.int32)[None]
-                cv2.polylines(shown, line, False, colour, self.thick, cv2.LINE_AA, 4)
+                line = np.round((way - 0.5) * 16).astype(np.int32)
+                cv2.polylines(shown, [line], False, colour, self.thick, cv2.LINE_AA, 4)
             x, y = np.round((way[-1] - 0.5) * 16).astype(int).tolist()
             cv2.circle(shown, (x, y), 16 * (2 + self.thick), colour, -1 if sure else 1, cv2.LINE_AA, 4)
         for x, y in np.round(flow - 0.5).astype(int).tolist():

@@ -155,7 +155,7 @@ class MaskCarrier:
     ) -> None:
         self.values, self.window, self.content = torch.unique(mask), window, content
         layers = [torch.from_numpy(window.cut((mask == value).numpy().astype(np.float32))) for value in self.values]
-        self.first = functional.adaptive_avg_pool2d(torch.stack(layers), content.shape)
+        self.first = functional.adaptive_avg_pool2d(torch.stack(layers), (content.shape[0], content.shape[1]))
         self.memory = Memory(options)
 
     def step(self, features: Features) -> Int[Tensor, "height width"]:
