@@ -125,3 +125,17 @@ def surface_picture(
     picture = values.round().clamp(0, 255).to(torch.uint8)
     picture[~hits.found] = BACKGROUND
     return picture.reshape(height, width, 3)
+
+
+def captioned(picture: Picture, text: str) -> Picture:
+    """The picture with a line of text below it, in letters that fit its width."""
+    height, width = picture.shape[:2]
+    (across, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    scale = min(0.5 * max(1.0, width / 640), (width - 8) / max(across, 1))
+    line = max(12, round(40 * scale))
+    bar = np.full((line + (height + line) % 2, width, 3), BACKGROUND, dtype=np.uint8)
+    thickness = max(1, round(scale))
+    cv2.putText(
+        bar, text, (4, round(0.7 * line)), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), thickness, cv2.LINE_AA
+    )
+    return torch.cat([picture, torch.from_numpy(bar)])

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError, NoAnswerError
-from depthscope.formats import camera_file
+from depthscope.formats import camera_file, tracks as track_files
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
-from depthscope.video import Survey, is_video, survey
+from depthscope.video import Survey, is_video, open_frames, survey
 from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result, writing_folder
 
 
@@ -21,6 +21,8 @@ def reconstruct(
     input: Annotated[Positional[Path], arg(metavar="INPUT")],
     out: Path,
     camera: Path | None = None,
+    tracks: Path | None = None,
+    least_confidence: float = 0.5,
     seed: int = 0,
     workers: int = 0,
     threads: int = 0,
@@ -36,6 +38,8 @@ def reconstruct(
         input: Video, or folder of images.
         out: Folder for the result; with several clips, one folder for each in it.
         camera: camera.yaml of the recording; without it the camera is self-calibrated, which is less sure.
+        tracks: Points that were followed through the video (tracks.csv of depthscope predict), as further matches.
+        least_confidence: That a place in --tracks must have.
         seed: Of everything random.
         workers: Clips done at a time (0: one for every four cores).
         threads: Of each clip (0: all cores, shared).
@@ -50,7 +54,10 @@ def reconstruct(
     options = Options(seed, workers, threads, minutes, memory_gb)
     source = frames_of(Path(input))
     given = None if camera is None else camera_file.read(camera)
-    inputs = {str(path): content_hash(path) for path in (source, camera) if path is not None}
+    followed = None if tracks is None else track_files.read(tracks)
+    if not 0 <= least_confidence <= 1:
+        raise BadInputError(f"--least-confidence {least_confidence:g}", "0 to 1")
+    inputs = {str(path): content_hash(path) for path in (source, camera, tracks) if path is not None}
     console = Console(soft_wrap=True, highlight=False)
     with ExitStack() as stack:
         display = stack.enter_context(Bars(console))
@@ -59,7 +66,10 @@ def reconstruct(
         except NoAnswerError as error:
             refuse(out, error, inputs, asdict(options) | {"camera": camera}, time.monotonic() - began)
             raise
-        asked = Asked(source, out, given, "" if camera is None else str(camera), surveyed, options, inputs)
+        if followed is not None and tracks is not None:
+            check_frames(followed, tracks, source, surveyed)
+        name = "" if camera is None else str(camera)
+        asked = Asked(source, out, given, name, surveyed, options, inputs, followed, least_confidence)
         pool = stack.enter_context(ray_pool(ray)) if ray else None
         with telling_write_errors(out):
             results = reconstruct_clips(asked, pool, display)
@@ -84,6 +94,30 @@ def frames_of(path: Path) -> Path:
         raise BadInputError(f"{path} is no video by its name", "a video or a folder of images", "check the path")
     inner = path / "images"
     return inner if inner.is_dir() else path
+
+
+def check_frames(tracks: track_files.Tracks, path: Path, source: Path, surveyed: Survey) -> None:
+    """Refuses tracks through another video.
+
+    Raises:
+        BadInputError: A frame is not one of the video, or a place lies outside of it.
+    """
+    frames = open_frames(source)
+    known = {frames.name_of(frame.index) for frame in surveyed.frames}
+    unknown = sorted(set(tracks.frames) - known)
+    if unknown:
+        raise BadInputError(
+            f"{path} names {len(unknown)} frames that {source} does not have ({', '.join(unknown[:3])})",
+            f"names such as {min(known)}",
+            "give the tracks of this very video",
+        )
+    width, height = surveyed.size_px
+    if len(tracks) and ((tracks.places < 0).any() or (tracks.places > [width, height]).any()):
+        raise BadInputError(
+            f"{path} has places outside of the frame",
+            f"0 to {width} and 0 to {height}",
+            "give the tracks of this video",
+        )
 
 
 def refuse(out: Path, error: NoAnswerError, inputs: dict[str, str], options: dict[str, Any], seconds: float) -> None:

@@ -137,7 +137,7 @@ def matched(job: Job, attempt: Attempt, images: Path, masks: Path, watch: "Watch
     database = Path(job.folder) / f"features_{attempt.peak_threshold:g}.db"
     detect(job, images, masks, database, attempt.peak_threshold, tell)
     watch.lap("features")
-    match(job, database, attempt.pairs, tell)
+    match(job, database, attempt.pairs, masks, tell)
     watch.lap("matching")
     return database, support(job, database)
 

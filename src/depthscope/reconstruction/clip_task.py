@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.geometry import Camera
+from depthscope.reconstruction.followed import FOLLOWED
 from depthscope.reconstruction.front_end import window_of
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, write_whole
 from depthscope.reconstruction.outcome import figures, judge, move_into
@@ -73,7 +74,7 @@ class ClipTask:
             Frame(image.name, str(image), str(mask) if mask.is_file() else "")
             for image, mask in zip(images, masks, strict=True)
         )
-        area, front_end = self.frames / "mask.png", FrontEnd()
+        area, followed, front_end = self.frames / "mask.png", self.frames / FOLLOWED, FrontEnd()
         size = front_end.working_size(self.size_px)
         return Job(
             str(self.child),
@@ -81,6 +82,7 @@ class ClipTask:
             self.size_px,
             self.lenses,
             str(area),
+            str(followed) if followed.is_file() else "",
             window_of(read_grey(area).numpy(), size),
             front_end,
             seconds=self.limits.attempt_seconds,

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError, DepthscopeError
+from depthscope.formats.tracks import Tracks
 from depthscope.geometry import Camera
 from depthscope.reconstruction.clip_task import ClipTask, is_done, reconstruct_clip
+from depthscope.reconstruction.followed import FOLLOWED, write_followed
 from depthscope.reconstruction.job import write_whole
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
-from depthscope.video import ClipPlan, Survey, image_size, write_clip
+from depthscope.video import ClipPlan, Survey, image_size, open_frames, write_clip
 from depthscope.workspace import write_result
 
 WORK = ".work"
@@ -84,6 +86,8 @@ class Asked:
         survey: Of the source.
         options: How it is done.
         inputs: Hash of each input.
+        tracks: Points that were followed elsewhere, or None.
+        least_confidence: That a place of them must have.
     """
 
     source: Path
@@ -93,6 +97,8 @@ class Asked:
     survey: Survey
     options: Options
     inputs: Mapping[str, str]
+    tracks: Tracks | None = None
+    least_confidence: float = 0.0
 
     @property
     def record(self) -> dict[str, Any]:
@@ -100,6 +106,7 @@ class Asked:
         return {
             "inputs": dict(self.inputs),
             "seed": self.options.seed,
+            **({} if self.tracks is None else {"least_confidence": self.least_confidence}),
             "clips": [[plan.name, list(plan.keyframes)] for plan in self.survey.clips],
         }
 
@@ -185,6 +192,10 @@ def write_frames(asked: Asked, plan: ClipPlan, task: ClipTask, tell: "Display") 
         original = asked.source / image.name
         if asked.source.is_dir() and original.is_file() and image_size(original) == asked.survey.size_px:
             shutil.copyfile(original, image)
+    if asked.tracks is not None:
+        source = open_frames(asked.source)
+        names = [source.name_of(index) for index in plan.keyframes]
+        write_followed(draft / FOLLOWED, asked.tracks, names, asked.least_confidence)
     for item in sorted(draft.iterdir(), key=lambda path: path.name == "mask.png"):
         item.replace(task.frames / item.name)
     draft.rmdir()

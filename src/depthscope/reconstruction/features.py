@@ -9,6 +9,7 @@ import numpy as np
 import pycolmap
 
 from depthscope.reconstruction.attempts import EveryPair, Neighbours
+from depthscope.reconstruction.followed import add_keypoints, join_matches
 from depthscope.reconstruction.front_end import working_name
 from depthscope.reconstruction.job import Job, Lens
 
@@ -68,6 +69,8 @@ def detect(job: Job, images: Path, masks: Path, database: Path, peak_threshold: 
         pycolmap.extract_features(draft, images, some, single, reader, options)
         tell("features", start + len(some), len(names))
     trim(draft, job.front_end.most_features)
+    if job.followed:
+        add_keypoints(job, draft, masks)
     draft.replace(database)
 
 
@@ -122,7 +125,7 @@ def use_lens(database: Path, job: Job, lens: Lens) -> None:
     opened.close()
 
 
-def match(job: Job, database: Path, pairs: Neighbours | EveryPair, tell: Tell) -> None:
+def match(job: Job, database: Path, pairs: Neighbours | EveryPair, masks: Path, tell: Tell) -> None:
     """Matches and verifies pairs of frames; those in the database already are not done again."""
     wanted = list(pairs_of(len(job.frames), pairs))
     opened = pycolmap.Database.open(database)
@@ -143,6 +146,8 @@ def match(job: Job, database: Path, pairs: Neighbours | EveryPair, tell: Tell) -
         listed.write_text("".join(f"{working_name(a)} {working_name(b)}\n" for a, b in some))
         pairing = pycolmap.ImportedPairingOptions(match_list_path=listed)
         pycolmap.match_image_pairs(database, matching, pairing, verification)
+        if job.followed:
+            join_matches(job, database, masks, some, job.seed)
         tell("matches", len(wanted) - len(left) + start + len(some), len(wanted))
     listed.unlink(missing_ok=True)
 

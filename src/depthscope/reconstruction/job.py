@@ -77,6 +77,7 @@ class Job:
         size_px: (width, height) of all of them.
         lenses: Cameras to try: one where it is known, else several first guesses.
         area: File of the mask of the content area (0 is ignored), or "".
+        followed: File of points that were followed elsewhere (see `reconstruction.followed`), or "".
         window: (left, top, width, height) of what is worked on, at working size; None for all of it.
         front_end: How frames are made ready.
         least_share: Attempts end when this share of the frames is registered.
@@ -92,6 +93,7 @@ class Job:
     size_px: tuple[int, int]
     lenses: tuple[Lens, ...]
     area: str = ""
+    followed: str = ""
     window: tuple[int, int, int, int] | None = None
     front_end: FrontEnd = field(default_factory=FrontEnd)
     least_share: float = 0.8
