@@ -36,6 +36,10 @@ def verb_of(arguments: list[str]) -> Callable[..., int]:
                 return predict
             name = stored_options(run)[0].replace("-", "_")
             return getattr(importlib.import_module(f"depthscope.commands.uses.{name}"), name)
+    if arguments and not arguments[0].startswith("-"):
+        raise BadInputError(
+            f"{Path(arguments[0]) / LAST} is missing", "a run of depthscope train or pretrain", "check the run folder"
+        )
     return predict
 
 
