@@ -204,13 +204,14 @@ def read_mask_folder(path: Path, fallback: Classes | None = None) -> MaskFolder:
     if not files:
         raise BadInputError(f"{place} holds no masks", "PNG files called as the frames", "check the path")
     told = next((file for file in (place / CLASSES_FILE, path / CLASSES_FILE) if file.is_file()), None)
-    if told is None and fallback is None:
+    classes = fallback if told is None else read_classes(told)
+    if classes is None:
         raise BadInputError(
             f"{path} has no {CLASSES_FILE}",
             "the id and name of each class beside the masks",
             "write one, as the masks of depthscope predict have it",
         )
-    return MaskFolder(place, fallback if told is None and fallback is not None else read_classes(told), files)  # type: ignore[arg-type]
+    return MaskFolder(place, classes, files)
 
 
 def read_classes(path: Path) -> Classes:
@@ -220,27 +221,42 @@ def read_classes(path: Path) -> Classes:
         BadInputError: It cannot be read, or a class lacks what it must have.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInputError(
-            f"{path} cannot be read ({type(error).__name__})", "YAML with a list called classes", "write it anew"
-        ) from error
-    rows = content.get("classes") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise BadInputError(f"{path} holds no list called classes", "classes: [{id: 0, name: tissue, tissue: true}]")
-    return Classes(tuple(_class_of(row, path) for row in rows))
+        return classes_of(Path(path).read_text(), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path} cannot be read ({type(error).__name__})", "a YAML file", "write it anew") from error
 
 
 def write_classes(classes: Classes, folder: Path) -> Path:
     """Writes ``classes.yaml``."""
+    path = Path(folder) / CLASSES_FILE
+    path.write_text(as_text(classes))
+    return path
+
+
+def as_text(classes: Classes) -> str:
+    """The classes as YAML."""
     rows = [
         {"id": one.id, "name": one.name, "tissue": one.tissue}
         | ({} if one.colour is None else {"colour": list(one.colour)})
         for one in classes.all
     ]
-    path = Path(folder) / CLASSES_FILE
-    path.write_text(yaml.safe_dump({"classes": rows}, sort_keys=False, default_flow_style=None))
-    return path
+    return yaml.safe_dump({"classes": rows}, sort_keys=False, default_flow_style=None)
+
+
+def classes_of(text: str, source: object) -> Classes:
+    """The classes of a YAML text that came from `source`.
+
+    Raises:
+        BadInputError: It is no YAML, or a class lacks what it must have.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInputError(f"{source} is no YAML", "a list called classes", "write it anew") from error
+    rows = content.get("classes") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise BadInputError(f"{source} holds no list called classes", "classes: [{id: 0, name: tissue, tissue: true}]")
+    return Classes(tuple(_class_of(row, source) for row in rows))
 
 
 def write_mask(path: Path, ids: Ids) -> Path:
@@ -255,14 +271,14 @@ def overlaid(image: Image, ids: Ids, classes: Classes, strength: float = 0.45) -
     return torch.from_numpy(np.where(colours.any(-1, keepdims=True), tinted, image.numpy()))
 
 
-def _class_of(row: dict[str, Any], path: Path) -> MaskClass:
+def _class_of(row: dict[str, Any], source: object) -> MaskClass:
     unknown = set(row) - {"id", "name", "colour", "tissue"}
     id_, name, colour, tissue = row.get("id"), row.get("name"), row.get("colour"), row.get("tissue", False)
     levels = colour if isinstance(colour, list) else []
     good = isinstance(id_, int) and isinstance(name, str) and isinstance(tissue, bool)
     if unknown or not good or (colour is not None and not (levels and all(isinstance(v, int) for v in levels))):
         raise BadInputError(
-            f"{path} has the class {row}", "id, name, and if wanted tissue (true or false) and colour [r, g, b]"
+            f"{source} has the class {row}", "id, name, and if wanted tissue (true or false) and colour [r, g, b]"
         )
     return MaskClass(id_, name, tuple(levels) or None, tissue)  # type: ignore[arg-type]
 
