@@ -223,7 +223,9 @@ def read_classes(path: Path) -> Classes:
     try:
         return classes_of(Path(path).read_text(), path)
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} cannot be read ({type(error).__name__})", "a YAML file", "write it anew") from error
+        raise BadInputError(
+            f"{path} cannot be read ({type(error).__name__})", "a YAML file", "write it anew"
+        ) from error
 
 
 def write_classes(classes: Classes, folder: Path) -> Path:

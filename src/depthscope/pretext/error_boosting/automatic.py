@@ -85,7 +85,6 @@ def automatic_labels(image: Image, content: Bool[Tensor, "height width"]) -> Ids
         labels[blown_out], labels[glints] = UNKNOWN, HIGHLIGHT
         labels[perhaps], labels[tool] = UNKNOWN, INSTRUMENT
         labels[_edge(tool, EDGE * size[0])] = UNKNOWN
-    labels[~inside] = OUTSIDE
     small = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST) if scale > 1 else labels
     small[~content.numpy()] = OUTSIDE
     return torch.from_numpy(small)
@@ -132,7 +131,7 @@ def _tools(pixels: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarr
         return tool, np.zeros_like(inside)  # grey all over: colour says nothing here
     perhaps = _at_border((chroma < PALE * GREY_CHROMA) & (saturation < PALE * GREY_SATURATION) & inside, inside)
     grey = (chroma < GREY_CHROMA) & (saturation < GREY_SATURATION) & (pixels.max(2) > UNLIT) & inside
-    _, pieces = cv2.connectedComponents(cv2.morphologyEx(grey.astype(np.uint8), cv2.MORPH_OPEN, _disc(3)))
+    _, pieces = cv2.connectedComponents(cv2.morphologyEx(grey.astype(np.uint8), cv2.MORPH_OPEN, _disc(3.0)))
     for number in np.unique(pieces[_at_border(pieces > 0, inside)]):
         piece = pieces == number
         if piece.sum() > LEAST_SHARE * piece.size and stands_out(piece, chroma, inside):

@@ -21,7 +21,7 @@ def weighted_cross_entropy(logits: Logits, labels: Labels, weights: Float[Tensor
 
 
 def soft_dice_loss(logits: Logits, labels: Labels) -> Float[Tensor, ""]:
-    """1 - the Dice of probabilities, over the batch, averaged over the classes that it shows (Milletari et al. 2016)."""
+    """1 - the Dice of probabilities over the batch, averaged over the classes it shows (Milletari et al. 2016)."""
     known = (labels != UNKNOWN)[:, None]
     classes = logits.shape[1]
     truth = functional.one_hot(torch.where(known[:, 0], labels, 0).long(), classes).movedim(-1, 1) * known

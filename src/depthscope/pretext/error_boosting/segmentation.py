@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from depthscope.networks.adapters import AdaptedEncoder, Colour
 from depthscope.networks.dense_decoder import DenseDecoder
-from depthscope.networks.encoder import EncoderOptions
+from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.pretext.error_boosting.losses import soft_dice_loss, weighted_cross_entropy
 from depthscope.training.draws import example_of, generator_of
 
@@ -32,9 +32,9 @@ class Segmenter(nn.Module):
         encoder: What moves on to other tasks.
     """
 
-    def __init__(self, options: EncoderOptions, classes: int) -> None:
+    def __init__(self, options: EncoderOptions, classes: int, *, start: bool = True) -> None:
         super().__init__()
-        self.encoder = AdaptedEncoder(options.build(), Colour())
+        self.encoder = AdaptedEncoder(started(options) if start else options.build(), Colour())
         self.decoder = DenseDecoder(self.encoder.channels, classes, STRIDE)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
@@ -82,7 +82,9 @@ class LabelledDraws:
 def seen(batch: LabelledBatch, seed: int) -> tuple[Float[Tensor, "batch 3 height width"], Tensor]:
     """Images in 0..1 and labels, mirrored and recoloured by the number of each draw."""
     device = batch.images.device
-    drawn = torch.stack([torch.rand(7, generator=generator_of(seed, n), dtype=torch.float32) for n in batch.draws.tolist()])
+    drawn = torch.stack(
+        [torch.rand(7, generator=generator_of(seed, n), dtype=torch.float32) for n in batch.draws.tolist()]
+    )
     change = (drawn * 2 - 1).to(device)[..., None, None]
     images = batch.images.float() / 255
     colour = (1 + TINT * change[:, 2:5]) * (1 + BRIGHTNESS * change[:, 0:1])
