@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.video.stills import Image, read_image, write_image
+from depthscope.video.stills import Image, image_size, read_image, write_image
 
 UNKNOWN = 255
 CLASSES_FILE = "classes.yaml"
@@ -146,21 +146,8 @@ class MaskFolder:
         Raises:
             BadInputError: There is none, it has another size, or a pixel of no class.
         """
-        if name not in self.files:
-            raise BadInputError(
-                f"{self.path} holds no mask for the frame {name}",
-                f"{name}.png",
-                "make masks of this very video or folder, for all of its frames",
-            )
-        image = read_image(self.files[name])
-        found = image.shape[1], image.shape[0]
-        if found != size_px:
-            raise BadInputError(
-                f"{self.files[name]} is {found[0]} x {found[1]} pixels",
-                f"{size_px[0]} x {size_px[1]} as its frame",
-                "make masks at the size of the frames",
-            )
-        return self.classes.of_pixels(image, self.files[name])
+        self.check_complete([name], size_px)
+        return self.classes.of_pixels(read_image(self.files[name]), self.files[name])
 
     def not_tissue(self, name: str, size_px: tuple[int, int]) -> Bool[Tensor, "height width"]:
         """Where a frame shows something other than the anatomy.
@@ -169,6 +156,29 @@ class MaskFolder:
             BadInputError: As `ids`.
         """
         return self.classes.not_tissue(self.ids(name, size_px))
+
+    def check_complete(self, frames: Iterable[str], size_px: tuple[int, int]) -> None:
+        """Refuses to go on where a frame has no mask, or one of another size; looks at no more than their headers.
+
+        Raises:
+            BadInputError: One is.
+        """
+        frames = list(frames)
+        missing = [name for name in frames if name not in self.files]
+        if missing:
+            raise BadInputError(
+                f"{self.path} holds no mask for the frame {missing[0]} ({len(missing)} such frames)",
+                f"{missing[0]}.png",
+                "make masks of this very video or folder, for all of its frames",
+            )
+        for name in frames:
+            found = image_size(self.files[name])
+            if found != size_px:
+                raise BadInputError(
+                    f"{self.files[name]} is {found[0]} x {found[1]} pixels",
+                    f"{size_px[0]} x {size_px[1]} as its frame",
+                    "make masks at the size of the frames",
+                )
 
     def check_names(self, frames: Iterable[str], source: object) -> None:
         """Refuses masks of frames that do not exist.

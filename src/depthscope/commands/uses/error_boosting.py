@@ -9,6 +9,9 @@ from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
 
+LISTED_FPS = 10
+"""Of the overlay video of a folder of images."""
+
 
 def error_boosting(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
@@ -35,6 +38,7 @@ def error_boosting(
     from depthscope.corpus import Input
     from depthscope.pretext import stored_options
     from depthscope.pretext.error_boosting.prediction import masks_of, stored_segmenter
+    from depthscope.pretext.stored import checkpoint_of
     from depthscope.video.class_masks import overlaid, write_classes, write_mask
     from depthscope.video.movies import write_video
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
@@ -70,7 +74,11 @@ def error_boosting(
                 yield overlaid(frame.image, ids, classes)
 
         if video:
-            write_video(folder / "video.mp4", pictures(), fps=opened.frames_per_second)
+            write_video(
+                folder / "video.mp4",
+                pictures(),
+                fps=LISTED_FPS if opened.path.is_dir() else opened.frames.frames_per_second,
+            )
         else:
             for _ in pictures():
                 pass
@@ -92,7 +100,7 @@ def error_boosting(
         write_provenance(
             folder,
             options={"batch": batch, "device": device},
-            inputs={str(run): content_hash(run / "checkpoint.pt" if run.is_dir() else run), str(input): content_hash(Path(input))},
+            inputs={str(run): content_hash(checkpoint_of(run)), str(input): content_hash(Path(input))},
             seconds=time.perf_counter() - start,
         )
     told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
