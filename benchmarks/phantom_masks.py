@@ -26,8 +26,11 @@ APART = 6
 FAR = 3.0
 """The lumen is what is so many times as deep as the median of the tissue."""
 
-BRIGHT = 200
+BRIGHT = 170
 """A glint is seen as one where the darkest channel comes to this level."""
+
+WET = 2.2
+"""The film on the tissue is so many times as uneven as usual, or a frame this small has too few glints to count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +75,9 @@ def _kept(seed: int, clips: int, frames: int, cache: Path) -> dict[str, np.ndarr
 
 def _made(seed: int, clips: int, frames: int) -> dict[str, np.ndarray]:
     anatomy, drawn = patient(seed, "colon"), subject(seed, "colon", "typical", 1.0, SIZE)
-    scene = scene_of(anatomy, drawn.look)
-    scope = replace(drawn.scope, shading=replace(drawn.scope.shading, samples=1, translucency_mm=0.0))
+    scene = scene_of(anatomy, replace(drawn.look, wetness=1.0))
+    shading = replace(drawn.scope.shading, samples=1, translucency_mm=0.0, film=WET * drawn.scope.shading.film)
+    scope = replace(drawn.scope, shading=shading)
     rows: dict[str, list[np.ndarray]] = {"frames": [], "truth": [], "content": []}
     draw = np.random.default_rng((seed, 7))
     for clip in range(clips):

@@ -8,6 +8,7 @@ both centred on a frame, of the same distribution, and moved by the same random 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
@@ -60,17 +61,23 @@ class Moments:
     seed: int
 
     def __post_init__(self) -> None:
-        rows = {n: self.chosen[self.video[self.chosen] == n] for n in self.video[self.chosen].unique().tolist()}
-        object.__setattr__(self, "_rows", rows)
+        video, time_s = self.video[self.chosen].numpy(), self.time_s[self.chosen].numpy()
+        rows = {}
+        for number in np.unique(video).tolist():
+            mine = np.flatnonzero(video == number)
+            mine = mine[np.argsort(time_s[mine], kind="stable")]
+            rows[number] = _InTime(self.chosen.numpy()[mine], time_s[mine])
         if len(rows) == 1:  # each needs a partner in its own video
             ((number, only),) = rows.items()
-            rows[number] = only[[len(self._away(frame)) > 0 for frame in only.tolist()]]
-        if not sum(map(len, rows.values())):
+            partnered = [only.away(time, self.apart_s) > 0 for time in only.time_s.tolist()]
+            rows[number] = _InTime(only.rows[partnered], only.time_s[partnered])
+        if not sum(len(one.rows) for one in rows.values()):
             raise BadInputError(
                 f"{len(self.chosen)} frames with sound, none {self.apart_s:g} s from another",
                 "moments that are apart, or several videos",
                 "give a longer video, or lower --apart-s",
             )
+        object.__setattr__(self, "_videos", rows)
 
     def drawn(self, number: int) -> Moment:
         """The n-th pair; every second one is right."""
@@ -91,24 +98,36 @@ class Moments:
 
     def _two(self, draw: list[float]) -> tuple[int, int]:
         """Two moments: of one video but apart, or of two videos."""
-        videos = list(self._videos)
-        video = videos[int(draw[0] * len(videos))]
-        one, others = _picked(self._videos[video], draw[1]), [n for n in videos if n != video]
-        away = self._away(one)
-        if len(away) and (draw[2] < SAME_VIDEO or not others):
-            return one, _picked(away, draw[3])
-        place = draw[3] * len(others)
-        return one, _picked(self._videos[others[int(place)]], place % 1.0)
-
-    def _away(self, frame: int) -> Int64[Tensor, " far"]:
-        """Moments of the same video that are apart from a frame."""
-        rows = self._videos[int(self.video[frame])]
-        return rows[(self.time_s[rows] - self.time_s[frame]).abs() >= self.apart_s]
-
-    @property
-    def _videos(self) -> dict[int, Int64[Tensor, " rows"]]:
-        return self._rows  # type: ignore[attr-defined]
+        videos: dict[int, _InTime] = self._videos  # type: ignore[attr-defined]
+        every = list(videos)
+        mine = every[int(draw[0] * len(every))]
+        place = int(draw[1] * len(videos[mine].rows))
+        one, time_s = int(videos[mine].rows[place]), float(videos[mine].time_s[place])
+        away, others = videos[mine].away(time_s, self.apart_s), [number for number in every if number != mine]
+        if away and (draw[2] < SAME_VIDEO or not others):
+            return one, videos[mine].far_one(time_s, self.apart_s, int(draw[3] * away))
+        which = draw[3] * len(others)
+        other = videos[others[int(which)]].rows
+        return one, int(other[int(which % 1.0 * len(other))])
 
 
-def _picked(rows: Int64[Tensor, " rows"], draw: float) -> int:
-    return int(rows[min(int(draw * len(rows)), len(rows) - 1)])
+@dataclass(frozen=True, eq=False)
+class _InTime:
+    """Frames of one video, in order of time."""
+
+    rows: np.ndarray
+    time_s: np.ndarray
+
+    def away(self, time_s: float, apart_s: float) -> int:
+        """How many are so far from a time."""
+        first, last = self._near(time_s, apart_s)
+        return len(self.rows) - (last - first)
+
+    def far_one(self, time_s: float, apart_s: float, number: int) -> int:
+        """One of those that are so far from a time."""
+        first, last = self._near(time_s, apart_s)
+        return int(self.rows[number if number < first else number + last - first])
+
+    def _near(self, time_s: float, apart_s: float) -> tuple[int, int]:
+        first = np.searchsorted(self.time_s, time_s - apart_s, side="right")
+        return int(first), int(np.searchsorted(self.time_s, time_s + apart_s, side="left"))

@@ -7,16 +7,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
-from torch.nn import functional
 
 from depthscope.networks.adapters import AdaptedEncoder, Colour
 from depthscope.networks.dense_decoder import DenseDecoder
 from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.pretext.error_boosting.losses import soft_dice_loss, weighted_cross_entropy
 from depthscope.training.draws import example_of, generator_of
-
-STRIDE = 2
-"""Of the decoder; its logits are spread to full size. Half the size costs a quarter, and glints keep their place."""
 
 BRIGHTNESS, GAMMA, TINT = 0.3, 0.25, 0.08
 """Largest changes of brightness, of the exponent and of each colour, as shares."""
@@ -35,12 +31,11 @@ class Segmenter(nn.Module):
     def __init__(self, options: EncoderOptions, classes: int, *, start: bool = True) -> None:
         super().__init__()
         self.encoder = AdaptedEncoder(started(options) if start else options.build(), Colour())
-        self.decoder = DenseDecoder(self.encoder.channels, classes, STRIDE)
+        self.decoder = DenseDecoder(self.encoder.channels, classes)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
         """Logits at the size of the images."""
-        logits = self.decoder(self.encoder(images), images)
-        return functional.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        return self.decoder(self.encoder(images), images)
 
 
 class LabelledBatch(NamedTuple):
