@@ -23,7 +23,7 @@ GAP_S = 0.05
 SILENT = 1e-4
 """Root mean square, of full scale (-80 dB), up to which a track is silent; many recorders write one of zeros."""
 
-PIECE_S, BANDS_HZ = 0.5, (125, 250, 500, 1000, 2000, 4000, 8000)
+PIECE_S, BANDS_HZ = 0.1, (500, 1000, 2000, 4000, 8000)
 """Loudness is looked at in pieces so long, and between these frequencies."""
 
 FLOOR = 1e-6
@@ -33,7 +33,7 @@ LEAST_PIECES = 6
 """In fewer pieces no variation is looked for."""
 
 LEAST_VARIATION_DB = 1.5
-"""Standard deviation of loudness that some band must have; steady noise itself has 0.7 in the lowest."""
+"""Standard deviation of loudness that some band must have; steady noise itself has 0.8 in the lowest."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ FIRM = 3.0
 """How firmly two unit vectors that are closer than 1 are first taken to correspond."""
 
 Images = Float[Tensor, "batch 3 height width"]
-Heard = Float[Tensor, "batch 1 frequencies columns"]
+Heard = Float[Tensor, "batch 1 frequencies times"]
 Maps = Float[Tensor, "batch rows columns"]
 
 

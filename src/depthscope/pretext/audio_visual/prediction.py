@@ -59,7 +59,6 @@ def stored_listener(run: Path, options: AudioVisual) -> Listener:
     return network.eval()
 
 
-@torch.no_grad()
 def soundings(
     network: Listener, options: AudioVisual, source: Input, sound: Sound, times_s: Iterable[float]
 ) -> Iterator[Sounding]:
@@ -79,18 +78,18 @@ def soundings(
         cut = torch.from_numpy(np.ascontiguousarray(window.cut(frame.image.numpy())))
         images = cut.permute(2, 0, 1)[None].to(device).float() / 255
         heard = options.spectrogram(sound.snippet(time_s, options.spectrogram.snippet_s)[None].to(device))
-        maps = network.localisation(images, heard)
+        with torch.no_grad():
+            maps = network.localisation(images, heard)
+            vectors = network.correspondence.of_images(images), network.correspondence.of_sounds(heard)
         places = shown_places(shown, *maps.shape[-2:])
-        heat = maps.sigmoid().masked_fill(~places, 0.0)
-        whole = window.map_in_source(heat.cpu())[0]
+        heat = maps.sigmoid().masked_fill(~places, 0.0).cpu()
         yield Sounding(
             frame,
             time_s,
-            torch.where(content, whole, 0.0),
+            torch.where(content, window.map_in_source(heat)[0], 0.0),
             float(best(maps, places).sigmoid()),
-            peak_of(heat[0].cpu(), window),
-            network.correspondence.of_images(images)[0].cpu(),
-            network.correspondence.of_sounds(heard)[0].cpu(),
+            peak_of(heat[0], window),
+            *(vector[0].cpu() for vector in vectors),
         )
 
 

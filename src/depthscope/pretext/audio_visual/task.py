@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from depthscope.corpus import Corpus
@@ -108,7 +108,7 @@ class LearnCorrespondence:
     network: Correspondence
     seen: Seen
 
-    def loss(self, network: Correspondence, batch: Pairs) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: Pairs) -> dict[str, Tensor]:
         """Cross-entropy, and the share that was told rightly."""
         images, heard, _ = self.seen(batch)
         logits = network(images, heard).float()
@@ -128,7 +128,7 @@ class LearnLocalisation:
     network: Localisation
     seen: Seen
 
-    def loss(self, network: Localisation, batch: Pairs) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: Pairs) -> dict[str, Tensor]:
         """Cross-entropy of the best place, and the share that was told rightly."""
         images, heard, content = self.seen(batch)
         maps = network(images, heard).float()

@@ -38,7 +38,6 @@ def stored_segmenter(run: Path, options: ErrorBoosting) -> tuple[Segmenter, Clas
     return network.eval(), classes
 
 
-@torch.no_grad()
 def masks_of(network: Segmenter, source: Input, window: Window, batch: int) -> Iterator[tuple[Frame, Ids]]:
     """Every frame of an input with the class of each of its pixels, at the size of the frame.
 
@@ -52,7 +51,9 @@ def masks_of(network: Segmenter, source: Input, window: Window, batch: int) -> I
     for frames in _grouped(source.frames, batch):
         cuts = [np.ascontiguousarray(window.cut(frame.image.numpy())) for frame in frames]
         images = torch.from_numpy(np.stack(cuts)).permute(0, 3, 1, 2).to(device).float() / 255
-        for frame, probability in zip(frames, network(images).softmax(1).cpu(), strict=True):
+        with torch.no_grad():
+            probabilities = network(images).softmax(1).cpu()
+        for frame, probability in zip(frames, probabilities, strict=True):
             yield frame, _spread(probability, window, content)
 
 
