@@ -52,7 +52,7 @@ def scenes(videos: int, seed: int, each: int = 6) -> Scenes:
         if number % 2:
             silent[number] = (sounding[number] + draw.integers(1, KINDS)) % KINDS
         ground = _texture(draw)
-        where = _apart(draw)
+        where = _places(draw, 1 if silent[number] < 0 else 2)
         shift = draw.uniform(-3, 3, (2, 2))
         chosen = np.sort(draw.choice(np.arange(5, round(SECONDS * FPS) - 5), each, replace=False)) / FPS
         for time_s in chosen:
@@ -127,11 +127,11 @@ def _texture(draw: np.random.Generator) -> np.ndarray:
     return (grey[..., None] * tint).clip(0, 255).astype(np.uint8)
 
 
-def _apart(draw: np.random.Generator) -> np.ndarray:
-    """Two places that do not overlap."""
+def _places(draw: np.random.Generator, count: int) -> np.ndarray:
+    """Two places; those of two instruments do not overlap."""
     while True:
         where = draw.uniform(RADIUS + 3, SIZE - RADIUS - 3, (2, 2))
-        if np.hypot(*(where[0] - where[1])) > 2.4 * RADIUS:
+        if count == 1 or np.hypot(*(where[0] - where[1])) > 2.1 * RADIUS:
             return where
 
 
