@@ -49,7 +49,8 @@ from depthscope.reconstruction.reversal import (
     right_way_round,
 )
 from depthscope.reconstruction.witnesses import HELD_OUT
-from depthscope.video import survey, write_image
+from depthscope.video import image_size, survey, write_image
+from depthscope.video.class_masks import Classes, MaskClass, write_classes
 from miniatures.scene import CENTRE, FOCAL, SIZE, scene, write_images
 
 LENS = Lens("PINHOLE", (260.0, 261.0, 160.5, 127.0))
@@ -560,6 +561,19 @@ def test_a_camera_of_another_shape_is_refused_before_anything_is_written(tmp_pat
     camera_file.write(Camera((200, 200), (150.0, 150.0), (100.0, 100.0)), tmp_path / "camera.yaml")
     code = call("reconstruct", frames, "--camera", tmp_path / "camera.yaml", "--out", tmp_path / "out")
     assert code == 2 and "200 x 200" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("size", "said"), [((8, 6), "8 x 6 pixels"), (None, "holds no mask for the frame")])
+def test_masks_that_do_not_fit_are_refused_before_anything_is_written(tmp_path, capsys, wall, size, said):
+    frames, camera = wall
+    (tmp_path / "masks").mkdir()
+    write_classes(Classes((MaskClass(0, "tissue", None, tissue=True),)), tmp_path / "masks")
+    for image in sorted(frames.iterdir()):
+        width, height = size or image_size(image)
+        name = f"{image.stem}.png" if size else f"other_{image.stem}.png"
+        write_image(tmp_path / "masks" / name, torch.zeros(height, width, dtype=torch.uint8))
+    code = call("reconstruct", frames, "--camera", camera, "--masks", tmp_path / "masks", "--out", tmp_path / "out")
+    assert code == 2 and said in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path, capsys, wall):

@@ -19,6 +19,7 @@ from depthscope.video import (
     write_clip,
     write_image,
 )
+from depthscope.video.class_masks import Classes, MaskClass, read_mask_folder, write_classes
 from depthscope.video.survey import filled, windows
 from moving_pictures import SIZE, disc, encode, pan, tensors, tissue, window
 
@@ -213,6 +214,31 @@ def test_clips_as_files(tmp_path):
         "highlight",
         "instrument",
     }
+
+
+def test_given_masks_keep_features_off_what_is_not_tissue(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    ids = torch.zeros(SIZE[1], SIZE[0], dtype=torch.uint8)
+    ids[60:120, 80:160], ids[130:150, 80:160] = 2, 255
+    for number, frame in enumerate(tensors(pan(5, step=20.0))):
+        write_image(folder / f"view_{number}.png", frame)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        write_image(tmp_path / "masks" / f"view_{number}.png", ids)
+    write_classes(Classes((MaskClass(0, "wall", None, tissue=True), MaskClass(2, "tool"))), tmp_path / "masks")
+    found = survey(folder)
+    plan, masks = found.clips[0], read_mask_folder(tmp_path / "masks")
+    write_clip(folder, plan, found, tmp_path / "plain")
+    write_clip(folder, plan, found, tmp_path / "out", given=masks)
+    for number in plan.keyframes:
+        name = f"masks/view_{number}.png.png"
+        plain, limited = (read_grey(tmp_path / place / name) > 0 for place in ("plain", "out"))
+        assert torch.equal(limited, plain & (ids != 2)) and not torch.equal(limited, plain)
+    rows = json.loads((tmp_path / "out" / "frames.json").read_text())["frames"]
+    assert rows[0]["shares"]["given"] == pytest.approx(60 * 80 / (SIZE[0] * SIZE[1]), rel=0.05)
+    (tmp_path / "masks" / f"view_{plan.keyframes[1]}.png").unlink()
+    with pytest.raises(BadInputError, match="holds no mask for the frame"):
+        write_clip(folder, plan, found, tmp_path / "again", given=read_mask_folder(tmp_path / "masks"))
 
 
 def test_images_of_a_folder_keep_their_bytes(tmp_path):

@@ -14,6 +14,7 @@ from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file, tracks as track_files
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
 from depthscope.video import Survey, is_video, open_frames, survey
+from depthscope.video.class_masks import read_mask_folder
 from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result, writing_folder
 
 
@@ -23,6 +24,7 @@ def reconstruct(
     camera: Path | None = None,
     tracks: Path | None = None,
     least_confidence: float = 0.5,
+    masks: Path | None = None,
     seed: int = 0,
     workers: int = 0,
     threads: int = 0,
@@ -40,6 +42,8 @@ def reconstruct(
         camera: camera.yaml of the recording; without it the camera is self-calibrated, which is less sure.
         tracks: Points that were followed through the video (tracks.csv of depthscope predict), as further matches.
         least_confidence: That a place in --tracks must have.
+        masks: Folder of masks called as the frames, with classes.yaml, as depthscope predict writes them with a run of
+            pretrain error-boosting: features keep off every class that is not tissue.
         seed: Of everything random.
         workers: Clips done at a time (0: one for every four cores).
         threads: Of each clip (0: all cores, shared).
@@ -55,28 +59,35 @@ def reconstruct(
     source = frames_of(Path(input))
     given = None if camera is None else camera_file.read(camera)
     followed = None if tracks is None else track_files.read(tracks)
+    named = None if masks is None else read_mask_folder(masks)
     if not 0 <= least_confidence <= 1:
         raise BadInputError(f"--least-confidence {least_confidence:g}", "0 to 1")
-    inputs = {str(path): content_hash(path) for path in (source, camera, tracks) if path is not None}
+    inputs = {str(path): content_hash(path) for path in (source, camera, tracks, masks) if path is not None}
     console = Console(soft_wrap=True, highlight=False)
     with ExitStack() as stack:
         display = stack.enter_context(Bars(console))
         try:
             surveyed = survey(source, progress=display.surveying)
         except NoAnswerError as error:
-            refuse(out, error, inputs, asdict(options) | {"camera": camera}, time.monotonic() - began)
+            refuse(out, error, inputs, asdict(options) | {"camera": camera, "masks": masks}, time.monotonic() - began)
             raise
         if followed is not None and tracks is not None:
             check_frames(followed, tracks, source, surveyed)
+        if named is not None:
+            frames = open_frames(source)
+            keyframes = (frames.name_of(index) for clip in surveyed.clips for index in clip.keyframes)
+            named.check_complete(keyframes, surveyed.size_px)
         name = "" if camera is None else str(camera)
-        asked = Asked(source, out, given, name, surveyed, options, inputs, followed, least_confidence)
+        asked = Asked(source, out, given, name, surveyed, options, inputs, followed, least_confidence, named)
         pool = stack.enter_context(ray_pool(ray)) if ray else None
         with telling_write_errors(out):
             results = reconstruct_clips(asked, pool, display)
     seconds = time.monotonic() - began
     if len(results) > 1:
         with telling_write_errors(out):
-            write_provenance(out, options=asdict(options) | {"camera": camera}, inputs=inputs, seconds=seconds)
+            write_provenance(
+                out, options=asdict(options) | {"camera": camera, "masks": masks}, inputs=inputs, seconds=seconds
+            )
             write_result(out, summary(results, surveyed, seconds))
     show(console, out, results)
     return 0 if any(result["accepted"] for result in results) else NoAnswerError.exit_code

@@ -77,7 +77,7 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
     Raises:
         BadInputError: An input is no video and no images, or shows no tissue.
     """
-    opened = [_Opened.of(Path(path)) for path in inputs]
+    opened = [Input.of(Path(path)) for path in inputs]
     names = [one.name for one in opened]
     if not opened:
         raise BadInputError("no inputs", "at least one video or folder of images")
@@ -109,8 +109,15 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
 
 
 @dataclass(frozen=True, eq=False)
-class _Opened:
-    """An input with its content mask at full size."""
+class Input:
+    """An input, opened.
+
+    Attributes:
+        name: What it is called.
+        path: Where it is.
+        frames: Its frames.
+        content: Where they show tissue, at full size.
+    """
 
     name: str
     path: Path
@@ -118,7 +125,12 @@ class _Opened:
     content: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(cls, path: Path) -> "_Opened":
+    def of(cls, path: Path) -> "Input":
+        """Opens a video, a folder of images or of a sequence.
+
+        Raises:
+            BadInputError: It is none of these, or shows no tissue.
+        """
         mask = None
         if path.is_dir() and recognised(path):
             clip = read_truth(path) if is_truth(path) else read_sequence(path)
@@ -135,6 +147,11 @@ class _Opened:
         if not mask.any():
             raise BadInputError(f"{path} shows no tissue", "a video with a content area", "leave it out")
         return cls(path.resolve().stem, path, source, mask)
+
+    def window(self, options: CorpusOptions) -> Window:
+        """The window through which the frames of this input alone would become a corpus."""
+        box = _box(self.content)
+        return _window(box, self.frames.size_px, options.size_px or _common_size([box], options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +184,7 @@ def _window(box: tuple[int, int, int, int], source_px: tuple[int, int], size_px:
     )
 
 
-def _stored(one: _Opened, window: Window, options: CorpusOptions, store: Path, told: Told | None) -> _Part:
+def _stored(one: Input, window: Window, options: CorpusOptions, store: Path, told: Told | None) -> _Part:
     """The frames of one input from the store, which is made first where it is missing."""
     hashed = one.frames.files if isinstance(one.frames, FolderFrames) else (one.path,)
     options_text = json.dumps([LAYOUT, asdict(window), options.every_s])
@@ -183,7 +200,7 @@ def _stored(one: _Opened, window: Window, options: CorpusOptions, store: Path, t
     return _Part(torch.from_numpy(frames), times, tuple(description["names"]))
 
 
-def _write(one: _Opened, window: Window, every_s: float, place: Path, told: Told | None) -> None:
+def _write(one: Input, window: Window, every_s: float, place: Path, told: Told | None) -> None:
     draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

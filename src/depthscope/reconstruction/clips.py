@@ -24,6 +24,7 @@ from depthscope.reconstruction.job import write_whole
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
 from depthscope.video import ClipPlan, Survey, image_size, open_frames, write_clip
+from depthscope.video.class_masks import MaskFolder
 from depthscope.workspace import write_result
 
 WORK = ".work"
@@ -88,6 +89,7 @@ class Asked:
         inputs: Hash of each input.
         tracks: Points that were followed elsewhere, or None.
         least_confidence: That a place of them must have.
+        masks: Masks of classes for every keyframe, whose tissue alone is used; None uses what is found.
     """
 
     source: Path
@@ -99,6 +101,7 @@ class Asked:
     inputs: Mapping[str, str]
     tracks: Tracks | None = None
     least_confidence: float = 0.0
+    masks: MaskFolder | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -188,6 +191,7 @@ def write_frames(asked: Asked, plan: ClipPlan, task: ClipTask, tell: "Display") 
         asked.survey,
         draft,
         lambda done, total: tell.step(plan.name, "writing frames", done, total or len(plan.keyframes)),
+        asked.masks,
     ):
         original = asked.source / image.name
         if asked.source.is_dir() and original.is_file() and image_size(original) == asked.survey.size_px:
@@ -217,7 +221,13 @@ def _task(asked: Asked, plan: ClipPlan, camera: Camera | None, notes: tuple[str,
         threads=threads,
         seed=asked.options.seed,
         limits=asked.options.limits(len(plan.keyframes), workers),
-        options={"source": asked.source, "camera": asked.camera_name, "seed": asked.options.seed, "threads": threads},
+        options={
+            "source": asked.source,
+            "camera": asked.camera_name,
+            "masks": None if asked.masks is None else asked.masks.path,
+            "seed": asked.options.seed,
+            "threads": threads,
+        },
         inputs=dict(asked.inputs),
     )
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from depthscope.video.class_masks import MaskFolder
 from depthscope.video.content_area import ContentArea, circle_of_frame
 from depthscope.video.frames import FolderFrames, open_frames
 from depthscope.video.instruments import Neighbour
@@ -24,7 +25,12 @@ REACH_PX = 4.0
 
 
 def write_clip(
-    path: Path, plan: ClipPlan, survey: Survey, folder: Path, progress: Progress | None = None
+    path: Path,
+    plan: ClipPlan,
+    survey: Survey,
+    folder: Path,
+    progress: Progress | None = None,
+    given: MaskFolder | None = None,
 ) -> tuple[Path, ...]:
     """Writes the keyframes of a clip with masks.
 
@@ -38,9 +44,13 @@ def write_clip(
         survey: What was found.
         folder: Where to write.
         progress: Told after each keyframe.
+        given: Masks of classes for each keyframe; what they call something other than tissue is left out as well.
 
     Returns:
         The images, in order.
+
+    Raises:
+        BadInputError: A keyframe has no given mask, or one of another size or with a pixel of no class.
     """
     source, area = open_frames(path), plan.area or survey.area
     times_s = [survey.frames[index].time_s for index in plan.keyframes]
@@ -59,10 +69,14 @@ def write_clip(
         here = area_of_frame(frame, area)
         shown, clear = (whole, safe) if here is area else (here.mask(), here.mask(erode_px=_reach_px(area)))
         masks = frame_masks(frame.image, shown, marks, neighbour)
-        usable = masks.usable(for_features=True) & clear
+        usable, shares = masks.usable(for_features=True) & clear, masks.shares
+        if given is not None:
+            other = given.not_tissue(source.name_of(frame.index), area.size_px)
+            usable &= ~other
+            shares["given"] = float((other & masks.content).sum() / masks.content.sum().clamp_min(1))
         write_image(folder / "masks" / f"{name}.png", _bytes(usable))
         common = masks.content if not written else common & masks.content
-        rows.append({"name": name, "index": frame.index, "time_s": frame.time_s, "shares": masks.shares})
+        rows.append({"name": name, "index": frame.index, "time_s": frame.time_s, "shares": shares})
         written.append(place)
         neighbour = Neighbour(frame.image.numpy())
         if progress is not None:

@@ -49,6 +49,11 @@ class MovieFrames:
         """All frames, telling what was lost or mended."""
         return movie_frames(self.path, tell=tell)
 
+    @property
+    def frames_per_second(self) -> float:
+        """On average; the usual rate where the header does not say."""
+        return self.count / self.duration_s if self.count and self.duration_s > 0 else USUAL_RATE
+
     def name_of(self, index: int) -> str:
         """What a frame is called, without an ending: ``frame_000123``."""
         return f"frame_{index:06d}"
@@ -140,6 +145,11 @@ class FolderFrames:
     def walk(self, tell: Tell) -> Iterator[Frame]:
         """All images; nothing is lost from a folder: a damaged image is an error."""
         return iter(self)
+
+    @property
+    def frames_per_second(self) -> float:
+        """By the nominal time between images."""
+        return 1 / FOLDER_STEP_S
 
     def name_of(self, index: int) -> str:
         """The name of an image without its ending."""

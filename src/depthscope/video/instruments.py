@@ -57,7 +57,7 @@ def instrument_pixels(pixels: np.ndarray, inside: np.ndarray, neighbour: Neighbo
     size = round(inside.shape[1] * scale), round(inside.shape[0] * scale)
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     area = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    chroma, saturation = _colourfulness(small)
+    chroma, saturation = colourfulness(small)
     shown = area > 0
     if not shown.any() or float(np.median(chroma[shown])) < 1.3 * GREY_CHROMA:
         return np.zeros(inside.shape, bool)  # grey all over: colour says nothing here
@@ -79,7 +79,7 @@ def instrument_pixels(pixels: np.ndarray, inside: np.ndarray, neighbour: Neighbo
     return cv2.resize(grown, (inside.shape[1], inside.shape[0]), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _colourfulness(small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def colourfulness(small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """CIE Lab chroma and HSV saturation, each by the median of 5 x 5 pixels."""
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     chroma = np.hypot(lab[..., 1] - 128, lab[..., 2] - 128)
@@ -108,7 +108,7 @@ def _is_tool(piece: np.ndarray, chroma: np.ndarray, depth: np.ndarray, moves_alo
     near = depth[piece].min() <= NEAR_SHARE * piece.shape[1]
     reach = (depth[piece].max() - depth[piece].min()) / max(long, 1.0)
     across = reach >= ACROSS or (reach >= ACROSS / 2 and _contact(piece, depth) <= ACROSS * long)
-    if not (near and across and _stands_out(piece, chroma, depth > 0)):
+    if not (near and across and stands_out(piece, chroma, depth > 0)):
         return False
     if moves_alone is False:
         return longer > 3.5 and colour < 9.0
@@ -123,7 +123,7 @@ def _contact(piece: np.ndarray, depth: np.ndarray) -> float:
     return float(max(cv2.minAreaRect(places)[1]))
 
 
-def _stands_out(piece: np.ndarray, chroma: np.ndarray, shown: np.ndarray) -> bool:
+def stands_out(piece: np.ndarray, chroma: np.ndarray, shown: np.ndarray) -> bool:
     """Whether colour begins at its edge: tissue that is blown out fades into its surroundings."""
     mask = piece.astype(np.uint8)
     outside = (cv2.dilate(mask, _ball(6)) > 0) & (cv2.dilate(mask, _ball(2)) == 0) & shown
