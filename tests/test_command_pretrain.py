@@ -15,6 +15,8 @@ from depthscope.pretext import encoder_of, stored_options, write_encoder
 from depthscope.recipes import FAST
 from depthscope.simulation import Tube
 from depthscope.training import LAST, load_checkpoint
+from depthscope.video.class_masks import write_mask
+from drawn_scenes import scene_folder
 from tiny_runs import tube_clip
 
 LITTLE = ["--steps", "3", "--training.batch", "8", "--training.log-every", "1", "--seeds", "4", "--encoder.width", "8"]
@@ -138,3 +140,33 @@ def test_bad_input_is_told_in_one_line(tube: Path, run: Path, tmp_path: Path, ca
         assert main(call) == 2
         assert told in capsys.readouterr().err
         assert not (tmp_path / "bad").exists()
+
+
+def test_transfer_tries_segmentation_where_masks_are_given(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    truth = scene_folder(tmp_path / "frames", 12)
+    (tmp_path / "masks").mkdir()
+    for number in (1, 3, 5, 7, 9, 11):
+        write_mask(tmp_path / "masks" / f"{number:03d}.png", truth[number])
+    call = ["transfer", str(run), str(tmp_path / "frames"), "--steps", "2", "--seeds", "1", "--shares", "0.5", "1.0"]
+    call += [
+        "--rates",
+        "1e-3",
+        "--area-px",
+        "4096",
+        "--labels",
+        str(tmp_path / "masks"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(call) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert result["figure"] == "Dice" and len(result["rows"]) == 2 * len(ARMS)
+    assert (result["trained_on"], result["chosen_by"], result["tested_on"]) == (3, 1, 2)
+    assert all(0 <= row["value"] <= 1 for row in result["rows"]) and 0 <= result["place alone"] <= 1
+    capsys.readouterr()
+    for number in (1, 3, 5, 7):
+        (tmp_path / "masks" / f"{number:03d}.png").unlink()
+    assert main([*call[:-1], str(tmp_path / "few")]) == 2
+    assert "draw more" in capsys.readouterr().err
