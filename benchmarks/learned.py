@@ -52,7 +52,7 @@ FRAMES = 10
 PIXELS = 2000
 """Of each frame, kept for the fit of the uncertainty."""
 
-WRONG_MM = 2.0
+WRONG_MM = 3.0
 
 
 def main() -> None:
@@ -306,14 +306,7 @@ def of_registrations(rows: list[dict]) -> dict:
 def registrations(records: list[dict]) -> Iterator[dict]:
     """All of them, right and wrong."""
     for record in records:
-        for scene in (*record["scenes"], record["wrong"]):
-            yield from scene["by_limit"].values()
-        yield record["fused"]
-
-
-def surer(scene: dict) -> dict:
-    """The more confident one of a scene's registrations."""
-    return max(scene["by_limit"].values(), key=lambda one: one["confidence"])
+        yield from (*record["scenes"], record["joint"], record["fused"], record["wrong"])
 
 
 def fitted_support(folder: Path) -> dict:

@@ -125,7 +125,6 @@ class Evidence:
             10 * (self.coverage - 0.9),
             10 * self.sight_violation,
             10 * self.air_violation,
-            0.0 if math.isnan(self.halves_apart_mm) else math.log1p(min(self.halves_apart_mm, 100.0)) - 0.7,
         )
 
 

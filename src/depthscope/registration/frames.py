@@ -98,8 +98,6 @@ def register_frames(
             continue
         apart.append(float((alone.target_from_source.apply(points) - placed).norm(dim=-1).mean()))
     evidence = replace(found.evidence, halves_apart_mm=max(apart))
-    confidence = options.calibration(evidence)
     before = refusals(found.evidence, found.confidence, options)
     others = tuple(reason for reason in found.reasons if reason not in before)
-    reasons = (*others, *refusals(evidence, confidence, options))
-    return replace(found, evidence=evidence, confidence=confidence, reasons=reasons)
+    return replace(found, evidence=evidence, reasons=(*others, *refusals(evidence, found.confidence, options)))
