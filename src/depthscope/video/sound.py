@@ -166,14 +166,14 @@ def add_sound(path: Path, sound: Sound) -> Path:
             shown, audible = target.add_stream_from_template(old), target.add_stream("aac", rate=sound.rate_hz)
             audible.layout = "mono"
             packets = [packet for packet in source.demux(old) if packet.dts is not None]
-            end_s = max((float((p.pts + (p.duration or 0)) * p.time_base) for p in packets), default=0.0)
-            done = 0
-            for packet in packets:
-                until = round(float(packet.dts * packet.time_base) * sound.rate_hz) + sound.rate_hz // 2
-                done = _encoded(target, audible, sound, done, min(until, round(end_s * sound.rate_hz)))
+            end, done = max((_sample_at_end(packet, sound) for packet in packets), default=0), 0
+            for packet in packets:  # half a second of sound ahead of each frame, or players stall
+                done = _encoded(
+                    target, audible, sound, done, min(_sample_at_end(packet, sound) + sound.rate_hz // 2, end)
+                )
                 packet.stream = shown
                 target.mux(packet)
-            _encoded(target, audible, sound, done, round(end_s * sound.rate_hz))
+            _encoded(target, audible, sound, done, end)
             target.mux(audible.encode(None))
         draft.replace(path)
     finally:
@@ -218,6 +218,11 @@ def _some(sound: Sound) -> Float[Tensor, "pieces samples"]:
     count = max(1, len(sound.samples) // max(length, 1))
     rows = sound.samples[: count * length].reshape(count, length)
     return rows[:: max(1, count // 400)].float() / 32768
+
+
+def _sample_at_end(packet: Any, sound: Sound) -> int:
+    """The sample that sounds when a frame ends."""
+    return round(float((packet.pts + (packet.duration or 0)) * packet.time_base) * sound.rate_hz)
 
 
 def _encoded(target: Any, stream: Any, sound: Sound, first: int, until: int) -> int:
