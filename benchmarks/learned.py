@@ -52,7 +52,7 @@ FRAMES = 10
 PIXELS = 2000
 """Of each frame, kept for the fit of the uncertainty."""
 
-WRONG_MM = 3.0
+WRONG_MM = 2.0
 
 
 def main() -> None:

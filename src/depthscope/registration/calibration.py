@@ -5,7 +5,7 @@ from depthscope.registration.certainty import Calibration
 ON_PHANTOMS = Calibration(
     weights=(0.81, -0.08, -0.21, 1.57, -1.42, 0.0),
     offset=1.81,
-    limit_mm=3.0,
+    limit_mm=2.0,
     fitted_on="30 registrations of simulated noses of the training split (learned depth of 4, true depth with errors "
     "of 3), a third of them with a wrong target",
 )

@@ -72,7 +72,7 @@ class Registration:
     least_log_odds: float = math.log(20.0)
     most_tre_mm: float = 2.5
     most_apart_mm: float = 3.0
-    least_confidence: float = 0.7
+    least_confidence: float = 0.75
     seed: int = 0
 
     def __post_init__(self) -> None:
