@@ -83,7 +83,7 @@ def test_tiles_are_cut_from_where_they_lie():
 
 
 def test_normalised_tiles_have_mean_zero_and_spread_one_each():
-    tiles = torch.rand(4, 9, 3, 8, 8) * torch.rand(4, 9, 1, 1, 1) + torch.rand(4, 9, 3, 1, 1)
+    tiles = torch.rand(4, 9, 3, 8, 8) * (0.1 + torch.rand(4, 9, 1, 1, 1)) + torch.rand(4, 9, 3, 1, 1)
     found = normalised(tiles)
     assert torch.allclose(found.mean((-1, -2)), torch.zeros(4, 9, 3), atol=1e-4)
     assert torch.allclose(found.square().mean((-1, -2, -3)), torch.ones(4, 9), atol=1e-4)
