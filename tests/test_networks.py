@@ -153,3 +153,12 @@ def test_a_plugged_in_network_may_return_depth():
     torch.testing.assert_close(as_prediction(depth).depth, depth[:, 0])
     with pytest.raises(ValueError, match="positive"):
         as_prediction(depth - 2)
+
+
+def test_a_narrow_network_trains_in_channels_last() -> None:
+    """A strided 1x1 convolution of 8 channels wrote beyond its memory here (torch 2.13, CPU)."""
+    network = ResUNet(width=8).build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.rand(4, 3, 128, 160).contiguous(memory_format=torch.channels_last)
+    for _ in range(3):
+        network(images).log_depth.mean().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())

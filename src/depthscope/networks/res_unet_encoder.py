@@ -72,11 +72,15 @@ class ResidualBlock(nn.Module):
         self.second = nn.Sequential(
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(max(1, outputs // 8), outputs)
         )
-        self.skip = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+        self.stride = stride
+        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features at the new resolution."""
-        return functional.relu(self.second(self.first(features)) + self.skip(features))
+        # A 1x1 convolution of stride 2 is one of stride 1 on every other pixel. In torch 2.13 on the CPU the gradient
+        # of the former writes beyond its memory for 8 channels in channels_last.
+        every = features[..., :: self.stride, :: self.stride]
+        return functional.relu(self.second(self.first(features)) + self.skip(every))
 
 
 class ResidualUNetEncoder(nn.Module):
