@@ -45,8 +45,18 @@ class AudioTrunk(nn.Module):
 
 
 def head(channels: int) -> nn.Sequential:
-    """Two fully connected layers, as convolutions of one pixel."""
-    return nn.Sequential(nn.Conv2d(channels, EMBEDDING, 1), nn.ReLU(), nn.Conv2d(EMBEDDING, EMBEDDING, 1))
+    """Two fully connected layers, as convolutions of one pixel, behind batch normalisation.
+
+    What a new network sees, and hears, has nearly the same vector whatever it is; without taking off the mean over the
+    batch nothing is learned here.
+    """
+    return nn.Sequential(
+        nn.BatchNorm2d(channels),
+        nn.Conv2d(channels, EMBEDDING, 1, bias=False),
+        nn.BatchNorm2d(EMBEDDING),
+        nn.ReLU(),
+        nn.Conv2d(EMBEDDING, EMBEDDING, 1),
+    )
 
 
 class Senses(nn.Module):
