@@ -291,7 +291,7 @@ BAD_INPUT = {
     "no sequences": (lambda r, t: ["train", "--out", t / "out", "--config", r.config], "no sequences"),
     "the same twice": (
         lambda r, t: ["train", r.clip, r.clip, "--out", t / "out", "--config", r.config],
-        "two sequences called clip",
+        "two sequences called",
     ),
     "config missing": (
         lambda r, t: ["train", r.clip, "--out", t / "out", "--config", t / "no.yaml"],

@@ -14,8 +14,9 @@ from depthscope.formats import tracks
 from depthscope.geometry import Similarity
 from depthscope.reconstruction.attempts import Attempt, EveryPair
 from depthscope.reconstruction.features import detect, match, support
-from depthscope.reconstruction.followed import places_of, write_followed
+from depthscope.reconstruction.followed import places_of
 from depthscope.reconstruction.front_end import prepare, working_name
+from depthscope.reconstruction.given_tracks import write_followed
 from depthscope.reconstruction.held_out import spared
 from depthscope.reconstruction.job import Frame, Job, Lens
 from depthscope.reconstruction.mapping import mapped

@@ -27,10 +27,12 @@ def verb_of(arguments: list[str]) -> Callable[..., int]:
     """The use of the run that is named first among the arguments: depth, or that of a pretext task."""
     from depthscope.pretext import stored_options
     from depthscope.pretext.stored import pretext_of
-    from depthscope.training import LAST
+    from depthscope.training import BEST, LAST
 
     for argument in arguments:
         run = Path(argument)
+        if (run / BEST).is_file() and not (run / LAST).is_file():  # which pretext tasks never leave alone
+            return predict
         if (run / LAST).is_file() or (run.is_file() and run.suffix == ".pt"):
             if pretext_of(run) is None:
                 return predict

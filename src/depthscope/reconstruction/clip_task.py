@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.geometry import Camera
-from depthscope.reconstruction.followed import FOLLOWED
 from depthscope.reconstruction.front_end import window_of
-from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, write_whole
+from depthscope.reconstruction.job import FOLLOWED, Frame, FrontEnd, Job, Lens, write_whole
 from depthscope.reconstruction.outcome import figures, judge, move_into
 from depthscope.reconstruction.process import LOG, PROGRESS, SECOND, Limits, run_child
 from depthscope.reconstruction.witnesses import HELD_OUT

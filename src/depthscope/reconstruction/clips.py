@@ -19,8 +19,8 @@ from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.formats.tracks import Tracks
 from depthscope.geometry import Camera
 from depthscope.reconstruction.clip_task import ClipTask, is_done, reconstruct_clip
-from depthscope.reconstruction.followed import FOLLOWED, write_followed
-from depthscope.reconstruction.job import write_whole
+from depthscope.reconstruction.given_tracks import write_followed
+from depthscope.reconstruction.job import FOLLOWED, write_whole
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
 from depthscope.video import ClipPlan, Survey, image_size, open_frames, write_clip

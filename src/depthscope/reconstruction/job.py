@@ -9,6 +9,9 @@ import cattrs
 MOST_WORKING_PIXELS = 960 * 540
 """Half of a full HD frame: more pixels cost time and bring no more matches on tissue."""
 
+FOLLOWED = "followed.npz"
+"""Points that were followed elsewhere, in the folder of a clip's frames."""
+
 
 @dataclass(frozen=True)
 class FrontEnd:
