@@ -187,7 +187,7 @@ def tile_points(batch: PuzzleBatch, tiles: Tiles) -> Float[Tensor, "batch 9 3 si
     return turned + batch.centre_px[:, None, None, None, None]
 
 
-def normalised(tiles: Tile) -> Tile:
+def normalised(tiles: Float[Tensor, "batch tiles 3 size size"]) -> Float[Tensor, "batch tiles 3 size size"]:
     """Tiles whose channels have mean 0 and whose pixels have standard deviation 1, each for itself."""
     centred = tiles - tiles.mean((-1, -2), keepdim=True)
     return centred / centred.square().mean((-1, -2, -3), keepdim=True).sqrt().clamp_min(LEAST_STD)
