@@ -21,8 +21,9 @@ from depthscope.supervision.pairs import pair_table, pairs_to_draw
 from depthscope.supervision.point_filter import light_outliers
 from depthscope.supervision.sparse_depth import raster, soft_mask, sparse_depth
 from depthscope.supervision.store import frame_store
-from depthscope.supervision.view import content_box, fitting_size, through, view_of
+from depthscope.supervision.view import through, view_of
 from depthscope.supervision.visibility import widened
+from depthscope.video.windows import content_box, fitting_size
 from scenes import F64, camera_of, motion, stacked, tensor, tiny_sequence
 
 

@@ -18,10 +18,11 @@ from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe, from_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import network_size
-from depthscope.supervision.view import View, content_box, fitting_size, view_of
+from depthscope.supervision.view import View, view_of
 from depthscope.support import ON_PHANTOMS
 from depthscope.training import BEST, LAST, load_checkpoint
 from depthscope.video import read_image
+from depthscope.video.windows import content_box, fitting_size
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from depthscope.commands.footage import EVERY_S
+from depthscope.commands.footage import EVERY_S, opened, told_apart
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.footage import Footage
 from depthscope.geometry import Camera
@@ -59,7 +59,6 @@ def train(
     every_s: float = EVERY_S,
 ) -> int:
     """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
-    from depthscope.commands.footage import opened, told_apart
     from depthscope.recipes import to_yaml
     from depthscope.runs import train_recipe
     from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result

@@ -19,6 +19,7 @@ from depthscope.errors import BadInputError
 from depthscope.formats import is_truth, read_sequence, read_truth, recognised
 from depthscope.video import FolderFrames, Frame, FrameSource, content_area, image_size, open_frames
 from depthscope.video.static_marks import static_marks
+from depthscope.video.windows import Box, content_box, fitting_size, window_around
 from depthscope.workspace import content_hash
 
 LAYOUT = 1
@@ -83,8 +84,8 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
         raise BadInputError("no inputs", "at least one video or folder of images")
     if len(set(names)) < len(names):
         names = [f"{number:02d}-{name}" for number, name in enumerate(names)]
-    boxes = [_box(one.content) for one in opened]
-    size = options.size_px or _common_size(boxes, options)
+    boxes = [one.box for one in opened]
+    size = _common_size(boxes, options)
     windows = [_window(box, one.frames.size_px, size) for box, one in zip(boxes, opened, strict=True)]
     spacing = max(options.every_s, sum(one.frames.duration_s for one in opened) / options.most)
     parts = []
@@ -106,6 +107,19 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
         kept=kept,
         apart=apart,
     )
+
+
+def open_input(path: Path) -> tuple[FrameSource, np.ndarray | None]:
+    """The frames of a video, a folder of images or of a sequence, and where they show tissue if the sequence says so.
+
+    Raises:
+        BadInputError: It is none of these.
+    """
+    if not (path.is_dir() and recognised(path)):
+        return open_frames(path), None
+    clip = read_truth(path) if is_truth(path) else read_sequence(path)
+    frames = FolderFrames(path, tuple(clip.images), image_size(clip.images[0]))
+    return frames, None if clip.mask is None else clip.mask.numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +145,7 @@ class Input:
         Raises:
             BadInputError: It is none of these, or shows no tissue.
         """
-        mask = None
-        if path.is_dir() and recognised(path):
-            clip = read_truth(path) if is_truth(path) else read_sequence(path)
-            source: FrameSource = FolderFrames(path, tuple(clip.images), image_size(clip.images[0]))
-            mask = None if clip.mask is None else clip.mask.numpy()
-        else:
-            source = open_frames(path)
+        source, mask = open_input(path)
         if mask is None or mask.shape != source.size_px[::-1]:
             looked = [frame.image for frame in source.spread(LOOKED_AT)]
             greys = [torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY)) for image in looked]
@@ -148,10 +156,14 @@ class Input:
             raise BadInputError(f"{path} shows no tissue", "a video with a content area", "leave it out")
         return cls(path.resolve().stem, path, source, mask)
 
+    @property
+    def box(self) -> Box:
+        """Around what shows tissue."""
+        return content_box(torch.from_numpy(self.content), self.frames.size_px)
+
     def window(self, options: CorpusOptions) -> Window:
         """The window through which the frames of this input alone would become a corpus."""
-        box = _box(self.content)
-        return _window(box, self.frames.size_px, options.size_px or _common_size([box], options))
+        return _window(self.box, self.frames.size_px, _common_size([self.box], options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,27 +173,15 @@ class _Part:
     names: tuple[str, ...]
 
 
-def _box(content: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(content.any(1)), np.flatnonzero(content.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _common_size(boxes: list[Box], options: CorpusOptions) -> tuple[int, int]:
+    """The wanted size, or one in the shape of the middle one of the boxes."""
+    by_shape = sorted(boxes, key=lambda box: (box[2] - box[0]) / (box[3] - box[1]))
+    return options.size_px or fitting_size(by_shape[len(boxes) // 2], options.area_px, options.divisor)
 
 
-def _common_size(boxes: list[tuple[int, int, int, int]], options: CorpusOptions) -> tuple[int, int]:
-    aspects = sorted((right - left) / (bottom - top) for left, top, right, bottom in boxes)
-    aspect = aspects[len(aspects) // 2]
-    sides = (options.area_px * aspect) ** 0.5, (options.area_px / aspect) ** 0.5
-    width, height = (max(1, round(side / options.divisor)) * options.divisor for side in sides)
-    return width, height
-
-
-def _window(box: tuple[int, int, int, int], source_px: tuple[int, int], size_px: tuple[int, int]) -> Window:
-    """The smallest window of the corpus's shape around the content."""
-    left, top, right, bottom = box
-    scale = max((right - left) / size_px[0], (bottom - top) / size_px[1])
-    width, height = round(size_px[0] * scale), round(size_px[1] * scale)
-    return Window(
-        round((left + right - width) / 2), round((top + bottom - height) / 2), (width, height), source_px, size_px
-    )
+def _window(box: Box, source_px: tuple[int, int], size_px: tuple[int, int]) -> Window:
+    (left, top), window_px = window_around(box, size_px)
+    return Window(left, top, window_px, source_px, size_px)
 
 
 def _stored(one: Input, window: Window, options: CorpusOptions, store: Path, told: Told | None) -> _Part:

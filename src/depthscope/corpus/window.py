@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from depthscope.video.windows import cut
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,7 @@ class Window:
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """A frame of the video, or a mask of it, as a frame of the corpus; shrinking averages over areas."""
-        (width, height), (across, down) = self.window_px, self.source_px
-        above, below = max(0, -self.top), max(0, self.top + height - down)
-        before, after = max(0, -self.left), max(0, self.left + width - across)
-        if above or below or before or after:
-            image = cv2.copyMakeBorder(image, above, below, before, after, cv2.BORDER_CONSTANT, value=0)
-        y, x = self.top + above, self.left + before
-        smaller = self.size_px[0] < width
-        return cv2.resize(
-            image[y : y + height, x : x + width],
-            self.size_px,
-            interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
-        )
+        return cut(image, (self.left, self.top), self.window_px, self.size_px)
 
     def in_source(self, pixels: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
         """Pixels of the corpus's frame as pixels of the video's; the top left one's centre is (0.5, 0.5) in both."""

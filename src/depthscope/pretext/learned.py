@@ -32,7 +32,7 @@ class Learned:
     Attributes:
         encoder: Trained, behind what it saw of the images.
         scores: On frames that were kept from training.
-        result: Of the training loop; of the last round where there were several.
+        result: Of the training loop; of the last round where there were several, with the steps of all.
         notes: Sentences that the user should read.
     """
 

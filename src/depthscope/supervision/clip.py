@@ -16,8 +16,9 @@ from depthscope.supervision.pairs import PairRule, pairs_to_draw
 from depthscope.supervision.point_filter import light_outliers
 from depthscope.supervision.sparse_depth import SparsePoints
 from depthscope.supervision.store import FrameStore, frame_store
-from depthscope.supervision.view import View, content_box, fitting_size, through, view_of
+from depthscope.supervision.view import View, through, view_of
 from depthscope.supervision.visibility import widened
+from depthscope.video.windows import content_box, fitting_size
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from depthscope.sequence import Sequence
 from depthscope.supervision.clip import Clip, Supervision, tracked
 from depthscope.supervision.sparse_depth import SparsePoints
 from depthscope.supervision.store import FrameStore, frame_store
-from depthscope.supervision.view import content_box, view_of
+from depthscope.supervision.view import view_of
+from depthscope.video.windows import content_box
 
 STEREO_BASELINE = 0.1
 """Distance of two eyes in the unit of training, after Godard et al. 2019: depth range and network fit it."""

@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.corpus import Corpus, CorpusOptions, Window, read_corpus
-from depthscope.formats import is_truth, read_sequence, read_truth, recognised
-from depthscope.video import FolderFrames, FrameSource, Image, image_size, open_frames
+from depthscope.corpus import Corpus, CorpusOptions, Window, open_input, read_corpus
+from depthscope.video import FolderFrames, FrameSource, Image
 
 PACE = 10.0
 """Frames per second of a video of images that have no times."""
@@ -68,11 +67,4 @@ def whole_clip(path: Path, options: CorpusOptions) -> Iterator[WholeClip]:
     every = replace(options, every_s=0.0, holdout=0.0, most=10**9)
     with tempfile.TemporaryDirectory() as store:
         corpus = read_corpus((path,), every, Path(store))
-        yield WholeClip(corpus, _source(path))
-
-
-def _source(path: Path) -> FrameSource:
-    if path.is_dir() and recognised(path):
-        clip = read_truth(path) if is_truth(path) else read_sequence(path)
-        return FolderFrames(path, tuple(clip.images), image_size(clip.images[0]))
-    return open_frames(path)
+        yield WholeClip(corpus, open_input(path)[0])

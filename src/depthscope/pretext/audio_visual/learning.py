@@ -110,7 +110,8 @@ class AudioVisual:
         goes_on = resume and (second / LAST).is_file()
         local = replace(self.localisation, seed=1000 * seed + 1)
         result = train(places, again, local, second, resume=goes_on, **told)
-        _save(network, record, self.training.steps + result.steps, out)
+        result = replace(result, steps=self.training.steps + result.steps)
+        _save(network, record, result.steps, out)
 
         try:
             kept = PairsOfMoments(corpus, sounds, self.moments(corpus, sounds, corpus.held, 1000 * seed + 2))

@@ -129,7 +129,7 @@ class Rounds:
     ) -> None:
         self.options, self.network, self.out, self.resume, self.quiet = options, network, out, resume, quiet
         self.record = {"pretext": to_yaml(options), "classes": as_text(classes)}
-        self.fabric, self.number = launched(options.training), 0
+        self.fabric, self.number, self.steps = launched(options.training), 0, 0
         out.mkdir(parents=True, exist_ok=True)
         write_classes(classes, out)
         if not (resume and (out / LAST).is_file()):
@@ -138,7 +138,7 @@ class Rounds:
     def run(
         self, frames: Tensor, labels: Labels, chosen: Int64[Tensor, " chosen"], weigh: Callable[[], Weights]
     ) -> TrainingResult:
-        """One training on the chosen frames; `weigh` is asked once, before its first step."""
+        """One training on the chosen frames, its steps counted with all before; `weigh` is asked once, at its start."""
         folder, training = self.out / ROUNDS / f"{self.number:03d}", self.options.training
         folder.mkdir(parents=True, exist_ok=True)
         # Every round draws its own examples, a pure function of the seed, the round and their number.
@@ -159,8 +159,9 @@ class Rounds:
             quiet=self.quiet,
         )
         self.number += 1
-        self._save(result.steps)
-        return result
+        self.steps += result.steps
+        self._save(self.steps)
+        return replace(result, steps=self.steps)
 
     def _save(self, step: int) -> None:
         weights = {name: value.cpu() for name, value in self.network.state_dict().items()}
