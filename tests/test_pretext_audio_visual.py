@@ -215,6 +215,7 @@ def test_the_peak_is_where_it_is_in_the_video():
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path):
     whole, sounds = corpus(), noises()
     learned = TINY.learn_from(whole, sounds, tmp_path / "whole", quiet=True)
+    assert learned.result.steps == TINY.training.steps + TINY.localisation.steps
     assert [score.name for score in learned.scores] == ["correspondence", "correspondence by the best place"]
     assert learned.scores[0].beside["chance"] == 0.5 and "another sound" in learned.notes[0]
     short = replace(TINY, localisation=replace(TINY.localisation, steps=2))

@@ -172,6 +172,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path):
     options, clip = labelled(tmp_path)
     corpus = read_corpus([clip], options.frames, tmp_path / "store")
     whole = options.learn(corpus, tmp_path / "whole", quiet=True)
+    assert whole.result.steps == options.training.steps + options.rounds * options.round_steps  # of all rounds
     assert len(list((tmp_path / "whole" / "rounds").iterdir())) == 3
     assert whole.scores[0].name == "dice" and "automatic labels" in whole.scores[0].beside
 
