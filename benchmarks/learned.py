@@ -46,7 +46,7 @@ from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.support import FEATURES, ON_PHANTOMS as SUPPORT
 from depthscope.training import LAST
-from depthscope.video import read_image
+from depthscope.video import read_image, undistorted
 
 FRAMES = 10
 PIXELS = 2000
@@ -182,7 +182,7 @@ def measured_of(record: dict, views: tuple[View, ...], true: Similarity | None) 
 
 def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: float) -> tuple[dict, dict]:
     """Depth against the truth beside two baselines, and samples of features, errors and told deviations."""
-    maps, truths = depth_maps.listed(prediction), depth_maps.listed(clip)
+    maps, truths = depth_maps.listed(prediction), depth_maps.true_maps(clip)
     names = {other: name for name, other in same_frames(truths, maps).items()}
     rows: dict[str, list[FrameDepth]] = {"learned": [], "flat": [], "light": []}
     columns: dict[str, list[np.ndarray]] = {"features": [], "error": [], "std": []}
@@ -190,10 +190,13 @@ def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: 
         if name not in names or name not in maps:
             continue
         depth = depth_maps.read(maps[name])
-        truth = resized_to(depth_maps.read(truths[names[name]]), depth.shape)
+        truth = resized_to(truths[names[name]], depth.shape)
         known = (depth > 0) & (truth > 0)
         # Linear light falls as one over depth squared; red is what blood absorbs least.
-        red = resized_to(read_image(next((clip / "images").glob(f"{names[name]}.*")))[..., 0].float(), depth.shape)
+        frame_image = read_image(next((clip / "images").glob(f"{names[name]}.*")))
+        if truths.camera is not None:
+            frame_image = undistorted(frame_image, truths.camera)[0]
+        red = resized_to(frame_image[..., 0].float(), depth.shape)
         light = (red / 255).clamp_min(0.05) ** (-2.2 / 2)
         for kind, map_ in (("learned", depth), ("flat", torch.ones_like(depth)), ("light", light)):
             rows[kind].append(FrameDepth(name, map_[known], truth[known]))

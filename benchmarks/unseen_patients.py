@@ -176,7 +176,7 @@ def light_figures(one: Judged) -> dict[str, float]:
     assert one.truth is not None
     frames = []
     for path, name in zip(one.sequence.images, one.sequence.frame_names, strict=True):
-        truth = depth_maps.read(one.truth[name])
+        truth = depth_maps.read(one.truth.files[name])
         red = resized_to(read_image(path)[..., 0].float(), truth.shape)
         known = truth > 0
         frames.append(FrameDepth(name, ((red / 255).clamp_min(0.05) ** (-2.2 / 2))[known], truth[known]))

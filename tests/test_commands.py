@@ -23,7 +23,7 @@ from depthscope import cli
 from depthscope.cli import VERBS, main, overview
 from depthscope.commands.evaluate import same_frames
 from depthscope.errors import BadInputError
-from depthscope.formats import depth_maps, read_sequence, write_sequence
+from depthscope.formats import camera_file, depth_maps, read_sequence, write_sequence
 from depthscope.recipes import to_yaml
 from depthscope.training import BEST, LAST, load_checkpoint
 from depthscope.workspace import writing_folder
@@ -90,6 +90,9 @@ def test_predict_leaves_what_the_contract_says(river):
     found = result(river.prediction)
     assert found["frames"] == 8 and found["seconds"] > 0 and found["unit"] == "sfm"
     assert found["frames_per_second"] == pytest.approx(8 / found["seconds"])
+    assert found["undistorted"] is True
+    camera = camera_file.read(river.prediction / "camera.yaml")
+    assert list(camera.size_px) == found["size_px"] and camera.model == "pinhole"
     names = [f"{number:04d}" for number in range(8)]
     assert sorted(path.name for path in (river.prediction / "depth").iterdir()) == [f"{n}.tiff" for n in names]
     assert sorted(path.name for path in (river.prediction / "preview").iterdir()) == [f"{n}.png" for n in names]

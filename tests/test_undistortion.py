@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from depthscope.commands.evaluate.depth import at_pixels
+from depthscope.errors import BadInputError
+from depthscope.evaluation import DENSE
+from depthscope.formats import camera_file, depth_maps
 from depthscope.geometry import Brown, Camera, NoDistortion
+from depthscope.geometry.depth import pixel_grid
 from depthscope.video import undistorted, undistortion_maps
 
 
@@ -38,3 +43,35 @@ def test_maps_are_made_once_for_a_camera_and_cannot_be_changed():
         first[0][0, 0] = 1.0
     other = Camera((64, 48), (60.0, 60.0), (32.0, 24.0), Brown((-0.1, 0.05, 0.0, 0.0)))
     assert not np.array_equal(undistortion_maps(other, other.undistorted())[0], first[0])
+
+
+def test_truth_is_measured_where_predictions_lie(tmp_path):
+    """A plane that a distorting camera recorded: a right prediction on the undistorted pixels has no error."""
+    camera = Camera((120, 100), (70.0, 70.0), (60.0, 50.0), Brown((-0.2, 0.02, 0.0, 0.0)))
+    normal = torch.tensor([0.5, 0.3, 1.0], dtype=torch.float64)
+    pixels = pixel_grid(100, 120, torch.zeros(1, dtype=torch.float64)).reshape(-1, 2)
+
+    def plane(seen_by: Camera) -> torch.Tensor:
+        """z-depth of n.x = 10 along the rays (x, y, 1)."""
+        rays = seen_by.unproject(pixels)
+        return (10 / (rays / rays[:, 2:] @ normal)).reshape(100, 120).float()
+
+    recorded, prediction = tmp_path / "recorded", tmp_path / "prediction"
+    for folder, seen_by in ((recorded, camera), (prediction, camera.undistorted())):
+        (folder / "depth").mkdir(parents=True)
+        depth_maps.write(folder / "depth" / "0000.tiff", plane(seen_by))
+    without, _ = at_pixels(prediction, recorded, DENSE)
+    camera_file.write(camera, recorded / "camera.yaml")
+    with_camera, _ = at_pixels(prediction, recorded, DENSE)
+    assert with_camera.per_frame_median.abs_rel < 1e-3 < 20e-3 < without.per_frame_median.abs_rel
+    (prediction / "result.json").write_text('{"undistorted": false, "unit": "sfm"}')
+    as_recorded, _ = at_pixels(prediction, recorded, DENSE)
+    assert as_recorded.per_frame_median.abs_rel == without.per_frame_median.abs_rel
+
+
+def test_truth_that_is_not_of_its_camera_is_told(tmp_path):
+    (tmp_path / "depth").mkdir()
+    depth_maps.write(tmp_path / "depth" / "0000.tiff", torch.ones(10, 20))
+    camera_file.write(Camera((40, 20), (30.0, 30.0), (20.0, 10.0)), tmp_path / "camera.yaml")
+    with pytest.raises(BadInputError, match="20 x 10 pixels; expected 40 x 20"):
+        depth_maps.true_maps(tmp_path)["0000"]

@@ -158,7 +158,7 @@ class TruthClip:
         if file is None:
             return torch.zeros(size[1], size[0])
         depth = file.read(size)
-        return depth if camera is None or not undistorted else _undistorted(depth, camera)
+        return depth if camera is None or not undistorted else undistorted_depth(depth, camera)
 
 
 @dataclass(frozen=True)
@@ -320,8 +320,11 @@ def _sampled(depth: Float[Tensor, "height width"], pixels: Float[Tensor, "points
     return torch.where(inside, found, torch.zeros_like(found))
 
 
-def _undistorted(depth: Float[Tensor, "height width"], camera: Camera) -> Float[Tensor, "height width"]:
-    """The map on the undistorted frame's pixels; z-depth stays what it is."""
+def undistorted_depth(depth: Float[Tensor, "height width"], camera: Camera) -> Float[Tensor, "height width"]:
+    """A map of distorted frames on the pixels of the undistorted ones, where predictions lie; z-depth stays as it is.
+
+    Without this, truth and prediction miss each other by up to a tenth of the image at its rim.
+    """
     if not any(camera.distortion.coefficients):
         return depth
     ideal = camera.undistorted()

@@ -39,11 +39,11 @@ class Judged:
 
     Attributes:
         sequence: Its structure from motion.
-        truth: Its true depth maps by frame name, where the folder has them; else points kept from training judge.
+        truth: Its true depth maps, where the folder has them; else points kept from training judge.
     """
 
     sequence: Sequence
-    truth: dict[str, Path] | None
+    truth: depth_maps.TrueMaps | None
 
 
 def compare(
@@ -167,7 +167,7 @@ def judged(folder: Path) -> Judged:
     sequence = read_sequence(folder)
     truth = None
     if any((folder / "depth").glob("*.tif*")):
-        truth = depth_maps.listed(folder)
+        truth = depth_maps.true_maps(folder)
     return Judged(sequence, truth)
 
 
@@ -203,8 +203,8 @@ def figures(maps: dict[str, Path], one: Judged, run: Path) -> dict[str, float]:
 def flat_figures(one: Judged) -> dict[str, float]:
     """The same for constant depth."""
     if one.truth is not None:
-        true = Frames(pairs_of_maps(one.truth, one.truth), DENSE)
-        walls = (dataclasses.replace(frame, depth=torch.ones_like(frame.truth)) for frame in true)
+        pairs = ((name, torch.ones_like(one.truth[name]), one.truth[name]) for name in one.truth)
+        walls = (DENSE.frame(*pair) for pair in pairs)
         return spread(evaluated(walls, DENSE.name))
     generator = torch.Generator().manual_seed(Holdout().seed)
     kept = torch.rand(len(one.sequence.points), generator=generator) < HELD_POINTS

@@ -259,20 +259,22 @@ def depth_picture_of(clip: Path, maps_folder: Path) -> torch.Tensor:
     from depthscope.evaluation import median
     from depthscope.formats import depth_maps
     from depthscope.pictures import contact_sheet, depth_picture, depth_range, error_picture
-    from depthscope.video import read_image
+    from depthscope.video import read_image, undistorted
 
-    maps, truths = depth_maps.listed(maps_folder), depth_maps.listed(clip)
+    maps, truths = depth_maps.listed(maps_folder), depth_maps.true_maps(clip)
     pairs = list(same_frames(truths, maps).items())
     pairs = pairs[:: max(1, len(pairs) // SHOWN)][:SHOWN]
-    limits = depth_range(torch.stack([depth_maps.read(truths[name]) for name, _ in pairs]))
+    limits = depth_range(torch.stack([truths[name] for name, _ in pairs]))
     rows = []
     for name, other in pairs:
-        truth = depth_maps.read(truths[name])
+        truth = truths[name]
         depth = resized_to(depth_maps.read(maps[other]), truth.shape)
         both = (depth > 0) & (truth > 0)
         depth = depth * float(median(truth[both]) / median(depth[both]))
         error = (depth - truth).abs() / truth.clamp_min(1e-6)
         image = read_image(next((clip / "images").glob(f"{name}.*")))
+        if truths.camera is not None:
+            image = undistorted(image, truths.camera)[0]
         maps_shown = [depth_picture(torch.where(both, d, 0.0), limits) for d in (depth, truth)]
         rows.append([image, *maps_shown, error_picture(error, both, 0.1)])
     near, far = limits

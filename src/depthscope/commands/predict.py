@@ -116,6 +116,7 @@ def predict(
                 "checkpoint": str(model.source),
                 "recipe": model.recipe.name,
                 "size_px": list(size),
+                "undistorted": recording.camera is not None,
             },
         )
         write_provenance(
@@ -190,7 +191,8 @@ def with_scale_of(recording: Recording, sequence) -> Recording:
 
 
 def write_depth(folder: Path, depth_map: DepthMap) -> None:
-    """The raw numbers: float32 TIFFs, and the frame at the same size for later pictures."""
+    """The raw numbers: float32 TIFFs; the frame at the same size, and the camera of these pixels, where it is known."""
+    from depthscope.formats import camera_file
     from depthscope.video import write_image
 
     depth_maps.write(folder / "depth" / f"{depth_map.name}.tiff", depth_map.depth)
@@ -198,6 +200,8 @@ def write_depth(folder: Path, depth_map: DepthMap) -> None:
         (folder / "std").mkdir(exist_ok=True)
         depth_maps.write(folder / "std" / f"{depth_map.name}.tiff", depth_map.std)
     write_image(folder / "preview" / f"{depth_map.name}.png", depth_map.image)
+    if depth_map.camera is not None and not (folder / "camera.yaml").is_file():
+        camera_file.write(depth_map.camera, folder / "camera.yaml")
 
 
 def write_cloud(folder: Path, depth_map: DepthMap, recording: Recording, number: int) -> None:

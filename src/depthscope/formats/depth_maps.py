@@ -1,5 +1,7 @@
 """Folders of depth maps: one 32-bit float TIFF for each frame, z-depth, 0 where nothing is known."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.formats import camera_file
+from depthscope.geometry import Camera
+from depthscope.truth import undistorted_depth
 
 ENDINGS = (".tiff", ".tif")
 
@@ -53,3 +58,50 @@ def listed(folder: Path) -> dict[str, Path]:
             f"{folder} holds no depth maps", "a folder with depth/<frame>.tiff", "run depthscope predict"
         )
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class TrueMaps:
+    """True depth of a clip's frames, read one at a time on the pixels that predictions lie on: the undistorted ones.
+
+    Attributes:
+        files: The maps by frame name, on the pixels of the recorded frames.
+        camera: Of these frames, or None where they are taken as they are.
+    """
+
+    files: dict[str, Path]
+    camera: Camera | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, name: str) -> Float[Tensor, "height width"]:
+        """The map of a frame, 0 where unknown.
+
+        Raises:
+            BadInputError: It cannot be read, or is not of the camera's size.
+        """
+        depth = read(self.files[name])
+        if self.camera is None:
+            return depth
+        if tuple(depth.shape[::-1]) != self.camera.size_px:
+            raise BadInputError(
+                f"{self.files[name]} has {depth.shape[1]} x {depth.shape[0]} pixels",
+                f"{self.camera.size_px[0]} x {self.camera.size_px[1]} as the camera.yaml beside it says",
+                "take the camera file away, or that of these frames",
+            )
+        return undistorted_depth(depth, self.camera)
+
+
+def true_maps(folder: Path) -> TrueMaps:
+    """The true depth of a folder; the ``camera.yaml`` in it or beside its maps says how its frames are distorted.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    places = (folder, folder.parent) if folder.name == "depth" else (folder,)
+    cameras = [place / "camera.yaml" for place in places if (place / "camera.yaml").is_file()]
+    return TrueMaps(listed(folder), camera_file.read(cameras[0]) if cameras else None)

@@ -23,9 +23,9 @@ FEWEST = 30
 FEWEST_IN_HALVES = 6
 """Frames that are still frames enough when halved."""
 
-CERTAIN = Fusion(most_relative_std=0.25)
-"""Which pixels are registered: more than are fused. The most certain ones alone are few and near, and a patch of wall
-fits many places."""
+CERTAIN = Fusion(most_relative_std=0.10)
+"""Which pixels are registered. Of less certain ones, edges and far walls are wrong together and stretch the whole; the
+most certain alone are few and near, and a patch of wall fits many places."""
 
 
 def frame_views(frames: Iterable[DepthFrame], options: Fusion | None = None) -> tuple[View, ...]:

@@ -50,6 +50,8 @@ class Registration:
             each side. A surface made small enough lies well on any wall. None for no such knowledge.
         coarse, middle, fine: Samples in the three stages of refinement.
         refined: Distinct ends of the first stage that enter the second.
+        contested: Of those, how many at most are matched exactly before the best is chosen,
+        contested_cost: where they cost no more than this above the best.
         stages: Annealing of the three stages.
         calibration: From evidence to confidence.
         least_log_odds: The best mode is ambiguous where the best one elsewhere comes as close as this.
@@ -67,6 +69,8 @@ class Registration:
     middle: int = 1000
     fine: int = 1500
     refined: int = 10
+    contested: int = 4
+    contested_cost: float = 0.4
     stages: tuple[Annealing, Annealing, Annealing] = (FROM_AFAR, FROM_NEARBY, AT_LAST)
     calibration: Calibration = ON_PHANTOMS
     least_log_odds: float = math.log(20.0)

@@ -84,6 +84,7 @@ def register(
     # What each start led to is counted over all of them, not over those that are kept.
     second = _within(solve(replace(problem, samples=some), kept, stages[1]), bounds)
     told("modes")
+    second = _settled(replace(problem, samples=some), second, options, bounds)
     best, alignment_modes, spread, seen = _modes(some, target, second, ordered, options, bounds)
     told("finish")
     last = solve(replace(problem, samples=centred), _rows(best, torch.tensor([0])), stages[2])
@@ -167,6 +168,25 @@ def _starts(
         torch.cat([s.scale for s in found]),
         RigidMotion(torch.cat([s.motion.rotation for s in found]), torch.cat([s.motion.translation for s in found])),
     )
+
+
+def _settled(problem: Problem, ends: Solved, options: Registration, bounds: tuple[float, float] | None) -> Solved:
+    """The ends that are nearly as good as the best, matched exactly: matching to close samples favours wrong places."""
+    seen = sighted(problem.samples, problem.target, ends.target_from_source, options.noise)
+    score = ends.cost + 0.5 * seen.cost + 2.0 * seen.air_violation
+    close = score.argsort()[: options.contested]
+    close = close[score[close] < score.min() + options.contested_cost]
+    if len(close) < 2:
+        return ends
+    stage = replace(_with_prior(options.stages[2], options), iterations=1, start_mm=0.0)
+    exact = _within(solve(problem, _rows(ends.target_from_source, close), stage), bounds)
+    cost, step, at = ends.cost.clone(), ends.step.clone(), ends.target_from_source
+    cost[close], step[close] = exact.cost, exact.step
+    scale, rotation, translation = at.scale.clone(), at.motion.rotation.clone(), at.motion.translation.clone()
+    scale[close] = exact.target_from_source.scale
+    rotation[close] = exact.target_from_source.motion.rotation
+    translation[close] = exact.target_from_source.motion.translation
+    return Solved(Similarity(scale, RigidMotion(rotation, translation)), cost, step)
 
 
 def _modes(

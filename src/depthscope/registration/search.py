@@ -18,6 +18,9 @@ from depthscope.registration.residuals import exponential
 from depthscope.registration.target import Target
 from depthscope.registration.view import Samples, cells, fibonacci, one_per_cell
 
+FIRST_RAYS, FIRST_TURNS = 12, 150
+"""Rays by which all turns at a place are compared, and how many are then compared by all rays."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -39,8 +42,8 @@ class Search:
     directions: int = 700
     turn_deg: float = 20.0
     rays: int = 48
-    views: int = 1
-    kept: int = 60
+    views: int = 3
+    kept: int = 100
     scale: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -165,21 +168,22 @@ def _compared(samples: Samples, view: int, options: Search, seen: Panoramas) -> 
 
     best_score, best_place, best_turn, best_log = [], [], [], []
     for place in range(len(seen.place)):
-        ratio = seen.log_distance[place][index] - log_range
-        log_scale = ratio.median(-1).values
-        apart = (ratio - log_scale[:, None]).abs().clamp_max(0.5).mean(-1)
-        # The better half by distance is also compared by its normals.
+        # A few rays leave some turns out, all rays most others; what is left is also compared by its normals.
+        some = _unlike(seen.log_distance[place][index[:, :FIRST_RAYS]] - log_range[:FIRST_RAYS])[0]
+        some = some.topk(min(FIRST_TURNS, len(some)), largest=False).indices
+        apart, log_scale = _unlike(seen.log_distance[place][index[some]] - log_range)
         few = apart.topk(min(64, len(apart)), largest=False).indices
+        apart, log_scale, few = apart[few], log_scale[few], some[few]
         agreement = (seen.normal[place][index[few]] * normals[few]).sum(-1)
-        score = apart[few] + 0.25 * (1 - agreement).clamp_max(1.0).mean(-1)
+        score = apart + 0.25 * (1 - agreement).clamp_max(1.0).mean(-1)
         if options.scale is not None:
-            scale = log_scale[few]
+            scale = log_scale
             low, high = (math.log(limit) for limit in options.scale)
             score = torch.where((scale < low) | (scale > high), torch.inf, score)
         best = score.topk(min(16, len(score)), largest=False)
         best_score.append(best.values)
         best_turn.append(few[best.indices])
-        best_log.append(log_scale[few[best.indices]])
+        best_log.append(log_scale[best.indices])
         best_place.append(torch.full_like(best.indices, place))
     score, turn, log_scale = torch.cat(best_score), torch.cat(best_turn), torch.cat(best_log).double()
     order = score.argsort()[: 40 * options.kept]
@@ -189,6 +193,12 @@ def _compared(samples: Samples, view: int, options: Search, seen: Panoramas) -> 
     centre = samples.centres[view]
     translation = place - scale[:, None] * torch.einsum("bij,j->bi", rotation, centre)
     return score[order].double(), Similarity(scale, RigidMotion(rotation, translation))
+
+
+def _unlike(ratio: Float[Tensor, "turns rays"]) -> tuple[Float[Tensor, " turns"], Float[Tensor, " turns"]]:
+    """How far logarithms of ratios of distances are from one scale, bounded, and that scale's logarithm."""
+    log_scale = ratio.median(-1).values
+    return (ratio - log_scale[:, None]).abs().clamp_max(0.5).mean(-1), log_scale
 
 
 def spread_over(directions: Float[Tensor, "rows 3"], count: int) -> Tensor:

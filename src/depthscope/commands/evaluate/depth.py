@@ -87,10 +87,11 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
     maps, figures = depth_maps.listed(prediction), {}
     if is_truth(truth):
         dense = read_truth(truth)
-        pairs = pairs_of_truth(maps, dense)
+        pairs = pairs_of_truth(maps, dense, undistorted=is_undistorted(prediction))
         figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
     else:
-        pairs = pairs_of_maps(maps, depth_maps.listed(truth))
+        true = depth_maps.true_maps(truth)
+        pairs = pairs_of_maps(maps, true if is_undistorted(prediction) else depth_maps.TrueMaps(true.files))
     unit = unit_of(prediction)
     if isinstance(protocol, MeanErrorProtocol) and unit not in ("mm", None):
         raise BadInputError(
@@ -110,6 +111,14 @@ def unit_of(prediction: Path) -> str | None:
             unit = read_result(place).get("unit")
             return unit if isinstance(unit, str) else None
     return None
+
+
+def is_undistorted(prediction: Path) -> bool:
+    """Whether predictions lie on undistorted pixels; they do unless they say that their camera was not known."""
+    for place in (prediction, prediction.parent):
+        if (place / "result.json").is_file():
+            return read_result(place).get("undistorted") is not False
+    return True
 
 
 def summary(result: DepthEvaluation) -> dict:
@@ -175,12 +184,12 @@ def flat_frames(
         yield FrameDepth(frame.name, wall, frame.truth, (torch.ones(1), torch.ones(1)))
 
 
-def pairs_of_maps(maps: dict[str, Path], truths: dict[str, Path]) -> Pairs:
+def pairs_of_maps(maps: dict[str, Path], truths: depth_maps.TrueMaps) -> Pairs:
     """Predicted and true depth; maps of another size are resized to the truth."""
     same = same_frames(truths, maps)
 
     def read(name: str) -> tuple[Tensor, Tensor]:
-        depth, truth = depth_maps.read(maps[same[name]]), depth_maps.read(truths[name])
+        depth, truth = depth_maps.read(maps[same[name]]), truths[name]
         return (depth if depth.shape == truth.shape else resized_to(depth, truth.shape)), truth
 
     return Pairs(tuple(same), read)
@@ -214,8 +223,8 @@ def frame_number(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def pairs_of_truth(maps: dict[str, Path], truth: TruthClip) -> Pairs:
-    """Predicted depth and a dataset's, on the undistorted frames."""
+def pairs_of_truth(maps: dict[str, Path], truth: TruthClip, *, undistorted: bool = True) -> Pairs:
+    """Predicted depth and a dataset's, on the pixels of the predictions."""
     numbers = {name: n for n, name in enumerate(truth.frame_names) if name in maps and truth.depth[n] is not None}
     if not numbers:
         raise BadInputError(
@@ -226,7 +235,7 @@ def pairs_of_truth(maps: dict[str, Path], truth: TruthClip) -> Pairs:
         )
 
     def read(name: str) -> tuple[Tensor, Tensor]:
-        depth, known = depth_maps.read(maps[name]), truth.depth_of(numbers[name], undistorted=True)
+        depth, known = depth_maps.read(maps[name]), truth.depth_of(numbers[name], undistorted=undistorted)
         return (depth if depth.shape == known.shape else resized_to(depth, known.shape)), known
 
     return Pairs(tuple(numbers), read)
