@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from registration import auc, fitted as fitted_confidence, registered, said, similarity
 from scipy.optimize import minimize
+from scipy.spatial import cKDTree
 
 from depthscope.commands.demo import demo_recipe, true_from_sfm_by_points
 from depthscope.commands.evaluate import resized_to, same_frames
@@ -32,12 +33,13 @@ from depthscope.commands.fuse import matched, views as depth_frames
 from depthscope.commands.predict import predict
 from depthscope.commands.register import views_of
 from depthscope.evaluation.depth import FrameDepth, evaluated
-from depthscope.evaluation.surface import surface_error
+from depthscope.evaluation.surface import sampled_faces, surface_error
 from depthscope.formats import depth_maps, ply, read_sequence
 from depthscope.formats.ct import extracted_surface, read_ct
 from depthscope.fusion import Fusion, clip_scales, fuse
 from depthscope.fusion.fusion import DepthFrame
 from depthscope.geometry import Similarity
+from depthscope.geometry.depth import backprojected
 from depthscope.prediction import points_of
 from depthscope.registration import Evidence, Registration, Target, View, refusals
 from depthscope.registration.calibration import ON_PHANTOMS as CONFIDENCE
@@ -53,6 +55,8 @@ PIXELS = 2000
 """Of each frame, kept for the fit of the uncertainty."""
 
 WRONG_MM = 2.0
+NEAR_MM = 40.0
+"""Beyond it depth is not compared between patients."""
 
 
 def main() -> None:
@@ -81,11 +85,17 @@ def main() -> None:
             continue
         place = given.out / f"{name}.json"
         if not place.is_file():
-            other = clips[(number + len(clips) // 2) % len(clips)]
+            other = clips[(number + len(clips) // 2) % len(clips)]  # of another patient
             record = measured(clip, other, sequence, given, targets)
             place.with_suffix(".partial").write_text(json.dumps(record, indent=1))
             place.with_suffix(".partial").rename(place)
-        records.append(json.loads(place.read_text()))
+        record = json.loads(place.read_text())
+        if "unlike_mm" not in record["wrong"]:
+            record["wrong"]["unlike_mm"] = unlike(
+                clip, clip.parent.parent / record["wrong"]["patient"], sequence, record
+            )
+            place.write_text(json.dumps(record, indent=1))
+        records.append(record)
         print(told(name, records[-1]), flush=True)
     table = {
         "machine": f"{platform.machine()}, torch {torch.__version__}",
@@ -97,6 +107,26 @@ def main() -> None:
         table["fit"] = {"support": fitted_support(given.out), "confidence": confidence_of(records)}
     (given.out / "learned.json").write_text(json.dumps(table, indent=1) + "\n")
     print(json.dumps(table, indent=1))
+
+
+def unlike(clip: Path, other: Path, folder: Path, record: dict) -> float:
+    """By how much the other patient's anatomy differs from what the clip saw, in the place that was found for it.
+
+    Median distance in mm of the true surface, brought there by the registration, from that patient's true surface.
+    Where it is less than the depth is wrong by, no registration could tell the patients apart.
+    """
+    sequence, truth, maps = read_sequence(folder), read_sequence(clip), depth_maps.true_maps(clip)
+    true = true_from_sfm_by_points(sequence, truth, clip / "depth")
+    seen = []
+    for number, name in list(enumerate(truth.frame_names))[::4]:
+        depth, pinhole = maps[name], truth.cameras[number].undistorted().pinhole.to(torch.float32)[None]
+        near = (depth > 0) & (depth < NEAR_MM)
+        points = backprojected(depth[None], pinhole)[0][near][::50].double()
+        seen.append(truth.camera_from_world[number].inverse().apply(points))
+    moved = similarity(record["wrong"]["matrix"]).apply(true.inverse().apply(torch.cat(seen)))
+    anatomy = ply.read(other / "anatomy.ply")
+    drawn, _ = sampled_faces(anatomy, 400_000, torch.Generator().manual_seed(0))
+    return float(np.median(cKDTree(drawn.numpy()).query(moved.numpy())[0]))
 
 
 def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, targets: dict[Path, Target]) -> dict:
@@ -125,6 +155,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
     rows = np.linspace(0, len(frames) - 1, min(2 * FRAMES, len(frames))).round().astype(int)
     joint = scene_of([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right")
     wrong = scene_of([frames[row] for row in rows], target_of(other, targets), None, "other patient")
+    wrong["patient"] = other.parent.name
     free = replace(fused.surface, points=fused.surface.points.double(), normals=None)
     anatomy = replace(ply.read(clip.resolve().parent / "anatomy.ply"), unit="mm")
     error = surface_error(replace(free.moved(true_from_sfm), unit="mm"), anatomy, samples=20_000)
@@ -198,6 +229,7 @@ def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: 
             frame_image = undistorted(frame_image, truths.camera)[0]
         red = resized_to(frame_image[..., 0].float(), depth.shape)
         light = (red / 255).clamp_min(0.05) ** (-2.2 / 2)
+        light = light.clamp_max(4 * float(light[known].median()))  # what is black is not known to be so far
         for kind, map_ in (("learned", depth), ("flat", torch.ones_like(depth)), ("light", light)):
             rows[kind].append(FrameDepth(name, map_[known], truth[known]))
         size = depth.shape[1], depth.shape[0]
@@ -274,6 +306,8 @@ def summary(records: list[dict]) -> dict:
         "surface_mm": {k: float(np.median([r["surface_mm"][k] for r in records])) for k in ("median", "mean", "p95")},
         **{kind: of_registrations(rows) for kind, rows in kinds.items()},
         "wrong_targets_refused": [sum(bool(w["reasons"]) for w in wrong), len(wrong)],
+        "wrong_targets_accepted_unlike_by_mm": [w["unlike_mm"] for w in wrong if not w["reasons"]],
+        "wrong_targets_refused_unlike_by_mm": [w["unlike_mm"] for w in wrong if w["reasons"]],
         "wrong_but_accepted": [
             sum(one.get("tre_surface_mm", math.inf) > WRONG_MM for one in everything),
             len(everything),

@@ -179,7 +179,9 @@ def light_figures(one: Judged) -> dict[str, float]:
         truth = depth_maps.read(one.truth.files[name])
         red = resized_to(read_image(path)[..., 0].float(), truth.shape)
         known = truth > 0
-        frames.append(FrameDepth(name, ((red / 255).clamp_min(0.05) ** (-2.2 / 2))[known], truth[known]))
+        light = ((red / 255).clamp_min(0.05) ** (-2.2 / 2))[known]
+        light = light.clamp_max(4 * float(light.median()))  # what is black is not known to be so far
+        frames.append(FrameDepth(name, light, truth[known]))
     return spread(evaluated(iter(frames), "dense-1"))
 
 

@@ -392,12 +392,12 @@ def test_evaluate_takes_a_dataset_as_truth(tmp_path, name):
 
 def test_undistorted_truth_is_the_closed_form():
     """The truth of an undistorted frame is what the pinhole sees, to interpolation."""
-    from depthscope.truth import _undistorted
+    from depthscope.truth import undistorted_depth
     from miniatures.dataset_folders import truth_of
 
     through_lens, ideal = truth_of(OMNI, 2), truth_of(OMNI.undistorted(), 2)
     for seen, expected in zip(through_lens.depth, ideal.depth, strict=True):
-        found = _undistorted(torch.from_numpy(seen).float(), OMNI).numpy()
+        found = undistorted_depth(torch.from_numpy(seen).float(), OMNI).numpy()
         known = found > 0
         assert known.mean() > 0.7
         assert np.abs(found / expected - 1)[known].max() < 5e-3
