@@ -26,6 +26,7 @@ import torch
 from registration import auc, fitted as fitted_confidence, registered, said, similarity
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 from depthscope.commands.demo import demo_recipe, true_from_sfm_by_points
 from depthscope.commands.evaluate import resized_to, same_frames
@@ -38,7 +39,7 @@ from depthscope.formats import depth_maps, ply, read_sequence
 from depthscope.formats.ct import extracted_surface, read_ct
 from depthscope.fusion import Fusion, clip_scales, fuse
 from depthscope.fusion.fusion import DepthFrame
-from depthscope.geometry import Similarity
+from depthscope.geometry import Similarity, Surface
 from depthscope.geometry.depth import backprojected
 from depthscope.prediction import points_of
 from depthscope.registration import Evidence, Registration, Target, View, refusals
@@ -115,18 +116,26 @@ def unlike(clip: Path, other: Path, folder: Path, record: dict) -> float:
     Median distance in mm of the true surface, brought there by the registration, from that patient's true surface.
     Where it is less than the depth is wrong by, no registration could tell the patients apart.
     """
-    sequence, truth, maps = read_sequence(folder), read_sequence(clip), depth_maps.true_maps(clip)
-    true = true_from_sfm_by_points(sequence, truth, clip / "depth")
-    seen = []
+    true = true_from_sfm_by_points(read_sequence(folder), read_sequence(clip), clip / "depth")
+    moved = similarity(record["wrong"]["matrix"]).apply(true.inverse().apply(true_points(clip)))
+    return unlike_by(moved, ply.read(other / "anatomy.ply"))
+
+
+def true_points(clip: Path) -> Tensor:
+    """Points of the true surface that a clip saw nearer than `NEAR_MM`, in mm."""
+    truth, maps, seen = read_sequence(clip), depth_maps.true_maps(clip), []
     for number, name in list(enumerate(truth.frame_names))[::4]:
         depth, pinhole = maps[name], truth.cameras[number].undistorted().pinhole.to(torch.float32)[None]
         near = (depth > 0) & (depth < NEAR_MM)
         points = backprojected(depth[None], pinhole)[0][near][::50].double()
         seen.append(truth.camera_from_world[number].inverse().apply(points))
-    moved = similarity(record["wrong"]["matrix"]).apply(true.inverse().apply(torch.cat(seen)))
-    anatomy = ply.read(other / "anatomy.ply")
-    drawn, _ = sampled_faces(anatomy, 400_000, torch.Generator().manual_seed(0))
-    return float(np.median(cKDTree(drawn.numpy()).query(moved.numpy())[0]))
+    return torch.cat(seen)
+
+
+def unlike_by(points: Tensor, surface: Surface) -> float:
+    """Median distance of points from a surface, to about 0.1 mm."""
+    drawn, _ = sampled_faces(surface, 400_000, torch.Generator().manual_seed(0))
+    return float(np.median(cKDTree(drawn.numpy()).query(points.numpy())[0]))
 
 
 def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, targets: dict[Path, Target]) -> dict:
