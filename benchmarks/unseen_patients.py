@@ -5,10 +5,10 @@
     python benchmarks/reconstruction.py --on TRAIN --keep --out SFM
     python benchmarks/unseen_patients.py --train TRAIN --sfm SFM --test TEST --out DIR [--steps 1500] [--seeds 1]
 
-Three arms with one network, equal steps and equal images: SfM (clips that `reconstruct` accepted), exact (true motions
-and true sparse points: what a perfect SfM would give), and supervised (every pixel's true depth: the ceiling). Judged
-on every true pixel of the test patients, per frame and per sequence, beside constant depth and depth from brightness
-alone. Finished runs are not done again. Writes ``unseen_patients.json``.
+Arms with one network, equal steps and equal images: sfm (clips that `reconstruct` accepted), unjudged (also those that
+it refused), exact (true motions and true sparse points: what a perfect SfM would give), and supervised (every pixel's
+true depth: the ceiling). Judged on every true pixel of the test patients, per frame and per sequence, beside constant
+depth and depth from brightness alone. Finished runs are not done again. Writes ``unseen_patients.json``.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from depthscope.training import LAST, train
 from depthscope.training.draws import example_of, generator_of
 from depthscope.video import read_image
 
-ARMS = ("sfm", "exact", "supervised")
+ARMS = ("sfm", "unjudged", "exact", "supervised")
 USUAL_MM = 20.0
 """Depth that a new network predicts everywhere, for the supervised arm."""
 
@@ -58,8 +58,9 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     clips = clips_of(given.train)
-    accepted = [given.sfm / "clips" / clip.parent.name / clip.name for clip in clips]
-    accepted = [place for place in accepted if verdict(place)]
+    places = [given.sfm / "clips" / clip.parent.name / clip.name for clip in clips]
+    accepted = [place for place in places if verdict(place)]
+    material = {"sfm": accepted, "unjudged": [place for place in places if (place / "colmap").is_dir()]}
     supervision = dataclasses.replace(FAST.supervision, area_px=given.area_px)
     recipe = with_steps(dataclasses.replace(FAST, supervision=supervision), given.steps)
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, validate_every=given.steps))
@@ -70,7 +71,7 @@ def main() -> None:
         for seed in range(given.seeds):
             seeded = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=seed))
             run = given.out / f"{arm}-{seed}"
-            learn(arm, seeded, accepted if arm == "sfm" else clips, run, given.out / "store")
+            learn(arm, seeded, material.get(arm, clips), run, given.out / "store")
             for one in test:
                 rows.append({"arm": arm, "seed": seed, **figures(predicted(run, one.sequence), one, run)})
             print(arm, seed, table(rows)[arm], flush=True)

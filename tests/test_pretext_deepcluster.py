@@ -159,7 +159,7 @@ def test_a_fresh_head_knows_nothing_of_the_last_round():
     assert not bool(network.head.bias.any())
 
 
-@pytest.mark.parametrize("step", [2, 4, 8])  # in the first round, at the start of the next, in the last
+@pytest.mark.parametrize("step", [2, 3, 4, 8])  # in the first round, at its end, at the start of the next, in the last
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, monkeypatch, step):
     corpus = mosaic_corpus(40)
     options = replace(TINY, training=short(steps=9))

@@ -603,6 +603,8 @@ def test_a_stop_at_the_last_step_is_no_interruption(draws, tmp_path):
     assert train(task_of(), Last(draws, 0), tiny(steps=1).training, tmp_path / "a", quiet=True).steps == 1
     with pytest.raises(InterruptedRunError, match="1 of 2 steps"):
         train(task_of(), Last(draws, 0), tiny(steps=2).training, tmp_path / "b", quiet=True)
+    with pytest.raises(InterruptedRunError, match="1 of 1 steps"):
+        train(task_of(), Last(draws, 0), tiny(steps=1).training, tmp_path / "c", more=True, quiet=True)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

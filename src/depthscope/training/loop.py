@@ -86,6 +86,7 @@ def train(
     record: dict[str, Any] | None = None,
     resume: bool = False,
     fabric: Fabric | None = None,
+    more: bool = False,
     quiet: bool = False,
 ) -> TrainingResult:
     """Minimises the task's loss over `options.steps` steps, and leaves checkpoints and logs in `out`.
@@ -101,6 +102,7 @@ def train(
         record: What the checkpoints shall carry beside the weights (recipe, provenance).
         resume: Go on from the checkpoint in `out`.
         fabric: Devices, where they were launched before.
+        more: Whether more training follows this one, so that a stop in its last step is an interruption too.
         quiet: No progress display.
 
     Raises:
@@ -173,7 +175,7 @@ def train(
                 if fabric.is_global_zero:
                     save_checkpoint(out / LAST, _state(progress, network, averaged, optimiser))
                 fabric.barrier()
-            if stopped and done < options.steps:
+            if stopped and (more or done < options.steps):
                 raise InterruptedRunError(
                     f"stopped after {done} of {options.steps} steps, saved in {out}", "", "go on with --resume"
                 )

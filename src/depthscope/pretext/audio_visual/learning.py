@@ -100,7 +100,7 @@ class AudioVisual:
 
         wholes = LearnCorrespondence(network.correspondence, Seen(self.spectrogram, self.gain_db, 1000 * seed))
         goes_on = resume and (first / LAST).is_file()
-        train(wholes, pairs, replace(self.training, seed=1000 * seed), first, resume=goes_on, **told)
+        train(wholes, pairs, replace(self.training, seed=1000 * seed), first, resume=goes_on, more=True, **told)
         network.localisation.start_from(network.correspondence)
         _save(network, record, self.training.steps, out)
 

@@ -182,7 +182,8 @@ class _Rounds:
             steps = _steps(options.training.steps, options.rounds, number)
             training = replace(options.training, steps=steps, save_every=min(options.training.save_every, steps))
             going = resume and (folder / LAST).is_file()
-            result = train(self.task, draws, training, folder, resume=going, fabric=fabric, quiet=True)
+            more = number + 1 < options.rounds
+            result = train(self.task, draws, training, folder, resume=going, fabric=fabric, more=more, quiet=True)
             self.seconds += time.perf_counter() - began
             self._tell(number, result)
             if fabric.is_global_zero:

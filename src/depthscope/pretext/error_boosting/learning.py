@@ -92,7 +92,13 @@ class ErrorBoosting:
         rounds = Rounds(self, network, classes, out, resume, quiet)
 
         pixels = pixels_of(automatic, corpus.trained, len(classes))
-        result = rounds.run(corpus.frames, automatic, corpus.trained, lambda: median_frequency_weights(pixels))
+        result = rounds.run(
+            corpus.frames,
+            automatic,
+            corpus.trained,
+            lambda: median_frequency_weights(pixels),
+            more=masks is not None and self.rounds > 0,
+        )
         if masks is None:
             scores = against_automatic(network, corpus, automatic) if len(corpus.held) else ()
             return Learned(network.encoder, scores, result, (NO_MASKS,))
@@ -106,8 +112,9 @@ class ErrorBoosting:
             found = tally_of(network, masks, len(classes))
             return error_corrective_weights(found.recall, found.present, self.q)
 
-        for _ in range(self.rounds):
-            result = rounds.run(masks.frames, masks.labels, chosen, by_errors)
+        for number in range(self.rounds):
+            more = number + 1 < self.rounds
+            result = rounds.run(masks.frames, masks.labels, chosen, by_errors, more=more)
         scores = () if before is None else against_masks(network, masks, classes, before)
         return Learned(network.encoder, scores, result, () if judged else (FEW_MASKS,))
 
@@ -136,9 +143,18 @@ class Rounds:
             self._save(0)
 
     def run(
-        self, frames: Tensor, labels: Labels, chosen: Int64[Tensor, " chosen"], weigh: Callable[[], Weights]
+        self,
+        frames: Tensor,
+        labels: Labels,
+        chosen: Int64[Tensor, " chosen"],
+        weigh: Callable[[], Weights],
+        *,
+        more: bool,
     ) -> TrainingResult:
-        """One training on the chosen frames, its steps counted with all before; `weigh` is asked once, at its start."""
+        """One training on the chosen frames, its steps counted with all before; `weigh` is asked once, at its start.
+
+        With `more` another one follows.
+        """
         folder, training = self.out / ROUNDS / f"{self.number:03d}", self.options.training
         folder.mkdir(parents=True, exist_ok=True)
         # Every round draws its own examples, a pure function of the seed, the round and their number.
@@ -156,6 +172,7 @@ class Rounds:
             record=self.record,
             resume=self.resume and (folder / LAST).is_file(),
             fabric=self.fabric,
+            more=more,
             quiet=self.quiet,
         )
         self.number += 1
