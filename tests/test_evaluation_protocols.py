@@ -55,6 +55,20 @@ def test_golden_two_frames_at_one_scale_are_clamped_after_it():
     assert found.scale_drift == pytest.approx(torch.tensor([100.0, 144, 60]).std(correction=0).item() / 100)
 
 
+def test_golden_kitti_by_eigen_counts_a_part_of_the_frame_and_the_improved_truth_all_of_it():
+    truth = torch.full((100, 200), 10e3)
+    truth[0], truth[60, 100] = 20e3, 90e3  # above the crop; beyond 80 m
+    depth = torch.full((100, 200), 5e3)
+    frame = ALL["kitti-eigen"].frame("f", depth, truth)
+    rows, columns = int(0.99189189 * 100) - int(0.40810811 * 100), int(0.96405229 * 200) - int(0.03594771 * 200)
+    assert len(frame.truth) == rows * columns - 1 and set(frame.truth.tolist()) == {10e3}
+    found = measured("kitti-eigen", [("f", depth, truth)])
+    assert found.per_frame_median.abs_rel == pytest.approx(0, abs=1e-6)
+    every = measured("kitti-eigen-improved", [("f", depth, truth)])
+    assert every.frames == 1 and len(ALL["kitti-eigen-improved"].frame("f", depth, truth).truth) == 20_000
+    assert every.per_frame_median.abs_rel == pytest.approx((200 * 0.5 + 80 / 90) / 20_000, rel=1e-4)
+
+
 def test_the_ranges_of_hamlyn_and_servct_and_c3vd_differ():
     truth = [0.5, 1.0, 99.0, 120.0, 160.0, 200.0, 300.0, 400.0]
     pair = maps((truth, truth))[0]

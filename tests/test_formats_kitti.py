@@ -1,13 +1,17 @@
 """KITTI there and back: frames, cameras in our convention, the two eyes, splits, paths, and what is told of damage."""
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from depthscope.cli import main
 from depthscope.errors import BadInputError
-from depthscope.formats import kitti
+from depthscope.formats import depth_maps, is_truth, kitti, read_truth
 from depthscope.video import read_image
-from miniatures.kitti_folder import BASELINE_MM, DAY, DRIVE, write_odometry, write_raw
+from miniatures.kitti_folder import BASELINE_MM, DAY, DRIVE, write_lidar, write_odometry, write_raw
 from miniatures.scene import CENTRE, FOCAL, SIZE
 
 
@@ -97,3 +101,53 @@ def test_damage_is_told(tmp_path):
     (day / "calib_cam_to_cam.txt").unlink()
     with pytest.raises(BadInputError, match="calib_cam_to_cam.txt is missing"):
         kitti.read(drive)
+
+
+def test_the_lidar_is_read_as_all_papers_read_it(tmp_path):
+    write_raw(tmp_path)
+    drive = tmp_path / DAY / DRIVE
+    assert not is_truth(drive)
+    write_lidar(tmp_path, [(11, 21, 5.0), (31.4, 41.4, 7.0), (31, 41, 9.0), (1, 1, 4.0), (0, 5, 4.0), (9, 9, -3.0)])
+    assert is_truth(drive)
+    clip = read_truth(drive)
+    depth = clip.depth_of(2)
+    assert clip.unit == "mm" and clip.with_depth == len(clip) == 6
+    # Counted from 1, forward of the lidar; of two in a pixel the nearer; nothing from outside or from behind.
+    assert {(r, c): round(float(depth[r, c])) for r, c in depth.nonzero().tolist()} == {
+        (20, 10): 5000, (40, 30): 7000, (0, 0): 4000
+    }  # fmt: skip
+
+
+def test_the_annotated_maps_come_first_and_evaluate_takes_both(tmp_path, capsys):
+    write_raw(tmp_path)
+    drive, prediction = tmp_path / DAY / DRIVE, tmp_path / "prediction"
+    rows, columns = range(SIZE[1] // 2, SIZE[1] - 2), range(5, SIZE[0] - 5)
+    write_lidar(tmp_path, [(c + 1, r + 1, 2.0 + 0.05 * r) for r in rows for c in columns])
+    scans = read_truth(drive)
+    (prediction / "depth").mkdir(parents=True)
+    for number, name in enumerate(scans.frame_names):
+        depth_maps.write(prediction / "depth" / f"{name}.tiff", scans.depth_of(number) / 3)
+    out = tmp_path / "out"
+    assert main(["evaluate", str(prediction), str(drive), "--protocol", "kitti-eigen", "--out", str(out)]) == 0
+    found = json.loads((out / "result.json").read_text())
+    assert found["frames"] == 6 and found["alignment"]["per_frame_median"]["abs_rel"] < 1e-6
+    assert found["truth"]["layout"] == "kitti" and "lidar" in found["truth"]["notes"][0]
+    annotated = drive / "proj_depth/groundtruth/image_02"
+    annotated.mkdir(parents=True)
+    maps = np.full(SIZE[::-1], 256 * 10, np.uint16)
+    assert cv2.imwrite(str(annotated / "0000000003.png"), maps)
+    clip = read_truth(drive)
+    assert clip.with_depth == 1 and float(clip.depth_of(3)[5, 5]) == 10_000
+
+
+def test_damaged_scans_are_told(tmp_path):
+    write_raw(tmp_path)
+    write_lidar(tmp_path, [(11, 21, 5.0)])
+    drive = tmp_path / DAY / DRIVE
+    clip = read_truth(drive)
+    next(iter((drive / "velodyne_points/data").glob("*0.bin"))).write_bytes(b"\0" * 20)
+    with pytest.raises(BadInputError, match="holds 5 numbers; expected four for each point"):
+        clip.depth_of(0)
+    (tmp_path / DAY / "calib_velo_to_cam.txt").write_text("R: 1 2 3")
+    with pytest.raises(BadInputError, match="has no R of 9 numbers"):
+        read_truth(drive)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -38,6 +39,15 @@ class DepthEncoding:
     channels: int = 1
     channel: int = 0
     upper_half: bool = False
+
+
+@runtime_checkable
+class DepthSource(Protocol):
+    """Something on disk that a depth map can be read from."""
+
+    def read(self, size_px: tuple[int, int]) -> Float[Tensor, "height width"]:
+        """The map of a frame of this (width, height), 0 where unknown."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class TruthClip:
         images: The frames in order of time.
         cameras: The camera of each frame, or None where the dataset does not tell.
         camera_from_world: Its motion, float64, or None.
-        depth: The depth file of each frame, None for a frame that has none; in `unit`.
+        depth: Where the depth of each frame is, None for a frame that has none; in `unit`.
         unit: "mm", or "sfm" where it is not told.
         mask: True where the camera shows tissue, or None for everywhere.
         notes: What a reader found and decided, in words.
@@ -105,7 +115,7 @@ class TruthClip:
     images: tuple[Path, ...]
     cameras: tuple[Camera, ...] | None
     camera_from_world: RigidMotion | None
-    depth: tuple[DepthFile | None, ...]
+    depth: tuple[DepthSource | None, ...]
     unit: str = "mm"
     mask: Bool[Tensor, "height width"] | None = None
     notes: tuple[str, ...] = ()

@@ -72,3 +72,31 @@ def write_odometry(root: Path, frames: int = 6, number: str = "09") -> Truth:
     lines = [" ".join(f"{value:.12e}" for value in row.ravel()) for row in rows]
     (root / "poses" / f"{number}.txt").write_text("\n".join(lines) + "\n")
     return truth
+
+
+LIDAR_AHEAD_M = 0.27
+"""How far the lidar's axis lies behind the camera here."""
+
+
+def write_lidar(root: Path, points: list[tuple[float, float, float]]) -> None:
+    """For every frame of the drive of `write_raw`, the same points: (column, row, metres forward of the lidar).
+
+    Pixels are counted from 1, as the published comparison rounds them.
+    """
+    turn = [0, -1, 0, 0, 0, -1, 1, 0, 0]  # forward, left, up to right, down, forward
+    (root / DAY / "calib_velo_to_cam.txt").write_text(
+        "\n".join(["calib_time: x", _line("R", turn), _line("T", [0.0, 0.0, -LIDAR_AHEAD_M])])
+    )
+    place = root / DAY / "calib_cam_to_cam.txt"
+    place.write_text(place.read_text() + "\n" + _line("R_rect_00", np.eye(3).ravel().tolist()))
+    k = np.array(projection(0.4)).reshape(3, 4)
+    rows = []
+    for column, row, forward in points:
+        away = forward - LIDAR_AHEAD_M
+        right = (column * away - k[0, 2] * away - k[0, 3]) / k[0, 0]
+        down = (row * away - k[1, 2] * away) / k[1, 1]
+        rows.append((forward, -right, -down, 0.5))
+    folder = root / DAY / DRIVE / "velodyne_points/data"
+    folder.mkdir(parents=True)
+    for image in (root / DAY / DRIVE / "image_02/data").iterdir():
+        np.array(rows, np.float32).tofile(folder / f"{image.stem}.bin")

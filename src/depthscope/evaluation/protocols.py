@@ -54,6 +54,29 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class ShareCrop:
+    """A part of frames of any size, in shares of it.
+
+    Attributes:
+        left, top, right, bottom: From 0 to 1; pixels are cut off downwards.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __call__(self, values: Map) -> Map:
+        """The part."""
+        height, width = values.shape
+        rows, columns = (
+            (int(self.top * height), int(self.bottom * height)),
+            (int(self.left * width), int(self.right * width)),
+        )
+        return values[rows[0] : rows[1], columns[0] : columns[1]]
+
+
+@dataclass(frozen=True)
 class MedianProtocol:
     """Truth within a range, each frame by the ratio of medians, predictions then clamped; mean over frames.
 
@@ -73,7 +96,7 @@ class MedianProtocol:
     farthest: float = INFINITY
     ends_count: bool = False
     clamp: tuple[float, float] | None = None
-    crop: Crop | None = None
+    crop: Crop | ShareCrop | None = None
     metric: bool = False
 
     def frame(self, name: str, depth: Map, truth: Map) -> FrameDepth:
@@ -251,6 +274,14 @@ DEPTH_PROTOCOLS: tuple[DepthProtocol, ...] = (
     MedianProtocol(
         "servct", "SERV-CT as papers on one camera tell it, not by code",
         0.0, 180.0, clamp=(1e-3, 180.0),
+    ),
+    MedianProtocol(
+        "kitti-eigen", "KITTI, Eigen's 697 frames against the lidar's points, up to 80 m, in mm here",
+        1.0, 80e3, clamp=(1.0, 80e3), crop=ShareCrop(0.03594771, 0.40810811, 0.96405229, 0.99189189), metric=True,
+    ),
+    MedianProtocol(
+        "kitti-eigen-improved", "KITTI, 652 of these frames against the annotated maps, all of them, in mm here",
+        clamp=(1.0, 80e3), metric=True,
     ),
 )  # fmt: skip
 """Every protocol of dense depth."""

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthscope.errors import BadInputError
-from depthscope.formats import c3vd, colmap, endoslam, hamlyn, jhu, kitti, nerfstudio, scared, servct, simcol3d, tum
+from depthscope.formats import (
+    c3vd,
+    colmap,
+    endoslam,
+    hamlyn,
+    jhu,
+    kitti,
+    kitti_depth,
+    nerfstudio,
+    scared,
+    servct,
+    simcol3d,
+    tum,
+)
 from depthscope.formats.jhu.direction import PoseDirection
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip, with_points
@@ -92,6 +105,9 @@ TRUTH_FORMATS: dict[str, TruthFormat] = {
     "hamlyn": TruthFormat("Hamlyn", hamlyn.recognises, hamlyn.read, "image01, depth01, intrinsics.txt"),
     "endoslam": TruthFormat("EndoSLAM", endoslam.recognises, endoslam.read, "Frames, Poses/*.csv, camera.yaml"),
     "nerfstudio": TruthFormat("nerfstudio", nerfstudio.recognises, nerfstudio.read, "transforms.json and its files"),
+    "kitti": TruthFormat(
+        "KITTI raw", kitti_depth.recognises, kitti_depth.read, "image_02/data, velodyne_points/data or proj_depth"
+    ),
 }
 """The layouts of datasets with dense depth, tried after those with points."""
 
