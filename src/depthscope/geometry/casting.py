@@ -36,6 +36,13 @@ class Hits:
         """Which rays met anything."""
         return self.face >= 0
 
+    def among(self, cast: Bool[Tensor, " all"]) -> "Hits":
+        """As rows of more rays, of which these alone were cast; the others met nothing."""
+        face, distance = torch.full(cast.shape, -1), torch.zeros(cast.shape, dtype=self.distance.dtype)
+        weights = torch.zeros(*cast.shape, 3, dtype=self.weights.dtype)
+        face[cast], distance[cast], weights[cast] = self.face, self.distance, self.weights
+        return Hits(face, distance, weights)
+
 
 @dataclass(frozen=True, eq=False)
 class RayCaster:
@@ -74,8 +81,14 @@ class RayCaster:
         return np.concatenate([normal, (normal * a).sum(1, keepdims=True)], 1)
 
     def cast(self, starts: Float[Tensor, "#rays 3"], directions: Float[Tensor, "rays 3"]) -> Hits:
-        """The first triangle that each ray meets; the distance is exact, by the triangle's plane in float64."""
+        """The first triangle that each ray meets; the distance is exact, by the triangle's plane in float64.
+
+        Rays that are not finite, as of pixels outside a lens's image, meet nothing: Embree would look at every triangle.
+        """
         starts = starts.expand_as(directions)
+        finite = (starts.isfinite() & directions.isfinite()).all(-1)
+        if not bool(finite.all()):
+            return self.cast(starts[finite], directions[finite]).among(finite)
         found = self._tree.run(_packed(starts), _packed(directions), output=1)
         face = found["primID"].astype(np.int64)
         hit = face >= 0
