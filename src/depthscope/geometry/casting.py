@@ -83,7 +83,7 @@ class RayCaster:
     def cast(self, starts: Float[Tensor, "#rays 3"], directions: Float[Tensor, "rays 3"]) -> Hits:
         """The first triangle that each ray meets; the distance is exact, by the triangle's plane in float64.
 
-        Rays that are not finite, as of pixels outside a lens's image, meet nothing: Embree would look at every triangle.
+        Rays that are not finite, as of pixels outside a lens's image, meet nothing; Embree would look at every face.
         """
         starts = starts.expand_as(directions)
         finite = (starts.isfinite() & directions.isfinite()).all(-1)
