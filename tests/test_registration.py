@@ -255,3 +255,25 @@ def test_sizes_in_the_middle_of_what_endoscopes_see_are_likelier() -> None:
     cost = _unlikely(scale, (1.0, 4.0))
     assert float(cost[1]) == pytest.approx(0) and float(cost[0]) == pytest.approx(2.5**2 / 2)
     assert float(cost[2]) == pytest.approx(float(cost[0])) and not _unlikely(scale, None).any()
+
+
+def test_places_nearly_as_good_as_the_best_are_matched_exactly(seen, target) -> None:
+    from depthscope.registration.registration import _settled
+    from depthscope.registration.solve import Problem, Solved
+    from depthscope.registration.target import Target
+    from depthscope.registration.view import sampled
+
+    samples = sampled(seen.views, QUICK.noise, 200)
+    problem = Problem(samples, Target(target), QUICK.noise)
+    true = seen.target_from_source
+    places = Similarity(
+        true.scale.double() * torch.tensor([1.0, 1.02, 1.01], dtype=torch.float64),
+        RigidMotion(true.motion.rotation.double().expand(3, 3, 3), true.motion.translation.double().expand(3, 3)),
+    )
+    ends = Solved(places, torch.tensor([1.0, 1.1, 9.0], dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+    settled = _settled(problem, ends, QUICK, None)
+    assert float(settled.cost[2]) == 9.0 and float(settled.target_from_source.scale[2]) == float(places.scale[2])
+    assert not torch.isclose(settled.cost[:2], ends.cost[:2]).any()  # the costs are those of exact matches
+    assert seen.error_mm(Similarity(settled.target_from_source.scale[1], settled.target_from_source.motion[1])) < 1.5
+    one_alone = Solved(places, torch.tensor([1.0, 5.0, 9.0], dtype=torch.float64), ends.step)
+    assert _settled(problem, one_alone, QUICK, None) is one_alone  # nothing is contested

@@ -180,13 +180,16 @@ def _settled(problem: Problem, ends: Solved, options: Registration, bounds: tupl
         return ends
     stage = replace(_with_prior(options.stages[2], options), iterations=1, start_mm=0.0)
     exact = _within(solve(problem, _rows(ends.target_from_source, close), stage), bounds)
-    cost, step, at = ends.cost.clone(), ends.step.clone(), ends.target_from_source
-    cost[close], step[close] = exact.cost, exact.step
-    scale, rotation, translation = at.scale.clone(), at.motion.rotation.clone(), at.motion.translation.clone()
-    scale[close] = exact.target_from_source.scale
-    rotation[close] = exact.target_from_source.motion.rotation
-    translation[close] = exact.target_from_source.motion.translation
-    return Solved(Similarity(scale, RigidMotion(rotation, translation)), cost, step)
+    at, there = ends.target_from_source, exact.target_from_source
+    motion = RigidMotion(
+        at.motion.rotation.index_copy(0, close, there.motion.rotation),
+        at.motion.translation.index_copy(0, close, there.motion.translation),
+    )
+    return Solved(
+        Similarity(at.scale.index_copy(0, close, there.scale), motion),
+        ends.cost.index_copy(0, close, exact.cost),
+        ends.step.index_copy(0, close, exact.step),
+    )
 
 
 def _modes(
