@@ -44,7 +44,7 @@ def evaluate(
         prediction: Folder written by depthscope predict; for paths a sequence folder or a TUM file; for surfaces a
             file, or a folder written by depthscope register or fuse.
         truth: Sequence folder, dataset folder with dense depth, or a folder of true depth maps (float TIFF) with the
-            same names; for paths and surfaces as PREDICTION.
+            same names, whose camera.yaml, if any, tells their distortion; for paths and surfaces as PREDICTION.
         out: Folder for result.json and frames.csv.
         run: Training run: measure only at the points that it kept from training, and scale by the others.
         gap: Frames between the two views whose depths are compared.
