@@ -8,6 +8,7 @@ import SimpleITK
 import torch
 
 from depthscope.cli import main
+from depthscope.commands.register import what_may_help
 from depthscope.formats import ply
 from depthscope.formats.ct import write_nifti
 from depthscope.geometry import Surface
@@ -31,13 +32,14 @@ def case(tmp_path_factory):
     return place, seen
 
 
-def test_register_writes_what_others_open(case, tmp_path):
+def test_register_writes_what_others_open(case, tmp_path, capsys):
     place, seen = case
     arguments = ["register", str(place / "surface.ply"), str(place / "ct.nii.gz"), "--out", str(tmp_path / "out")]
     code = main([*arguments, "--start", str(place / "start.txt")])
     out = tmp_path / "out"
     result = json.loads((out / "result.json").read_text())
     assert code == (3 if result["ambiguous"] else 0)
+    assert ("next: give the depth maps" in capsys.readouterr().out) == result["ambiguous"]
     assert {"scale", "confidence", "converged", "seconds", "predicted_tre_mm", "modes"} <= result.keys()
     assert {"mean", "std", "median", "inlier_share"} <= result["residual_mm"].keys()
     matrix = np.array(result["target_from_source"])
@@ -53,6 +55,11 @@ def test_register_writes_what_others_open(case, tmp_path):
     assert ply.read(out / "target.ply").unit == "mm"
     assert b"SPACE=LPS" in (out / "target.ply").read_bytes()[:600]
     assert (out / "residuals.png").stat().st_size > 5000 and (out / "provenance.yaml").is_file()
+
+
+def test_a_refusal_says_what_was_not_tried_yet():
+    assert "--prediction" in what_may_help(False, False) and "--scale" in what_may_help(False, False)
+    assert what_may_help(True, True) == "check that the CT is this patient's"
 
 
 def test_bad_input_ends_with_two_and_says_why(case, tmp_path, capsys):

@@ -134,8 +134,20 @@ def register(
     )
     if found.ambiguous:
         console.print(f"refused: {'; '.join(found.reasons)}", soft_wrap=True)
+        console.print(f"next: {what_may_help(maps is not None, scale is not None)}", soft_wrap=True)
         return 3
     return 0
+
+
+def what_may_help(by_maps: bool, scaled: bool) -> str:
+    """What to try after a refusal."""
+    ways = []
+    if not by_maps:
+        ways.append("give the depth maps it was fused from (--sequence, --prediction), which are placed more surely")
+    if not scaled:
+        ways.append("give its size, where that is roughly known (--scale)")
+    ways.append("check that the CT is this patient's")
+    return "; ".join(ways)
 
 
 def source_surface(path: Path) -> tuple[Surface, Path, str]:
