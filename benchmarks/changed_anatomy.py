@@ -19,13 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learned import FRAMES, scene_of, target_of, true_points, unlike_by
+from learned import learned_frames, scene_of, target_of, thinned, true_points, unlike_by
 from registration import similarity
 
 from depthscope.commands.demo import true_from_sfm_by_points
-from depthscope.commands.fuse import matched, views as depth_frames
-from depthscope.formats import depth_maps, read_sequence
-from depthscope.fusion import clip_scales
+from depthscope.formats import read_sequence
 from depthscope.registration import Target
 from depthscope.simulation.anatomy.field import Ripples
 
@@ -66,13 +64,9 @@ def changed(clip: Path, given: argparse.Namespace, spread_mm: float, seed: int) 
     work = given.learned / "work" / f"{clip.parent.name}_{clip.name}" / "prediction"
     sequence, truth = (read_sequence(p) for p in (given.sfm / "clips" / clip.parent.name / clip.name, clip))
     true = true_from_sfm_by_points(sequence, truth, clip / "depth")
-    maps = matched(depth_maps.listed(work), sequence, work)
-    scales = clip_scales(((n, depth_maps.read(path)) for n, path in maps.items()), sequence)
-    frames = list(depth_frames(maps, sequence, scales.factor, work))
-    rows = np.linspace(0, len(frames) - 1, min(2 * FRAMES, len(frames))).round().astype(int)
     surface = target_of(clip, {}).surface
     bent = replace(surface, points=surface.points.double() + bending(surface.points.double(), spread_mm, seed))
-    record = scene_of([frames[row] for row in rows], Target(bent), true, "bent")
+    record = scene_of(thinned(learned_frames(sequence, work)), Target(bent), true, "bent")
     moved = similarity(record["matrix"]).apply(true.inverse().apply(true_points(clip)))
     return {**record, "unlike_mm": unlike_by(moved, bent)}
 

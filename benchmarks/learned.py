@@ -149,9 +149,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         seconds = time.process_time() - began
     predict(run, folder, work / "prediction", sequence=folder, clouds=0, video=False)
     true_from_sfm = true_from_sfm_by_points(sequence, truth, clip / "depth")
-    maps = matched(depth_maps.listed(work / "prediction"), sequence, work / "prediction")
-    scales = clip_scales(((n, depth_maps.read(path)) for n, path in maps.items()), sequence)
-    frames = list(depth_frames(maps, sequence, scales.factor, work / "prediction"))
+    frames = learned_frames(sequence, work / "prediction")
     depth, samples = depth_errors(clip, sequence, work / "prediction", float(true_from_sfm.scale))
     np.savez(given.out / f"{clip.parent.name}_{clip.name}.npz", **samples)
     scenes, rows = [], np.arange(len(frames))
@@ -161,9 +159,8 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         scenes.append(scene_of([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right"))
     fused = fuse(frames, Fusion(unit=sequence.unit))
     whole = against(views_of(fused.surface, folder), target_of(clip, targets), true_from_sfm, "right")
-    rows = np.linspace(0, len(frames) - 1, min(2 * FRAMES, len(frames))).round().astype(int)
-    joint = scene_of([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right")
-    wrong = scene_of([frames[row] for row in rows], target_of(other, targets), None, "other patient")
+    joint = scene_of(thinned(frames), target_of(clip, targets), true_from_sfm, "right")
+    wrong = scene_of(thinned(frames), target_of(other, targets), None, "other patient")
     wrong["patient"] = other.parent.name
     free = replace(fused.surface, points=fused.surface.points.double(), normals=None)
     anatomy = replace(ply.read(clip.resolve().parent / "anatomy.ply"), unit="mm")
@@ -179,6 +176,19 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         "used_share": fused.used_share,
         "surface_mm": vars(error.accuracy),
     }
+
+
+def learned_frames(sequence: Sequence, prediction: Path) -> list[DepthFrame]:
+    """The depth maps of a clip at its own scales."""
+    maps = matched(depth_maps.listed(prediction), sequence, prediction)
+    scales = clip_scales(((n, depth_maps.read(path)) for n, path in maps.items()), sequence)
+    return list(depth_frames(maps, sequence, scales.factor, prediction))
+
+
+def thinned(frames: list[DepthFrame]) -> list[DepthFrame]:
+    """Twice `FRAMES` of the whole clip."""
+    rows = np.linspace(0, len(frames) - 1, min(2 * FRAMES, len(frames))).round().astype(int)
+    return [frames[row] for row in rows]
 
 
 def scene_of(frames: list[DepthFrame], target: Target, true: Similarity | None, kind: str) -> dict:

@@ -203,8 +203,8 @@ def figures(maps: dict[str, Path], one: Judged, run: Path) -> dict[str, float]:
 def flat_figures(one: Judged) -> dict[str, float]:
     """The same for constant depth."""
     if one.truth is not None:
-        pairs = ((name, torch.ones_like(one.truth[name]), one.truth[name]) for name in one.truth)
-        walls = (DENSE.frame(*pair) for pair in pairs)
+        truths = ((name, one.truth[name]) for name in one.truth)
+        walls = (DENSE.frame(name, torch.ones_like(truth), truth) for name, truth in truths)
         return spread(evaluated(walls, DENSE.name))
     generator = torch.Generator().manual_seed(Holdout().seed)
     kept = torch.rand(len(one.sequence.points), generator=generator) < HELD_POINTS

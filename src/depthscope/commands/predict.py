@@ -77,7 +77,7 @@ def predict(
     from rich.console import Console
     from rich.progress import track
 
-    from depthscope.formats import read_sequence
+    from depthscope.formats import camera_file, read_sequence
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
     if batch < 1 or clouds < 0:
@@ -94,7 +94,7 @@ def predict(
     with writing_folder(out) as folder:
         for name in ("depth", "preview"):
             (folder / name).mkdir()
-        seconds, count, unit, size, began = 0.0, 0, "relative", (0, 0), time.perf_counter()
+        seconds, count, unit, size, pixels, began = 0.0, 0, "relative", (0, 0), None, time.perf_counter()
         maps = predict_depth(model, recording, batch=batch, scaled=sequence is not None, device=device, bf16=bf16)
         for depth_map in track(
             maps, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
@@ -104,7 +104,10 @@ def predict(
             if clouds and count % clouds == 0 and depth_map.camera is not None:
                 write_cloud(folder, depth_map, recording, count)
             count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
+            pixels = depth_map.camera
             began = time.perf_counter()
+        if pixels is not None:
+            camera_file.write(pixels, folder / "camera.yaml")
         write_previews(folder, recording.names, video)
         write_result(
             folder,
@@ -116,7 +119,7 @@ def predict(
                 "checkpoint": str(model.source),
                 "recipe": model.recipe.name,
                 "size_px": list(size),
-                "undistorted": recording.camera is not None,
+                "undistorted": pixels is not None,
             },
         )
         write_provenance(
@@ -191,8 +194,7 @@ def with_scale_of(recording: Recording, sequence) -> Recording:
 
 
 def write_depth(folder: Path, depth_map: DepthMap) -> None:
-    """The raw numbers: float32 TIFFs; the frame at the same size, and the camera of these pixels, where it is known."""
-    from depthscope.formats import camera_file
+    """The raw numbers: float32 TIFFs, and the frame at the same size for later pictures."""
     from depthscope.video import write_image
 
     depth_maps.write(folder / "depth" / f"{depth_map.name}.tiff", depth_map.depth)
@@ -200,8 +202,6 @@ def write_depth(folder: Path, depth_map: DepthMap) -> None:
         (folder / "std").mkdir(exist_ok=True)
         depth_maps.write(folder / "std" / f"{depth_map.name}.tiff", depth_map.std)
     write_image(folder / "preview" / f"{depth_map.name}.png", depth_map.image)
-    if depth_map.camera is not None and not (folder / "camera.yaml").is_file():
-        camera_file.write(depth_map.camera, folder / "camera.yaml")
 
 
 def write_cloud(folder: Path, depth_map: DepthMap, recording: Recording, number: int) -> None:

@@ -96,12 +96,16 @@ class TrueMaps:
         return undistorted_depth(depth, self.camera)
 
 
-def true_maps(folder: Path) -> TrueMaps:
+def true_maps(folder: Path, *, undistorted: bool = True) -> TrueMaps:
     """The true depth of a folder; the ``camera.yaml`` in it or beside its maps says how its frames are distorted.
+
+    Args:
+        folder: With maps, or with a folder ``depth`` of them.
+        undistorted: On the pixels of the undistorted frames; else on those that were recorded.
 
     Raises:
         BadInputError: There is none.
     """
     places = (folder, folder.parent) if folder.name == "depth" else (folder,)
     cameras = [place / "camera.yaml" for place in places if (place / "camera.yaml").is_file()]
-    return TrueMaps(listed(folder), camera_file.read(cameras[0]) if cameras else None)
+    return TrueMaps(listed(folder), camera_file.read(cameras[0]) if cameras and undistorted else None)

@@ -189,17 +189,27 @@ def _places(folder: Path, numbers: list[int], wanted: list[int]) -> tuple[int, .
 
 def _calibration(path: Path, layout: Layout, size: tuple[int, int]) -> tuple[list[Camera], list[torch.Tensor]]:
     """The rectified cameras, and where a point of the common frame lies in each, in mm: P = K [1 | t]."""
-    entries = {}
-    for line in require_file(path, "the calibration of this drive").read_text().splitlines():
-        key, _, values = line.partition(":")
-        entries[key.strip()] = values.split()
     cameras, offsets = [], []
     for name in layout.projections:
-        try:
-            p = np.array(entries[name], float).reshape(3, 4)
-        except (KeyError, ValueError) as error:
-            raise BadInputError(f"{path} has no {name} of 12 numbers", "the rectified projections") from error
+        p = entry(path, name, (3, 4))
         focal, centre = (p[0, 0], p[1, 1]), (p[0, 2] + 0.5, p[1, 2] + 0.5)
         cameras.append(Camera(size, focal, centre, source=f"KITTI {name}"))
         offsets.append(torch.from_numpy(MM_PER_M * np.linalg.solve(p[:, :3], p[:, 3])))
     return cameras, offsets
+
+
+def entry(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of one line ``NAME: ...`` of a calibration file.
+
+    Raises:
+        BadInputError: The file is missing, or has no such line of as many numbers.
+    """
+    lines = require_file(path, "the calibration of this drive").read_text().splitlines()
+    entries = {key.strip(): values.split() for key, _, values in (line.partition(":") for line in lines)}
+    count = int(np.prod(shape))
+    try:
+        return np.array(entries[name], float).reshape(shape)
+    except (KeyError, ValueError) as error:
+        raise BadInputError(
+            f"{path} has no {name} of {count} numbers", "KITTI's calibration", "unpack it again"
+        ) from error

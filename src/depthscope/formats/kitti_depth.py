@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.errors import BadInputError, require_file
+from depthscope.errors import BadInputError
 from depthscope.formats import kitti
 from depthscope.formats.dataset_files import numbered
 from depthscope.truth import DepthEncoding, DepthFile, DepthSource, TruthClip
@@ -104,19 +104,6 @@ def pixels_from_lidar(day: Path) -> Float[np.ndarray, "3 4"]:
     """
     cameras, lidar = day / kitti.CALIBRATION, day / LIDAR_CALIBRATION
     turned, moved = np.eye(4), np.eye(4)
-    turned[:3, :3] = _entry(cameras, "R_rect_00", (3, 3))
-    moved[:3, :3], moved[:3, 3] = _entry(lidar, "R", (3, 3)), _entry(lidar, "T", (3,))
-    return _entry(cameras, "P_rect_02", (3, 4)) @ turned @ moved
-
-
-def _entry(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    for line in require_file(path, "the calibration of this drive").read_text().splitlines():
-        key, _, values = line.partition(":")
-        if key.strip() == name:
-            numbers = values.split()
-            if len(numbers) != int(np.prod(shape)):
-                break
-            return np.array(numbers, float).reshape(shape)
-    raise BadInputError(
-        f"{path} has no {name} of {int(np.prod(shape))} numbers", "KITTI's calibration", "unpack it again"
-    )
+    turned[:3, :3] = kitti.entry(cameras, "R_rect_00", (3, 3))
+    moved[:3, :3], moved[:3, 3] = kitti.entry(lidar, "R", (3, 3)), kitti.entry(lidar, "T", (3,))
+    return kitti.entry(cameras, "P_rect_02", (3, 4)) @ turned @ moved

@@ -84,14 +84,13 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
     """
     from depthscope.formats import is_truth, read_truth
 
-    maps, figures = depth_maps.listed(prediction), {}
+    maps, figures, undistorted = depth_maps.listed(prediction), {}, is_undistorted(prediction)
     if is_truth(truth):
         dense = read_truth(truth)
-        pairs = pairs_of_truth(maps, dense, undistorted=is_undistorted(prediction))
+        pairs = pairs_of_truth(maps, dense, undistorted=undistorted)
         figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
     else:
-        true = depth_maps.true_maps(truth)
-        pairs = pairs_of_maps(maps, true if is_undistorted(prediction) else depth_maps.TrueMaps(true.files))
+        pairs = pairs_of_maps(maps, depth_maps.true_maps(truth, undistorted=undistorted))
     unit = unit_of(prediction)
     if isinstance(protocol, MeanErrorProtocol) and unit not in ("mm", None):
         raise BadInputError(
@@ -106,19 +105,19 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
 
 def unit_of(prediction: Path) -> str | None:
     """The unit that predictions say they have, None where they do not say."""
-    for place in (prediction, prediction.parent):
-        if (place / "result.json").is_file():
-            unit = read_result(place).get("unit")
-            return unit if isinstance(unit, str) else None
-    return None
+    unit = said_of(prediction).get("unit")
+    return unit if isinstance(unit, str) else None
 
 
 def is_undistorted(prediction: Path) -> bool:
     """Whether predictions lie on undistorted pixels; they do unless they say that their camera was not known."""
-    for place in (prediction, prediction.parent):
-        if (place / "result.json").is_file():
-            return read_result(place).get("undistorted") is not False
-    return True
+    return said_of(prediction).get("undistorted") is not False
+
+
+def said_of(prediction: Path) -> dict:
+    """The ``result.json`` of predictions, in their folder or above the maps; empty where there is none."""
+    places = [place for place in (prediction, prediction.parent) if (place / "result.json").is_file()]
+    return read_result(places[0]) if places else {}
 
 
 def summary(result: DepthEvaluation) -> dict:
