@@ -7,7 +7,8 @@ import trimesh
 
 from depthscope.errors import BadInputError
 from depthscope.simulation.anatomy import SPLITS, Anatomy, patient, split_of
-from depthscope.simulation.anatomy.field import Ripples, ellipsoid, scroll, smooth_max, with_gradient
+from depthscope.simulation.anatomy.field import Bending, Ripples, ellipsoid, scroll, smooth_max, with_gradient
+from depthscope.simulation.anatomy.nasal import NasalCavity
 
 COARSE_MM = 0.9
 
@@ -130,3 +131,29 @@ def test_ripples_have_the_spread_asked_for():
     ripples = Ripples.drawn(np.random.default_rng(0), (3.0, 6.0), (0.3, 0.4))
     points = 200 * torch.rand(20000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert float(ripples(points).std()) == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", [3, 11000, 11003])
+def test_a_nose_is_bent_without_folds_and_the_way_back_is_exact(seed):
+    shape = NasalCavity.drawn(seed, 0.0)
+    draw = torch.Generator().manual_seed(0)
+    own = torch.rand(2000, 3, dtype=torch.float64, generator=draw) * torch.tensor([25.0, 80.0, 45.0])
+    torch.testing.assert_close(shape.own(shape.in_patient(own)), own, atol=1e-6, rtol=0)
+    points = shape.in_patient(own).requires_grad_()
+    rows = [torch.autograd.grad(axis.sum(), points, retain_graph=True)[0] for axis in shape.own(points).unbind(-1)]
+    assert float((shape.side * torch.linalg.det(torch.stack(rows, 1))).min()) > 0.1
+
+
+def test_noses_differ_by_more_than_their_dimensions_but_not_at_the_nostril():
+    first, other = (NasalCavity.drawn(seed, 0.0) for seed in (7, 8))
+    own = torch.tensor([[5.0, 0.0, 8.0], [5.0, 40.0, 12.0], [5.0, 60.0, 20.0]], dtype=torch.float64)
+    mirror = torch.tensor([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]], dtype=torch.float64)[:, None]
+    shifts = torch.stack([(n.in_patient(own) * mirror[int(n.side < 0)] - own) for n in (first, other)])
+    assert float(shifts[:, 0].abs().max()) == 0
+    assert float((shifts[0] - shifts[1])[1:].norm(dim=-1).min()) > 0.5
+
+
+def test_bending_has_the_spread_asked_for():
+    bending = Bending.drawn(np.random.default_rng(0), (3.0, 6.0), (0.3, 0.4), count=60)
+    points = 200 * torch.rand(20000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(bending(points).std(0), torch.full((3,), 0.5, dtype=torch.float64), atol=0.08, rtol=0)

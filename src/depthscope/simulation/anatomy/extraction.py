@@ -19,7 +19,7 @@ Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 COARSE = 3
 """Fine steps in a coarse one; the field is evaluated finely only where the coarse one is near 0."""
 
-STEEPEST = 2.2
+STEEPEST = 3.0
 """How much faster than the distance a field is expected to grow at most."""
 
 

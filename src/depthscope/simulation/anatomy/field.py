@@ -120,9 +120,7 @@ class Ripples:
         """Ripples of these wavelengths and standard deviations, both in mm, of `count` waves each."""
         waves, heights = [], []
         for wavelength, spread in zip(wavelengths, spreads, strict=True):
-            directions = draw.standard_normal((count, 3))
-            directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-            waves.append(2 * np.pi / (wavelength * draw.uniform(0.8, 1.25, (count, 1))) * directions)
+            waves.append(2 * np.pi / (wavelength * draw.uniform(0.8, 1.25, (count, 1))) * _directions(draw, count))
             heights.append(np.full(count, spread * np.sqrt(2 / count)))
         phases = draw.uniform(0, 2 * np.pi, count * len(wavelengths))
         numbers = (np.concatenate(waves).T.copy(), phases, np.concatenate(heights))
@@ -130,7 +128,42 @@ class Ripples:
 
     def __call__(self, points: Positions) -> Values:
         """Height in mm at points in mm."""
-        return torch.sin(points @ self.waves.to(points) + self.phases.to(points)) @ self.heights.to(points)
+        return self.shifting(points) @ self.heights.to(points)
+
+    def shifting(self, points: Positions) -> Float[Tensor, "*points waves"]:
+        """Each wave at points in mm, from -1 to 1."""
+        return torch.sin(points @ self.waves.to(points) + self.phases.to(points))
+
+
+@dataclass(frozen=True, eq=False)
+class Bending:
+    """A smooth change of shape: every wave of some ripples shifts points along a way of its own.
+
+    Attributes:
+        ripples: The waves; their heights are the length of the shifts.
+        ways: Unit vector of each wave's shift, shape (waves, 3).
+    """
+
+    ripples: Ripples
+    ways: Float[Tensor, "waves 3"]
+
+    @classmethod
+    def drawn(
+        cls, draw: np.random.Generator, wavelengths: tuple[float, ...], spreads: tuple[float, ...], count: int = 8
+    ) -> "Bending":
+        """Shifts of these wavelengths and standard deviations along each axis, both in mm, of `count` waves each."""
+        ripples = Ripples.drawn(draw, wavelengths, tuple(spread * 3**0.5 for spread in spreads), count)
+        return cls(ripples, torch.from_numpy(_directions(draw, count * len(wavelengths))))
+
+    def __call__(self, points: Positions) -> Positions:
+        """The shift in mm at points in mm."""
+        return self.ripples.shifting(points) @ (self.ripples.heights[:, None] * self.ways).to(points)
+
+
+def _directions(draw: np.random.Generator, count: int) -> np.ndarray:
+    """Unit vectors evenly over the sphere, shape (count, 3)."""
+    directions = draw.standard_normal((count, 3))
+    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
 def in_blocks(field: Field, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:

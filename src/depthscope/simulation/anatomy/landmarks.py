@@ -23,8 +23,8 @@ def nasal_landmarks(shape: NasalCavity, lumen: Float[Tensor, "points 3"]) -> Lan
     spine_y, spine_z = shape.spur_at if shape.spur else shape.deviation_at
     septum_u = float(shape.septum(*torch.tensor([[spine_y], [spine_z]], dtype=torch.float64)))
 
-    before_inferior = lumen[(lumen[:, 1] - inferior.front + 6).abs().argmin()] * lumen.new_tensor([shape.side, 1, 1])
-    before_middle = lumen[(lumen[:, 1] - middle.front + 6).abs().argmin()] * lumen.new_tensor([shape.side, 1, 1])
+    way = shape.own(lumen)
+    before_inferior, before_middle = (way[(way[:, 1] - t.front + 6).abs().argmin()] for t in (inferior, middle))
     choana = (choana_u, shape.choana + 2.0, choana_z)
     sights = {
         "inferior_turbinate_head": (before_inferior, (inferior.axis[0], inferior.front + 5, inferior.axis[1])),
@@ -40,7 +40,8 @@ def nasal_landmarks(shape: NasalCavity, lumen: Float[Tensor, "points 3"]) -> Lan
     }
     starts = torch.stack([torch.as_tensor(start, dtype=torch.float64) for start, _ in sights.values()])
     ends = torch.tensor([list(end) for _, end in sights.values()], dtype=torch.float64)
-    return _touched(shape, tuple(sights), shape.own(starts), shape.own(ends) - shape.own(starts))
+    starts, ends = shape.in_patient(starts), shape.in_patient(ends)
+    return _touched(shape, tuple(sights), starts, ends - starts)
 
 
 def colon_landmarks(shape: Colon) -> Landmarks:

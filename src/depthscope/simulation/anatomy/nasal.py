@@ -1,8 +1,9 @@
 """One nasal cavity: from the nostril between septum and turbinates to the choana and the nasopharynx behind it.
 
 Own coordinates (u, y, z) in mm: u from the midline to the side, y from the nostril to the back, z from the floor to
-the roof. In the patient (LPS) x is u on the left side and -u on the right one. The nostril is closed by a plane.
-Dimensions are those of an adult, drawn within some 15 %.
+the roof. In the patient (LPS) x is u on the left side and -u on the right one, and every patient's cavity is bent in a
+way of its own, as no two noses are alike in more than their plan. The nostril is closed by a plane. Dimensions are
+those of an adult, drawn within some 15 %.
 """
 
 import math
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.simulation.anatomy.field import (
+    Bending,
     Positions,
     Ripples,
     Values,
@@ -27,6 +29,9 @@ from depthscope.simulation.anatomy.field import (
     smooth_min,
     smooth_step,
 )
+
+BENT_MM = {14.0: 0.3, 24.0: 0.6, 40.0: 1.0}
+"""How far patients are bent, standard deviation along each axis for each wavelength, both in mm."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class NasalCavity:
         uncinate: Ends of the uncinate's edge, and the radius of its rounded rim.
         ostium: Where the maxillary ostium opens, and its radius.
         opening: Centre (u, z) and radii of the choana.
+        bending: How this patient departs from the plan.
         relief: The mucosa's unevenness.
         swelling_mm: How far the mucosa may swell beyond the CT's.
         swell: Where it swells.
@@ -127,6 +133,7 @@ class NasalCavity:
     uncinate: tuple[tuple[float, float, float], tuple[float, float, float], float]
     ostium: tuple[tuple[float, float, float], float]
     opening: tuple[tuple[float, float], tuple[float, float]]
+    bending: Bending
     relief: Ripples
     swelling_mm: float
     swell: Ripples
@@ -223,6 +230,7 @@ class NasalCavity:
             uncinate=((width - 1.6, bulla_y - 6.5, bulla_z + 3.5), (width - 1.4, bulla_y - 2.0, bulla_z - 5.0), 0.9),
             ostium=((width + 1.5, ostium_y, ostium_z), float(draw.uniform(1.6, 2.5))),
             opening=((about(8.0, 0.06), about(13.5, 0.06)), (about(6.2, 0.08), about(11.0, 0.08))),
+            bending=Bending.drawn(np.random.default_rng((seed, 22)), tuple(BENT_MM), tuple(BENT_MM.values())),
             relief=Ripples.drawn(draw, (3.0, 6.0, 12.0), (0.03, 0.08, 0.20)),
             swelling_mm=swelling_mm,
             swell=Ripples.drawn(draw, (18.0,), (1.0,)),
@@ -231,23 +239,39 @@ class NasalCavity:
     @property
     def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Corners of a box in LPS mm that holds all of the air, with 2 mm and more to spare."""
-        low, high = -19.0, self.width + 30.5
+        low, high = -23.0, self.width + 34.5
         x = (low, high) if self.side > 0 else (-high, -low)
-        return (x[0], -4.0, -7.0), (x[1], self.choana + 32.0, self.height + 5.0)
+        return (x[0], -4.0, -11.0), (x[1], self.choana + 36.0, self.height + 9.0)
 
     @property
     def entry(self) -> tuple[float, float, float]:
         """Middle of the nostril, 4 mm in, in LPS mm."""
-        return (self.side * (self.septum_half + 4.8), 4.0, 8.0)
+        return self._in_patient((self.septum_half + 4.8, 4.0, 8.0))
 
     @property
     def goal(self) -> tuple[float, float, float]:
         """Middle of the nasopharynx, in LPS mm."""
-        return (self.side * 4.0, self.choana + 13.0, 13.0)
+        return self._in_patient((4.0, self.choana + 13.0, 13.0))
 
     def own(self, points: Positions) -> Positions:
-        """(u, y, z) of points in LPS; also the way back, for it is a reflection or nothing."""
+        """(u, y, z) of points in LPS."""
+        points = points * points.new_tensor([self.side, 1.0, 1.0])
+        return points + self._shift(points)
+
+    def in_patient(self, own: Positions) -> Positions:
+        """LPS of points given by (u, y, z): the bending undone by iteration, for it is a contraction."""
+        points = own
+        for _ in range(60):
+            points = own - self._shift(points)
         return points * points.new_tensor([self.side, 1.0, 1.0])
+
+    def _in_patient(self, own: tuple[float, float, float]) -> tuple[float, float, float]:
+        x, y, z = self.in_patient(torch.tensor(own, dtype=torch.float64)).tolist()
+        return x, y, z
+
+    def _shift(self, points: Positions) -> Positions:
+        """How far the bending moves points of this side; it grows from nothing at the nostril, which stays flat."""
+        return smooth_step(points[..., 1:2] / 18.0) * self.bending(points)
 
     def __call__(self, points: Positions) -> Values:
         """The field at points in LPS mm; positive in tissue."""
