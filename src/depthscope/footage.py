@@ -8,7 +8,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion
-from depthscope.sequence import Sequence
+from depthscope.sequence import FrameMasks, Sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,7 @@ class Footage:
         sequence: SfM of these very frames, or None.
         other_eye: The second view of each frame, or None.
         targets: Which frames may be looked at as targets, or None for all; the others serve as sources.
+        foreign: What hides the tissue in single frames, as in `Sequence`; not of the other eye.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Footage:
     sequence: Sequence | None = None
     other_eye: OtherEye | None = None
     targets: tuple[int, ...] | None = None
+    foreign: FrameMasks | None = None
 
     def __post_init__(self) -> None:
         frames = len(self.images)
@@ -88,7 +90,8 @@ class Footage:
     @classmethod
     def of(cls, sequence: Sequence) -> "Footage":
         """The frames of a sequence with its SfM."""
-        return cls(sequence.name, sequence.images, sequence.cameras, sequence.mask, sequence)
+        foreign = sequence.foreign
+        return cls(sequence.name, sequence.images, sequence.cameras, sequence.mask, sequence, foreign=foreign)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -10,6 +11,15 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion, Similarity
+
+
+@runtime_checkable
+class FrameMasks(Protocol):
+    """Masks of single frames, as hands or a network drew them."""
+
+    def not_tissue(self, name: str, size_px: tuple[int, int]) -> Bool[Tensor, "height width"]:
+        """Where the frame of this name shows something other than the anatomy."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +65,8 @@ class Sequence:
         notes: What a reader found and decided, in words.
         pose_direction: How the poses are stored where the sequence came from, "camera_from_world" or
             "world_from_camera"; "" if it did not come from files. In memory it is always `camera_from_world`.
+        foreign: What hides the tissue in single frames (instruments, highlights), or None. It is not learned from; the
+            network sees it all the same, as it will when it predicts.
     """
 
     name: str
@@ -70,6 +82,7 @@ class Sequence:
     unit: str = "sfm"
     notes: tuple[str, ...] = ()
     pose_direction: str = ""
+    foreign: FrameMasks | None = None
 
     def __post_init__(self) -> None:
         self._check_counts()

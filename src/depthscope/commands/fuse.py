@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
+from depthscope.commands.frame_masks import masked
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_image, write_image
+from depthscope.video.class_masks import read_mask_folder
 
 RIM_PX = 2
 """Pixels beside the content's border that are not fused: they were not trained on."""
@@ -33,6 +35,7 @@ def fuse(
     hole_voxels: int = 2,
     least_share: float = 0.02,
     most_blocks: int = 60_000,
+    masks: Path | None = None,
 ) -> int:
     """Fuses the depth maps of a clip into one surface, in the world and the unit of its sequence.
 
@@ -46,6 +49,7 @@ def fuse(
         hole_voxels: Holes up to about this wide are closed.
         least_share: Pieces with less than this share of the largest piece's area are dropped.
         most_blocks: Bound of the memory (14 KB each); voxels double in size rather than exceed it.
+        masks: Folder of masks called as the frames, with classes.yaml: what is not tissue stays out of the surface.
     """
     from rich.console import Console
 
@@ -53,10 +57,11 @@ def fuse(
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
     start = time.perf_counter()
-    clip = read_sequence(sequence)
+    clip = masked(read_sequence(sequence), None if masks is None else read_mask_folder(masks))
     maps = matched(depth_maps.listed(prediction), clip, prediction)
     options = Fusion(voxel, hole_voxels=hole_voxels, least_share=least_share, most_blocks=most_blocks, unit=clip.unit)
-    with writing_folder(out, inputs=(prediction, sequence)) as folder:
+    sources = tuple(path for path in (prediction, sequence, masks) if path is not None)
+    with writing_folder(out, inputs=sources) as folder:
         scales = clip_scales(
             told(((frame, depth_maps.read(path)) for frame, path in maps.items()), len(maps), "scales"), clip
         )
@@ -68,7 +73,7 @@ def fuse(
         write_provenance(
             folder,
             options={"fusion": vars(options)},
-            inputs={str(path): content_hash(path) for path in (prediction, sequence)},
+            inputs={str(path): content_hash(path) for path in sources},
             seconds=time.perf_counter() - start,
         )
     Console(highlight=False).print(
@@ -103,13 +108,16 @@ def views(maps: dict[int, Path], clip: Sequence, factors: Tensor, prediction: Pa
         size = depth.shape[1], depth.shape[0]
         camera = clip.cameras[frame]
         whole = View(0, 0, camera.size_px, size, camera.undistorted())
+        shown = whole.mask(clip.mask, camera, RIM_PX)
+        if clip.foreign is not None:
+            shown = shown & whole.mask(~clip.foreign.not_tissue(clip.frame_names[frame], clip.size_px), camera, RIM_PX)
         deviation = prediction / "std" / path.name
         yield DepthFrame(
             depth,
             camera.undistorted().resized(size),
             clip.camera_from_world[frame],
             torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera)),
-            whole.mask(clip.mask, camera, RIM_PX),
+            shown,
             depth_maps.read(deviation) * factor if deviation.is_file() else None,
         )
 

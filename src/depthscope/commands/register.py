@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tyro.conf import Positional, arg
 
+from depthscope.commands.frame_masks import masked
 from depthscope.errors import BadInputError
 from depthscope.formats import ct as ct_files, ply, surfaces, transforms
 from depthscope.fusion import DepthFrame
@@ -27,6 +28,7 @@ from depthscope.registration.options import WORKING_MM
 from depthscope.registration.view import thinned
 from depthscope.sequence import Sequence
 from depthscope.video import write_image
+from depthscope.video.class_masks import read_mask_folder
 
 MOST_VIEWS = 10
 """Cameras of a sequence that share out the surface."""
@@ -53,6 +55,7 @@ def register(
     air_seed: tuple[float, float, float] | None = None,
     smoothing_mm: float = 0.0,
     flip: bool = False,
+    masks: Path | None = None,
 ) -> int:
     """Registers a reconstructed surface to a CT: rotation, shift and scale, with no start by hand.
 
@@ -73,6 +76,7 @@ def register(
         air_seed: A point (LPS mm) in the air space of the CT that is meant; the largest one in the body otherwise.
         smoothing_mm: Blur of the CT before its surface is taken.
         flip: Turn the target's normals round: a model of the airway has them pointing into the tissue.
+        masks: Folder of masks called as the frames, with classes.yaml: of --prediction only what is tissue counts.
     """
     from rich.console import Console
 
@@ -80,7 +84,7 @@ def register(
 
     began, console = time.perf_counter(), Console(highlight=False)
     mesh, place, axes = source_surface(surface)
-    maps = None if prediction is None else some_maps(prediction, sequence)
+    maps = None if prediction is None else some_maps(prediction, sequence, masks)
     views = mesh if sequence is None or maps is not None else views_of(mesh, sequence)
     goal, target_source = target_surface(target, air_below, air_seed, smoothing_mm)
     if flip and goal.normals is not None and goal.faces is not None:
@@ -91,7 +95,7 @@ def register(
     first = None if start is None else transforms.read(start)
     prior = None if scale is None else ScalePrior(scale, scale_std, "given by --scale")
     options = Registration(scale_prior=prior, working_mm=working_mm)
-    inputs = tuple(path for path in (surface, target, sequence, prediction, start) if path is not None)
+    inputs = tuple(path for path in (surface, target, sequence, prediction, start, masks) if path is not None)
     with writing_folder(out, inputs=inputs) as folder:
         ready = Target(goal)
         with console.status("search") if console.is_terminal else nullcontext() as status:
@@ -195,7 +199,7 @@ def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
     return tuple(found)
 
 
-def some_maps(prediction: Path, folder: Path | None) -> list[DepthFrame]:
+def some_maps(prediction: Path, folder: Path | None, masks: Path | None = None) -> list[DepthFrame]:
     """Some depth maps of a clip, spread over it, with their motions, each at the scale that its clip gives it.
 
     Raises:
@@ -207,7 +211,7 @@ def some_maps(prediction: Path, folder: Path | None) -> list[DepthFrame]:
 
     if folder is None:
         raise BadInputError("--prediction alone", "the motions of its frames", "give --sequence too")
-    clip = read_sequence(folder)
+    clip = masked(read_sequence(folder), None if masks is None else read_mask_folder(masks))
     maps = matched(depth_maps.listed(prediction), clip, prediction)
     scales = clip_scales(((frame, depth_maps.read(path)) for frame, path in maps.items()), clip)
     rows = torch.linspace(0, len(maps) - 1, min(MOST_MAPS, len(maps))).round().long().unique()

@@ -30,6 +30,7 @@ def run(
     config: Path | None = None,
     steps: int | None = None,
     accept_rejected: bool = False,
+    masks: Path | None = None,
 ) -> int:
     """From a video to depth, a surface and a report; into the patient's CT where there is one.
 
@@ -46,6 +47,8 @@ def run(
         config: YAML file with changes to the recipe.
         steps: Number of training steps.
         accept_rejected: Go on with structure from motion that was found wanting.
+        masks: Folder of masks called as the frames, with classes.yaml, as depthscope predict writes them with a run of
+            pretrain error-boosting: what is not tissue (instruments, highlights) is left out of every stage.
 
     Returns:
         Exit code: 0 done, 3 where the registration was refused.
@@ -60,7 +63,7 @@ def run(
     case = Case(out)
     if ct is not None and not ct.exists():
         raise BadInputError(f"{ct} is missing", "a CT", "check the path")
-    stages = river(case.folder, input, camera, chosen, ct, accept_rejected=accept_rejected)
+    stages = river(case.folder, input, camera, chosen, ct, accept_rejected=accept_rejected, masks=masks)
     stages = [*stages, reporting(case.folder, stages)]
     try:
         case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
@@ -118,6 +121,7 @@ def river(
     ct: Path | None = None,
     *,
     accept_rejected: bool = False,
+    masks: Path | None = None,
     after: tuple[str, ...] = (),
 ) -> list[Stage]:
     """The stages from frames to a surface.
@@ -129,19 +133,22 @@ def river(
         recipe: How the network is trained.
         ct: The CT to register to, or None.
         accept_rejected: Whether a refused sequence is used all the same.
+        masks: Folder of masks of the frames, or None.
         after: Stages that make `source`, where it lies in the case itself.
     """
-    outside = () if after else tuple(path for path in (source, camera) if path is not None)
+    outside = () if after else tuple(path for path in (source, camera, masks) if path is not None)
     place = case / SEQUENCE
 
     def reconstructed(folder: Path, resume: bool) -> None:
-        sequence_of(source, camera, folder, accept_rejected)
+        sequence_of(source, camera, folder, accept_rejected, masks)
 
     def trained(folder: Path, resume: bool) -> None:
         from depthscope.commands.train import train
         from depthscope.training import LAST
 
-        train(usable(place, source, accept_rejected), folder, recipe, resume=(folder / LAST).is_file())
+        clips = usable(place, source, accept_rejected)
+        given = () if masks is None else (masks,) * len(clips)
+        train(clips, folder, recipe, resume=(folder / LAST).is_file(), masks=given)
 
     def predicted(folder: Path, resume: bool) -> None:
         from depthscope.commands.predict import predict
@@ -152,7 +159,7 @@ def river(
         from depthscope.commands.fuse import fuse
 
         maps = clips_of(case / PREDICTION, place, source)
-        for_each(folder, lambda clip, out: fuse(maps[clip], clip, out))
+        for_each(folder, lambda clip, out: fuse(maps[clip], clip, out, masks=masks))
 
     def for_each(folder: Path, work: Callable[[Path, Path], int]) -> None:
         clips = clips_of(folder, place, source)
@@ -182,13 +189,19 @@ def river(
         from depthscope.commands.register import register
 
         surfaces, maps = clips_of(case / SURFACE, place, source), clips_of(case / PREDICTION, place, source)
-        for_each(folder, lambda clip, out: register(surfaces[clip], target, out, sequence=clip, prediction=maps[clip]))
+
+        def work(clip: Path, out: Path) -> int:
+            return register(surfaces[clip], target, out, sequence=clip, prediction=maps[clip], masks=masks)
+
+        for_each(folder, work)
 
     files, before = () if after else (ct,), (*after, SEQUENCE, PREDICTION, SURFACE)
     return [*stages, Stage(REGISTRATION, "into the CT, with no start", registered_to_ct, {}, files, before)]
 
 
-def sequence_of(source: Path, camera: Path | None, folder: Path, accept_rejected: bool) -> None:
+def sequence_of(
+    source: Path, camera: Path | None, folder: Path, accept_rejected: bool, masks: Path | None = None
+) -> None:
     """A verdict on a sequence folder, or structure from motion on anything else.
 
     Raises:
@@ -204,7 +217,7 @@ def sequence_of(source: Path, camera: Path | None, folder: Path, accept_rejected
     else:
         from depthscope.commands.reconstruct import reconstruct
 
-        code = reconstruct(source, folder, camera)
+        code = reconstruct(source, folder, camera, masks=masks)
     if code and not accept_rejected:
         reasons = read_result(folder)["reasons"]
         raise NoAnswerError(

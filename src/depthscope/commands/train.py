@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from depthscope.commands.footage import EVERY_S, opened, told_apart
+from depthscope.commands.frame_masks import masked, masks_of
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.footage import Footage
 from depthscope.geometry import Camera
@@ -40,6 +41,7 @@ def parse(arguments: list[str]) -> Callable[[], int]:
         accept_rejected=given.accept_rejected,
         camera=given.camera,
         mask=given.mask,
+        masks=given.masks,
         split=given.split,
         every_s=given.every_s,
     )
@@ -55,6 +57,7 @@ def train(
     accept_rejected: bool = False,
     camera: Path | None = None,
     mask: Path | None = None,
+    masks: tuple[Path, ...] = (),
     split: Path | None = None,
     every_s: float = EVERY_S,
 ) -> int:
@@ -73,8 +76,9 @@ def train(
         with telling_write_errors(out):
             read: list[Sequence | Footage] = []
             sources: list[Path] = []
-            for folder in sequences:
+            for folder, foreign in zip(sequences, masks_of(sequences, masks), strict=True):
                 given = opened(folder, recipe, camera, mask, split, store=store or out / "store", every_s=every_s)
+                given = [masked(one, foreign) for one in given]
                 sequence = all(isinstance(one, Sequence) for one in given)
                 note = checked_verdict(folder, accept_rejected) if sequence else ""
                 if note:
@@ -93,7 +97,7 @@ def train(
             write_learned_camera(out, [one.cameras[0] for one in read])
             figures = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
             write_result(out, {"recipe": recipe.name, "sequences": [sequence.name for sequence in read], **figures})
-            inputs = {str(folder): content_hash(folder) for folder in sequences}
+            inputs = {str(folder): content_hash(folder) for folder in (*sequences, *masks)}
             seconds = time.perf_counter() - start
             write_provenance(out, options=dataclasses.asdict(recipe), inputs=inputs, seconds=seconds)
     except DepthscopeError:
@@ -238,6 +242,12 @@ def _parser(base: Recipe) -> type:
         "accept_rejected": flag(bool, "Train also on sequences whose stored verdict is not 'accepted'.", False),
         "camera": flag(Path | None, "A camera.yaml for images that come without SfM.", None),
         "mask": flag(Path | None, "An image that is white where they show tissue.", None),
+        "masks": flag(
+            tuple[Path, ...],
+            "Masks of each INPUT, in their order (classes.yaml and PNGs called as the frames, as depthscope predict "
+            "writes them with a run of pretrain error-boosting): what is not tissue is not learned from.",
+            (),
+        ),
         "split": flag(
             Path | None, "KITTI: a list of the frames to train on; INPUT is the folder it starts from.", None
         ),

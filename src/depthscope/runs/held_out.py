@@ -134,7 +134,7 @@ class HeldOutSnippets:
         for first in range(0, len(rows), self.batch):
             some = rows[first : first + self.batch]
             batch = gathered(some, range(first, first + len(some)), known, whole).to(device)
-            seen = batch.clean if batch.mask is None else torch.where(batch.mask[:, :, None], batch.clean, 0.0)
+            seen = batch.clean if batch.shown is None else torch.where(batch.shown[:, :, None], batch.clean, 0.0)
             losses = self.task.losses(network, batch, seen)
             totals = {name: total + len(some) * float(losses[name]) for name, total in totals.items()}
             count += len(some)

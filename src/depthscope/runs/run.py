@@ -109,7 +109,8 @@ def train_recipe(
     Raises:
         BadInputError: See `prepared`, `prepared_snippets` and `depthscope.training.train`.
     """
-    record = {"recipe": to_yaml(recipe), "sequences": [one.name for one in sequences]}
+    masked = [one.name for one in sequences if one.foreign is not None]
+    record = {"recipe": to_yaml(recipe), "sequences": [one.name for one in sequences], "masked": masked}
     if resume:
         check_resumable(out, record)
     store = store or out / "store"

@@ -189,7 +189,7 @@ def tracked(sequence: Sequence, options: Supervision, size_px: tuple[int, int], 
     confidence = point_confidence(sequence)
     sequence = widened(sequence, options.widen_frames)
 
-    rows = observations_in(sequence, view, store.mask)
+    rows = observations_in(sequence, store)
     dropped = len(sequence.observations) - len(rows)
     long_enough = sequence.seen.sum(0) >= options.min_track
     rows = rows[long_enough[sequence.observations.point[rows]]]
@@ -232,13 +232,14 @@ def undistorted_projections(sequence: Sequence, view: View) -> Float[Tensor, "ob
     return view.undistorted.project(sequence.observed_points)
 
 
-def observations_in(sequence: Sequence, view: View, mask: Bool[Tensor, "height width"]) -> Int[Tensor, " rows"]:
+def observations_in(sequence: Sequence, store: FrameStore) -> Int[Tensor, " rows"]:
     """Observations in front of their camera that fall on tissue in the network's image (the condition of Eq. 1)."""
-    pixels = through(view, undistorted_projections(sequence, view)).nan_to_num(-1.0)
-    height, width = mask.shape
+    pixels = through(store.view, undistorted_projections(sequence, store.view)).nan_to_num(-1.0)
+    height, width = store.mask.shape
     column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    shown = mask[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    column, row = column.clamp(0, width - 1), row.clamp(0, height - 1)
+    shown = store.mask[row, column] if store.tissue is None else store.tissue[sequence.observations.frame, row, column]
     return (inside & shown & (sequence.observed_depths > 0)).nonzero().flatten()
 
 

@@ -92,11 +92,12 @@ class PairBatch:
 
     Attributes:
         images: What the network sees, shape (pairs, 2, 3, height, width), sRGB 0..1; bytes until they are augmented.
-        mask: True where the camera shows tissue, shape (pairs, 2, height, width).
+        mask: True where a frame shows tissue to learn from, shape (pairs, 2, height, width).
         camera: Camera of each pair at network size, batch shape (pairs,).
         k_from_j: Motion of each pair, in units where the sequence's median depth is 1.
         points: Sparse points of both frames, batch shape (pairs, 2).
         draws: Number of each draw, shape (pairs,).
+        content: What the network is shown, black elsewhere, shape as `mask`; None where that is the mask.
     """
 
     images: Float[Tensor, "pairs 2 3 height width"] | UInt8[Tensor, "pairs 2 3 height width"]
@@ -105,6 +106,7 @@ class PairBatch:
     k_from_j: RigidMotion
     points: SparsePoints
     draws: Int[Tensor, " pairs"]
+    content: Bool[Tensor, "pairs 2 height width"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -112,4 +114,10 @@ class PairBatch:
     def to(self, device: torch.device | str) -> "PairBatch":
         """The batch on another device."""
         names = ("images", "mask", "camera", "k_from_j", "points", "draws")
-        return PairBatch(*(getattr(self, name).to(device) for name in names))
+        content = None if self.content is None else self.content.to(device)
+        return PairBatch(*(getattr(self, name).to(device) for name in names), content=content)
+
+    @property
+    def shown(self) -> Bool[Tensor, "pairs 2 height width"]:
+        """Where the network is shown the image."""
+        return self.mask if self.content is None else self.content

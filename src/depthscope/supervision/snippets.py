@@ -109,7 +109,8 @@ class SnippetClip:
     @property
     def whole(self) -> bool:
         """Whether every pixel shows tissue, in both eyes."""
-        return bool(self.store.mask.all()) and (self.eye is None or bool(self.eye.store.mask.all()))
+        stores = [self.store] if self.eye is None else [self.store, self.eye.store]
+        return all(store.tissue is None and bool(store.mask.all()) for store in stores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +119,14 @@ class SnippetBatch:
 
     Attributes:
         images: Shape (batch, frames, 3, height, width), sRGB 0..1; bytes until they are augmented.
-        mask: True where the camera shows tissue, shape (batch, frames, height, width); None for everywhere.
+        mask: True where a frame shows tissue to learn from, shape (batch, frames, height, width); None for everywhere.
         camera: Camera of each frame at network size, batch shape (batch, frames).
         temporal: Motions from the target to its sources in time, batch shape (batch, offsets), or None where not known.
         stereo: Motion from the target to the other eye, batch shape (batch,), or None where there is none.
         points: Sparse points of target and sources in time, batch shape (batch, 1 + offsets), or None.
         mirrored: Which samples were mirrored left to right, shape (batch,).
         draws: Number of each draw, shape (batch,).
+        content: What the network is shown, black elsewhere, shape as `mask`; None where that is the mask.
     """
 
     images: Float[Tensor, "batch frames 3 height width"] | UInt8[Tensor, "batch frames 3 height width"]
@@ -135,6 +137,7 @@ class SnippetBatch:
     points: SparsePoints | None
     mirrored: Bool[Tensor, " batch"]
     draws: Int[Tensor, " batch"]
+    content: Bool[Tensor, "batch frames height width"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -150,7 +153,13 @@ class SnippetBatch:
             points=None if self.points is None else self.points.to(device),
             mirrored=self.mirrored.to(device),
             draws=self.draws.to(device),
+            content=None if self.content is None else self.content.to(device),
         )
+
+    @property
+    def shown(self) -> Bool[Tensor, "batch frames height width"] | None:
+        """Where the networks are shown the images; None for everywhere."""
+        return self.mask if self.content is None else self.content
 
     @property
     def clean(self) -> Float[Tensor, "batch frames 3 height width"]:

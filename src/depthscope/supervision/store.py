@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -31,15 +31,22 @@ class FrameStore:
         mask: Where the network's image shows tissue, shape (height, width).
         view: The window through which the frames were taken.
         key: Content hash of the sources and options.
+        tissue: Where each frame shows tissue that may be learned from, shape (frames, height, width), or None where
+            that is the mask in all of them.
     """
 
     frames: UInt8[Tensor, "frames height width 3"]
     mask: Bool[Tensor, "height width"]
     view: View
     key: str
+    tissue: Bool[Tensor, "frames height width"] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def to_learn_from(self, frames: Int[Tensor, " chosen"]) -> Bool[Tensor, "chosen height width"]:
+        """Where these frames show tissue, and nothing that hides it."""
+        return self.mask.expand(len(frames), -1, -1) if self.tissue is None else self.tissue[frames]
 
 
 def frame_store(sequence: Sequence | Footage, view: View, erosion_px: int, folder: Path) -> FrameStore:
@@ -65,7 +72,24 @@ def frame_store(sequence: Sequence | Footage, view: View, erosion_px: int, folde
     width, height = view.size_px
     shape = (len(sequence), height, width, 3)
     frames = np.memmap(place / "frames.u8", np.uint8, mode="c", shape=shape)
-    return FrameStore(torch.from_numpy(frames), mask, view, key)
+    return FrameStore(torch.from_numpy(frames), mask, view, key, tissue_of(sequence, view, erosion_px, mask))
+
+
+def tissue_of(
+    sequence: Sequence | Footage, view: View, erosion_px: int, mask: Bool[Tensor, "height width"]
+) -> Bool[Tensor, "frames height width"] | None:
+    """Where each frame shows tissue: the mask without what hides the tissue in that frame, grown by `erosion_px`.
+
+    Raises:
+        BadInputError: A frame has no such mask, or one of another size.
+    """
+    if sequence.foreign is None:
+        return None
+    shown = [
+        mask & view.mask(~sequence.foreign.not_tissue(name, sequence.size_px), camera, erosion_px)
+        for name, camera in zip(sequence.frame_names, sequence.cameras, strict=True)
+    ]
+    return torch.stack(shown)
 
 
 def write_store(sequence: Sequence | Footage, view: View, place: Path, key: str) -> None:

@@ -40,7 +40,7 @@ class Augmentation:
                 raise BadInputError(f"augmentation.{name} {getattr(self, name)}", "0 to below 1")
 
     def __call__(self, batch: PairBatch, seed: int) -> PairBatch:
-        """The batch with images as floats in 0..1, changed as drawn, and black outside the mask."""
+        """The batch with images as floats in 0..1, changed as drawn, and black outside the content."""
         device = batch.images.device
         images = batch.images.float() / 255
         generators = [generator_of(seed, draw, device) for draw in batch.draws.tolist()]
@@ -50,7 +50,7 @@ class Augmentation:
         if self.noise:
             noise = [torch.randn(images.shape[1:], generator=g, device=device) for g in generators]
             images = images + self.noise * torch.stack(noise)
-        images = images.clamp(0, 1) * batch.mask[:, :, None]
+        images = images.clamp(0, 1) * batch.shown[:, :, None]
         batch = replace(batch, images=images)
         return mirrored(batch, uniform[:, 15] > 0) if self.flip else batch
 
@@ -78,6 +78,7 @@ def mirrored(batch: PairBatch, chosen: Tensor) -> PairBatch:
         batch,
         images=torch.where(pick[..., None], batch.images.flip(-1), batch.images),
         mask=torch.where(pick, batch.mask.flip(-1), batch.mask),
+        content=None if batch.content is None else torch.where(pick, batch.content.flip(-1), batch.content),
         camera=Pinhole(
             batch.camera.focal_px, torch.stack([torch.where(chosen, width - centre_x, centre_x), centre_y], -1)
         ),

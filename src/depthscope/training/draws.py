@@ -85,9 +85,12 @@ class PairDraws:
         pairs = [self.pair(n) for n in numbers]
         motions = [clip.camera_from_world[k] @ clip.camera_from_world[j].inverse() for clip, j, k in pairs]
         points = [self._padded(clip.points[torch.tensor([j, k])]) for clip, j, k in pairs]
+        content = torch.stack([clip.store.mask for clip, _, _ in pairs])[:, None].expand(-1, 2, -1, -1)
+        hidden = any(clip.store.tissue is not None for clip in self.clips)
+        to_learn_from = [clip.store.to_learn_from(torch.tensor([j, k])) for clip, j, k in pairs] if hidden else []
         return PairBatch(
             images=torch.stack([clip.store.frames[[j, k]] for clip, j, k in pairs]).permute(0, 1, 4, 2, 3),
-            mask=torch.stack([clip.store.mask for clip, _, _ in pairs])[:, None].expand(-1, 2, -1, -1),
+            mask=torch.stack(to_learn_from) if hidden else content,
             camera=Pinhole(
                 torch.stack([clip.camera.focal_px for clip, _, _ in pairs]),
                 torch.stack([clip.camera.centre_px for clip, _, _ in pairs]),
@@ -98,6 +101,7 @@ class PairDraws:
             ),
             points=SparsePoints(*(torch.stack(rows) for rows in zip(*points, strict=True))),
             draws=torch.tensor(list(numbers)),
+            content=content if hidden else None,
         )
 
     def _padded(self, points: SparsePoints) -> tuple[Tensor, Tensor, Tensor]:

@@ -355,6 +355,12 @@ def _same_record(saved: dict[str, Any], given: dict[str, Any] | None, out: Path)
             "the same ones in the same order",
             "give those to resume, or choose another --out",
         )
+    if "masked" in given and saved.get("masked", []) != given["masked"]:
+        raise BadInputError(
+            f"{out} was trained with masks of {', '.join(saved.get('masked', [])) or 'no sequence'}",
+            "the same to go on",
+            "give the same --masks to resume, or choose another --out",
+        )
 
 
 def _deciding_lines(recipe: object) -> list[str]:

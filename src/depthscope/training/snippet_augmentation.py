@@ -46,7 +46,7 @@ class SnippetAugmentation:
             raise BadInputError(f"augmentation.hue {self.hue}, chance {self.chance}", "0 to 0.5, and 0 to 1")
 
     def __call__(self, batch: SnippetBatch, seed: int) -> tuple[SnippetBatch, Float[Tensor, "batch frames 3 h w"]]:
-        """The batch that losses use, and the images that the network sees: black outside the mask."""
+        """The batch that losses use, and the images that the network sees: black outside the content."""
         device = batch.images.device
         batch = replace(batch, images=batch.clean)
         generators = [generator_of(seed, draw, device) for draw in batch.draws.tolist()]
@@ -59,8 +59,8 @@ class SnippetAugmentation:
         if self.brightness or self.contrast or self.saturation or self.hue:
             chosen = (uniform[:, 4] < self.chance)[:, None, None, None, None]
             seen = torch.where(chosen, self._recoloured(seen, 2 * uniform[:, :4] - 1), seen)
-        if batch.mask is not None:
-            seen = torch.where(batch.mask[:, :, None], seen, 0.0)
+        if batch.shown is not None:
+            seen = torch.where(batch.shown[:, :, None], seen, 0.0)
         return batch, seen
 
     def _recoloured(self, images: Tensor, change: Float[Tensor, "batch 4"]) -> Tensor:
@@ -112,6 +112,7 @@ def mirrored_snippets(batch: SnippetBatch, chosen: Bool[Tensor, " batch"]) -> Sn
         batch,
         images=torch.where(pick[..., None], batch.images.flip(-1), batch.images),
         mask=None if batch.mask is None else torch.where(pick, batch.mask.flip(-1), batch.mask),
+        content=None if batch.content is None else torch.where(pick, batch.content.flip(-1), batch.content),
         camera=Pinhole(batch.camera.focal_px, torch.stack([torch.where(chosen[:, None], width - x, x), y], -1)),
         temporal=turned(batch.temporal),
         stereo=turned(batch.stereo),
@@ -134,9 +135,9 @@ def zoomed(batch: SnippetBatch, factor: Float[Tensor, "batch 2"], place: Float[T
     pixels = (pixel_grid(height, width, factor) + corner[:, None, None]) / factor[:, None, None]
     frames = batch.images.shape[1]
     images = sample(batch.images.flatten(1, 2), pixels).unflatten(1, (frames, 3))
-    mask = batch.mask
-    if mask is not None:
-        mask = sample(mask.to(images), pixels) >= 1 - 1e-3
+    mask, content = (
+        None if one is None else sample(one.to(images), pixels) >= 1 - 1e-3 for one in (batch.mask, batch.content)
+    )
     camera = Pinhole(
         batch.camera.focal_px * factor[:, None], batch.camera.centre_px * factor[:, None] - corner[:, None]
     )
@@ -145,4 +146,4 @@ def zoomed(batch: SnippetBatch, factor: Float[Tensor, "batch 2"], place: Float[T
         moved = points.pixels * factor[:, None, None] - corner[:, None, None]
         inside = ((moved >= 0) & (moved <= size)).all(-1)
         points = SparsePoints(moved.clamp_min(0).minimum(size), points.depth, torch.where(inside, points.weight, 0.0))
-    return replace(batch, images=images, mask=mask, camera=camera, points=points)
+    return replace(batch, images=images, mask=mask, content=content, camera=camera, points=points)

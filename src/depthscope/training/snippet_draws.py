@@ -62,19 +62,23 @@ def gathered(
         known: Give motions and sparse points of the structure from motion.
         whole: Every pixel of every clip shows tissue: no masks are needed.
     """
-    images, masks, focal, centre, stereo = [], [], [], [], []
+    images, masks, contents, focal, centre, stereo = [], [], [], [], [], []
     for clip, frames in snippets:
-        shown, mask = [clip.store.frames[frames]], [clip.store.mask.expand(len(frames), -1, -1)]
+        shown, mask = [clip.store.frames[frames]], [clip.store.to_learn_from(frames)]
+        content = [clip.store.mask.expand(len(frames), -1, -1)]
         cameras = [clip.camera] * len(frames)
         if clip.eye is not None:
             shown.append(clip.eye.store.frames[frames[:1]])
-            mask.append(clip.eye.store.mask[None])
+            mask.append(clip.eye.store.to_learn_from(frames[:1]))
+            content.append(clip.eye.store.mask[None])
             cameras.append(clip.eye.camera)
             stereo.append(clip.eye.other_from_this)
         images.append(torch.cat(shown))
         masks.append(torch.cat(mask))
+        contents.append(torch.cat(content))
         focal.append(torch.stack([camera.focal_px for camera in cameras]))
         centre.append(torch.stack([camera.centre_px for camera in cameras]))
+    hidden = any(clip.store.tissue is not None for clip, _ in snippets)
     temporal, points = _structure(snippets) if known else (None, None)
     return SnippetBatch(
         images=torch.stack(images).permute(0, 1, 4, 2, 3),
@@ -85,6 +89,7 @@ def gathered(
         points=points,
         mirrored=torch.zeros(len(images), dtype=torch.bool),
         draws=torch.tensor(list(numbers)),
+        content=torch.stack(contents) if hidden else None,
     )
 
 
