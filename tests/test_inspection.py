@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import depthscope.falloff as falloff_module
 from depthscope.cli import main
 from depthscope.commands.train import checked_verdict
 from depthscope.errors import BadInputError
@@ -27,7 +28,6 @@ from depthscope.inspection import (
     inspect_cleaned,
     judged,
     largest_angles_deg,
-    light as light_check,
     with_second_run,
 )
 from depthscope.inspection.adjustment import adjusted
@@ -229,7 +229,7 @@ def test_points_of_unknown_depth_are_dropped_and_told(clip, monkeypatch):
 
 
 def test_near_and_far_exchanged(tmp_path, monkeypatch):
-    monkeypatch.setattr(light_check, "LEAST_SPREAD", 0.02)  # the wall is nearly flat
+    monkeypatch.setattr(falloff_module, "LEAST_SPREAD", 0.02)  # the wall is nearly flat
     write_jhu(tmp_path, scene(points=300))
     clip = read_sequence(tmp_path, "world_from_camera")
     evidence = Evidence(clip)

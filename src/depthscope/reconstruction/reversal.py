@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import pycolmap
 
+from depthscope.falloff import light_falloff
 from depthscope.reconstruction.bundle import adjust, filtered
 from depthscope.reconstruction.front_end import UnreadableFrameError
 from depthscope.reconstruction.job import Job
 from depthscope.reconstruction.mapping import Mapped, mapper_options
 
 CLEAR_FALLOFF = -0.2
-"""Where brightness and depth correlate less than this, light agrees with the model and no twin is made."""
+"""Where brightness and distance correlate less than this, light agrees with the model and no twin is made."""
 
 LEAST_DIFFERENCE = 0.2
 """Of the two correlations, for light to decide."""
@@ -31,8 +32,8 @@ LEAST_KEPT, MOST_ERROR = 0.7, 1.5
 CLEARLY_LESS = 0.8
 """Median error over the model's with which the twin is taken where light does not tell."""
 
-FEWEST_POINTS, LEAST_SPREAD, FEWEST_FRAMES = 20, 0.12, 3
-"""Points of a frame, the 10 to 90 % range of their ln depth, and frames, for light to tell anything."""
+FEWEST_POINTS, FEWEST_FRAMES = 20, 3
+"""Points of a model to have a twin, and frames for light to tell anything."""
 
 SATURATED, DARK = 0.94, 0.04
 ROBUST_PX = 1.0
@@ -44,7 +45,8 @@ class Choice:
     """What was found out about a model and its twin.
 
     Attributes:
-        light: Median rank correlation of brightness and depth within frames; None where light does not tell.
+        light: Median rank correlation of brightness and distance within frames (`depthscope.falloff`); None where light
+            does not tell.
         error_px: Median reprojection error of the points, working pixels.
         reversed_light: That of the twin; None too where there is no twin.
         reversed_error_px: That of the twin.
@@ -182,7 +184,7 @@ def brightness(job: Job, model: pycolmap.Reconstruction) -> dict[int, np.ndarray
 
 
 def falloff(model: pycolmap.Reconstruction, light: dict[int, np.ndarray]) -> float | None:
-    """Median over the frames of the rank correlation of brightness and depth; None where there is too little of them.
+    """Median over the frames of the rank correlation of brightness and distance; None where there is too little of it.
 
     Args:
         model: The model.
@@ -196,11 +198,10 @@ def falloff(model: pycolmap.Reconstruction, light: dict[int, np.ndarray]) -> flo
         if not seen:
             continue
         motion = image.cam_from_world()
-        depth = np.array([(motion * model.points3D[image.points2D[k].point3D_id].xyz)[2] for k in seen])
-        bright = light[number][seen]
-        good = (depth > 0) & np.isfinite(bright)
-        depth, bright = np.log(depth[good]), bright[good]
-        if len(depth) >= FEWEST_POINTS and np.ptp(np.quantile(depth, (0.1, 0.9))) >= LEAST_SPREAD:
-            ranks = np.stack([np.argsort(np.argsort(values)) for values in (depth, bright)])
-            found.append(float(np.asarray(np.corrcoef(ranks))[0, 1]))
+        points = np.array([motion * model.points3D[image.points2D[k].point3D_id].xyz for k in seen]).reshape(-1, 3)
+        bright = light[number][seen].astype(np.float64)
+        good = (points[:, 2] > 0) & np.isfinite(bright)
+        of_frame = light_falloff(points[good], bright[good])
+        if of_frame is not None:
+            found.append(of_frame[0])
     return float(np.median(found)) if len(found) >= FEWEST_FRAMES else None
