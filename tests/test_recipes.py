@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from depthscope.cli import main
 from depthscope.commands.train import parse
 from depthscope.errors import BadInputError
 from depthscope.networks import FCDenseNet, RedNet, ResUNet
@@ -145,6 +146,15 @@ def test_flags_override_the_file_and_the_file_the_recipe(parsed, tmp_path):
     assert both.training.optimiser == RECIPES["tmi-2020"].training.optimiser
     assert parsed("--config", file, "--steps", 9).training.steps == 9
     assert parsed(f"--config={file}").training.batch == 6
+
+
+@pytest.mark.parametrize("verb", [["train", "--supervision.size-px"], ["pretrain", "jigsaw", "--frames.size-px"]])
+def test_a_pair_of_numbers_leaves_the_input_alone(verb, tmp_path, capsys):
+    assert main([*verb, "96", "96", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.startswith(f"error: {tmp_path / 'nothing'}") and "\n" not in told
+    with pytest.raises(SystemExit):
+        main([*verb, "96", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")])
 
 
 def test_flags_reach_into_a_variant(parsed):

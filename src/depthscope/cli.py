@@ -92,7 +92,9 @@ def run(verb: str, arguments: list[str]) -> int:
         return call() or 0
     import tyro
 
-    return tyro.cli(getattr(module, verb), args=arguments, prog=f"depthscope {verb}") or 0
+    from depthscope.commands.flags import REGISTRY
+
+    return tyro.cli(getattr(module, verb), args=arguments, prog=f"depthscope {verb}", registry=REGISTRY) or 0
 
 
 def overview() -> str:

@@ -10,6 +10,7 @@ import torch
 import tyro
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import REGISTRY
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps
 from depthscope.prediction import DepthMap, Recording, cloud, load_model, predict as predict_depth
@@ -19,7 +20,7 @@ from depthscope.training.options import resolved_precision
 def parse(arguments: list[str]) -> Callable[[], int]:
     """The call that the arguments ask for: what is written, and which options there are, follows from the run."""
     call = verb_of(arguments)
-    code = tyro.cli(call, args=arguments, prog="depthscope predict")
+    code = tyro.cli(call, args=arguments, prog="depthscope predict", registry=REGISTRY)
     return lambda: code
 
 

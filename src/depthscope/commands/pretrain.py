@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import docstring_parser
 import tyro
 
+from depthscope.commands.flags import REGISTRY
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.pretext import SYSTEMS, Pretext, encoder_of, stored_options, system_named, write_encoder
 from depthscope.training import LAST
@@ -41,7 +42,9 @@ def parse(arguments: list[str]) -> Callable[[], int]:
     base = _resumed(rest) if "--resume" in rest else system()
     if not isinstance(base, system):  # type: ignore[arg-type]
         raise BadInputError(f"the run in --out learned {type(base).__name__}", name, "name its task")
-    given = tyro.cli(_parser(name, base), args=rest, prog=f"depthscope pretrain {name}", config=CONFIG)
+    given = tyro.cli(
+        _parser(name, base), args=rest, prog=f"depthscope pretrain {name}", config=CONFIG, registry=REGISTRY
+    )
     own = {field.name: getattr(given, field.name) for field in dataclasses.fields(base)}  # type: ignore[arg-type]
     return lambda: pretrain(given, dataclasses.replace(base, **own))  # type: ignore[type-var]
 

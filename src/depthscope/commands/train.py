@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from depthscope.commands.flags import REGISTRY
 from depthscope.commands.footage import EVERY_S, opened, told_apart
 from depthscope.commands.frame_masks import masked, masks_of
 from depthscope.errors import BadInputError, DepthscopeError
@@ -28,7 +29,9 @@ def parse(arguments: list[str]) -> Callable[[], int]:
     """The call that the arguments ask for; flags override the file, and the file the recipe."""
     base = _base_recipe(arguments)
     options = _parser(base)
-    given = tyro.cli(options, args=arguments, prog="depthscope train", config=(tyro.conf.AvoidSubcommands,))
+    given = tyro.cli(
+        options, args=arguments, prog="depthscope train", config=(tyro.conf.AvoidSubcommands,), registry=REGISTRY
+    )
     recipe = with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
     if given.encoder is not None:
         recipe = with_encoder(recipe, given.encoder)
