@@ -118,3 +118,12 @@ def test_what_is_no_ct_is_refused(tmp_path):
     for options in ({"voxel_mm": (0.1, 0.5, 0.5)}, {"noise_hu": 900.0}, {"blur_voxels": -1.0}, {"seed": -1}):
         with pytest.raises(BadInputError):
             Scanner(**options)
+
+
+def test_walls_lie_where_the_anatomy_has_them(nose, ct):
+    """A threshold off half-way thickens or thins all walls alike, and the scale of a registration with them."""
+    points = extracted_surface(ct).points[::5].double()
+    distance = nose.distance_mm(points)
+    near = distance.abs() < 0.6
+    assert float(near.double().mean()) > 0.98
+    assert abs(float(distance[near].mean())) < 0.015

@@ -30,8 +30,8 @@ from depthscope.geometry.surface import largest_piece, vertex_normals
 MUCOSA = 40.0
 """Hounsfield units of soft tissue."""
 
-AIR_BELOW = -400.0
-"""What is taken for air."""
+AIR_BELOW = -475.0
+"""Half-way from air (-1000 HU) to mucosa (about 50): there a blurred wall is neither thickened nor thinned."""
 
 COARSE_VOXEL_MM = 1.5
 """Voxels larger than this show a nose's thin sheets badly."""
