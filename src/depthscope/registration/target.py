@@ -164,7 +164,7 @@ class Target:
 
     @cached_property
     def _places(self) -> KDTree:
-        return KDTree(self._fine[0].numpy())
+        return KDTree(self._fine[0].numpy(), balanced_tree=False)
 
     def _tree(self, level: str, bin_number: int) -> KDTree:
         """Samples lifted to (y, r m) in six dimensions, for r at the bin's lower edge."""
@@ -175,7 +175,7 @@ class Target:
             else:
                 points, normals = self._coarse
             lifted = torch.cat([points, 2 ** (bin_number / 2) * normals], 1)
-            self._trees[level, bin_number] = KDTree(lifted.numpy(), leafsize=24)
+            self._trees[level, bin_number] = KDTree(lifted.numpy(), leafsize=24, balanced_tree=False)  # built twice as fast
         return self._trees[level, bin_number]
 
     def signed_distance(self, points: Float[Tensor, "points 3"]) -> tuple[Tensor, Tensor]:
@@ -266,7 +266,7 @@ class Target:
             rows = rows[bound < best.energy[rows]]
             if neighbours == tree.n:
                 return
-            seen, neighbours = neighbours, 4 * neighbours
+            seen, neighbours = neighbours, min(4 * neighbours, most)
 
 
 def _lattice(n: int) -> Float[Tensor, "samples 3"]:
