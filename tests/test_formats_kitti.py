@@ -1,6 +1,7 @@
 """KITTI there and back: frames, cameras in our convention, the two eyes, splits, paths, and what is told of damage."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from depthscope.formats import depth_maps, is_truth, kitti, read_truth
 from depthscope.video import read_image
 from miniatures.kitti_folder import BASELINE_MM, DAY, DRIVE, write_lidar, write_odometry, write_raw
 from miniatures.scene import CENTRE, FOCAL, SIZE
+from tiny_runs import Wall, wall_run
 
 
 def test_a_drive_comes_back(tmp_path):
@@ -138,6 +140,50 @@ def test_the_annotated_maps_come_first_and_evaluate_takes_both(tmp_path, capsys)
     assert cv2.imwrite(str(annotated / "0000000003.png"), maps)
     clip = read_truth(drive)
     assert clip.with_depth == 1 and float(clip.depth_of(3)[5, 5]) == 10_000
+
+
+def test_a_published_list_is_predicted_and_averaged_over_all_its_frames(tmp_path, capsys):
+    """Two drives of one day: four frames of the one, two of the other; each frame counts alike, not each drive."""
+    root, other = tmp_path / "kitti", DRIVE.replace("0001", "0002")
+    write_raw(root)
+    rows, columns = range(SIZE[1] // 2, SIZE[1] - 2), range(5, SIZE[0] - 5)
+    write_lidar(root, [(c + 1, r + 1, 4.0) for r in rows for c in columns])
+    shutil.copytree(root / DAY / DRIVE, root / DAY / other)
+    split = tmp_path / "test_files.txt"
+    listed = [f"{DAY}/{DRIVE} {n:010d} l" for n in (0, 1, 3, 5)] + [f"{DAY}/{other} 2 l", f"{DAY}/{other} 4 l"]
+    split.write_text("\n".join(listed))
+    run, out = wall_run(tmp_path / "run", Wall(), (40, 32)), tmp_path / "prediction"
+    assert main(["predict", str(run), str(root), "--split", str(split), "--out", str(out), "--clouds", "0"]) == 0
+    assert "next: depthscope evaluate" in capsys.readouterr().out
+    found = sorted(path.stem for path in (out / DAY / DRIVE / "depth").iterdir())
+    assert found == ["0000000000", "0000000001", "0000000003", "0000000005"]
+
+    half = torch.ones(SIZE[::-1])  # in the second drive a half of the pixels is a fifth too far
+    half[:, SIZE[0] // 2 :] = 1.2
+    for path in depth_maps.listed(out / DAY / other).values():
+        depth_maps.write(path, half)
+    for path in depth_maps.listed(out / DAY / DRIVE).values():
+        depth_maps.write(path, torch.ones_like(half))
+    call = ["evaluate", str(out), str(root), "--split", str(split), "--protocol", "kitti-eigen"]
+    assert main([*call, "--out", str(tmp_path / "all")]) == 0
+    every = json.loads((tmp_path / "all/result.json").read_text())
+    alone = [str(out / DAY / other), str(root / DAY / other)]
+    assert main(["evaluate", *alone, "--protocol", "kitti-eigen", "--out", str(tmp_path / "one")]) == 0
+    one = json.loads((tmp_path / "one/result.json").read_text())["alignment"]["per_frame_median"]["abs_rel"]
+    assert one > 0.05 and every["frames"] == 6
+    assert every["alignment"]["per_frame_median"]["abs_rel"] == pytest.approx(2 * one / 6)
+    assert every["split"] == {"drives": 2, "frames": 6, "without_true_depth": 0}
+
+    (root / DAY / DRIVE / "velodyne_points/data/0000000003.bin").unlink()
+    assert main([*call, "--out", str(tmp_path / "fewer")]) == 0
+    assert json.loads((tmp_path / "fewer/result.json").read_text())["split"]["without_true_depth"] == 1
+    next(iter(depth_maps.listed(out / DAY / other).values())).unlink()
+    capsys.readouterr()
+    assert main([*call, "--out", str(tmp_path / "none")]) == 2
+    assert "lacks 1 of 2 frames of the list (0000000002, ...)" in capsys.readouterr().err
+    split.write_text(f"{DAY}/{DRIVE} 0 r")
+    assert main([*call, "--out", str(tmp_path / "none")]) == 2
+    assert "right eye" in capsys.readouterr().err
 
 
 def test_damaged_scans_are_told(tmp_path):

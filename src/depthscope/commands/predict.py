@@ -3,6 +3,7 @@
 import importlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +13,9 @@ from tyro.conf import Positional, arg
 
 from depthscope.commands.flags import REGISTRY
 from depthscope.errors import BadInputError
+from depthscope.footage import Footage
 from depthscope.formats import depth_maps
-from depthscope.prediction import DepthMap, Recording, cloud, load_model, predict as predict_depth
+from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_depth
 from depthscope.training.options import resolved_precision
 
 
@@ -59,6 +61,7 @@ def predict(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     batch: int = 8,
     last: bool = False,
+    split: Path | None = None,
 ) -> int:
     """Depth of every frame of a sequence, image folder or video.
 
@@ -74,42 +77,83 @@ def predict(
         device: Where to compute.
         batch: Frames in one pass.
         last: Use the newest checkpoint instead of the best.
+        split: KITTI: a list of the frames to predict on (left eyes); INPUT is the folder it starts from, and OUT gets a
+            folder for each drive.
     """
-    from rich.console import Console
-    from rich.progress import track
-
-    from depthscope.formats import camera_file, read_sequence
-    from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+    from depthscope.formats import kitti, read_sequence
 
     if batch < 1 or clouds < 0:
         raise BadInputError(f"--batch {batch} and --clouds {clouds}", "1 or more, and 0 or more")
-    console = Console(highlight=False)
     start = time.perf_counter()
     model = load_model(run, last=last)
+    given = Writing(clouds, video, batch, "cuda" if device == "auto" and torch.cuda.is_available() else device, start)
+    if split is not None:
+        if sequence is not None or camera is not None or mask is not None:
+            raise BadInputError(
+                "--split with --sequence, --camera or --mask", "it alone: drives have their own cameras"
+            )
+        drives = kitti.left_of_split(input, split)
+        for name, clip in drives.items():
+            write_prediction(model, of_targets(clip), input / name, out / name, given)
+        print(f"next: depthscope evaluate {out} {input} --split {split} --protocol kitti-eigen --out EVALUATION")
+        return 0
     recording = open_recording(input, camera, mask)
     if sequence is not None:
         recording = with_scale_of(recording, read_sequence(sequence))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    write_prediction(model, recording, input, out, given, scaled=sequence is not None)
+    return 0
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How depth maps are made and what is written beside them.
+
+    Attributes:
+        clouds: Point clouds of every so many frames; 0 for none.
+        video: Write a video of frames and depth.
+        batch: Frames in one pass.
+        device: Where to compute; "auto" for the processor.
+        began: `time.perf_counter` when the command began.
+    """
+
+    clouds: int
+    video: bool
+    batch: int
+    device: str
+    began: float
+
+
+def write_prediction(
+    model: DepthModel, recording: Recording, source: Path, out: Path, given: Writing, *, scaled: bool = False
+) -> None:
+    """Depth of every frame of a recording into a folder, whole or not at all."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from depthscope.formats import camera_file
+    from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
+
+    console = Console(highlight=False)
+    device = "cpu" if given.device == "auto" else given.device
     bf16 = resolved_precision("auto", device) == "bf16"
     with writing_folder(out) as folder:
         for name in ("depth", "preview"):
             (folder / name).mkdir()
         seconds, count, unit, size, pixels, began = 0.0, 0, "relative", (0, 0), None, time.perf_counter()
-        maps = predict_depth(model, recording, batch=batch, scaled=sequence is not None, device=device, bf16=bf16)
+        maps = predict_depth(model, recording, batch=given.batch, scaled=scaled, device=device, bf16=bf16)
         for depth_map in track(
             maps, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
         ):
             seconds += time.perf_counter() - began
             write_depth(folder, depth_map)
-            if clouds and count % clouds == 0 and depth_map.camera is not None:
+            if given.clouds and count % given.clouds == 0 and depth_map.camera is not None:
                 write_cloud(folder, depth_map, recording, count)
             count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
             pixels = depth_map.camera
             began = time.perf_counter()
         if pixels is not None:
             camera_file.write(pixels, folder / "camera.yaml")
-        write_previews(folder, recording.names, video)
+        write_previews(folder, recording.names, given.video)
         write_result(
             folder,
             {
@@ -125,12 +169,20 @@ def predict(
         )
         write_provenance(
             folder,
-            options={"batch": batch, "device": device, "bf16": bf16},
-            inputs={str(model.source): content_hash(model.source), str(input): content_hash(input)},
-            seconds=time.perf_counter() - start,
+            options={"batch": given.batch, "device": device, "bf16": bf16},
+            inputs={str(model.source): content_hash(model.source), str(source): content_hash(source)},
+            seconds=time.perf_counter() - given.began,
         )
     print(f"{count} frames at {count / max(seconds, 1e-9):.1f} frames/s, depth in unit '{unit}': {out}")
-    return 0
+
+
+def of_targets(clip: Footage) -> Recording:
+    """The frames of a clip that are its targets."""
+    from depthscope.video import read_image
+
+    chosen = range(len(clip)) if clip.targets is None else clip.targets
+    images = (read_image(clip.images[frame]) for frame in chosen)
+    return Recording(tuple(clip.frame_names[f] for f in chosen), images, clip.size_px, clip.cameras[0], clip.mask)
 
 
 def open_recording(source: Path, camera_file: Path | None, mask_file: Path | None) -> Recording:

@@ -59,10 +59,10 @@ def write(camera: Camera, path: Path) -> Path:
     """Writes a camera file, with all digits."""
     entries: dict[str, Any] = {
         "model": camera.model,
-        "size_px": list(camera.size_px),
-        "focal_px": list(camera.focal_px),
-        "centre_px": list(camera.centre_px),
-        "distortion": list(camera.distortion.coefficients),
+        "size_px": [int(side) for side in camera.size_px],
+        "focal_px": [float(value) for value in camera.focal_px],  # NumPy's floats are floats too, but not to YAML
+        "centre_px": [float(value) for value in camera.centre_px],
+        "distortion": [float(value) for value in camera.distortion.coefficients],
     }
     if camera.source:
         entries["source"] = camera.source

@@ -90,12 +90,26 @@ def read_split(root: Path, split: Path, *, stereo: bool = False) -> tuple[Footag
         wanted[name][side].append(frame)
     clips = []
     for name, by_side in wanted.items():
-        drive = root / name if (root / name).is_dir() else root / name.zfill(2)
-        layout = _layout(drive)
-        if layout is None:
-            raise BadInputError(f"{drive}, which {split.name} names, is no drive", "its frames", "unpack it there")
-        clips += _eyes(drive, layout, by_side, stereo)
+        clips += _eyes(*_named(root, name, split), by_side, stereo)
     return tuple(clips)
+
+
+def left_of_split(root: Path, split: Path) -> dict[str, Footage]:
+    """The drives that a list of frames to test on names, by their names in it: left eyes, with those frames as targets.
+
+    Raises:
+        BadInputError: As `read_split`, or the list names frames of the right eye.
+    """
+    wanted = defaultdict(list)
+    for name, frame, side in read_list(split):
+        if side:
+            raise BadInputError(f"{split} names frames of the right eye ({name} {frame})", "the left one", "correct it")
+        wanted[name].append(frame)
+    return {
+        name: _eyes(drive, layout, {0: sorted(set(frames))}, False)[0]
+        for name, frames in wanted.items()
+        for drive, layout in [_named(root, name, split)]
+    }
 
 
 def read_list(split: Path) -> list[tuple[str, int, int]]:
@@ -125,6 +139,15 @@ def read_path(file: Path) -> RigidMotion:
     """
     rows = torch.from_numpy(rows_of_numbers(file, (12,))).reshape(-1, 3, 4)
     return RigidMotion(rows[..., :3], MM_PER_M * rows[..., 3]).inverse()
+
+
+def _named(root: Path, name: str, split: Path) -> tuple[Path, Layout]:
+    """The drive that a list calls so."""
+    drive = root / name if (root / name).is_dir() else root / name.zfill(2)
+    layout = _layout(drive)
+    if layout is None:
+        raise BadInputError(f"{drive}, which {split.name} names, is no drive", "its frames", "unpack it there")
+    return drive, layout
 
 
 def _layout(folder: Path) -> Layout | None:

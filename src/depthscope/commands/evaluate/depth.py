@@ -103,6 +103,51 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
     return result, {**figures, **({"as_published": own} if own else {})}
 
 
+def at_pixels_of_split(
+    prediction: Path, root: Path, split: Path, protocol: DepthProtocol
+) -> tuple[DepthEvaluation, dict]:
+    """The metrics over all frames of all drives of KITTI that a list names, each frame counted alike, as published.
+
+    Args:
+        prediction: Folder with a folder of predictions for each drive, called as in the list.
+        root: Folder that the names in the list start from.
+        split: The list; frames without true depth are left out and counted (the annotated maps lack 45 of Eigen's 697).
+        protocol: What is compared.
+
+    Raises:
+        BadInputError: A drive or a prediction is missing, or no frame has true depth.
+    """
+    from depthscope.formats import kitti, kitti_depth
+
+    drives, parts, without, units = kitti.left_of_split(root, split), {}, 0, set()
+    for drive, clip in drives.items():
+        truth = kitti_depth.read(root / drive)
+        maps = depth_maps.listed(prediction / drive)
+        wanted = [clip.frame_names[frame] for frame in clip.targets or ()]
+        missing = [name for name in wanted if name not in maps]
+        if missing:
+            raise BadInputError(
+                f"{prediction / drive} lacks {len(missing)} of {len(wanted)} frames of the list ({missing[0]}, ...)",
+                "a prediction of every frame of the list",
+                f"depthscope predict RUN {root} --split {split} --out {prediction}",
+            )
+        number = {name: n for n, name in enumerate(truth.frame_names)}
+        known = [name for name in wanted if truth.depth[number[name]] is not None]
+        without += len(wanted) - len(known)
+        units.add(unit_of(prediction / drive))
+        if known:
+            pairs = pairs_of_truth({name: maps[name] for name in known}, truth)
+            parts |= {f"{drive}/{name}": (pairs, name) for name in pairs.names}
+    if not parts:
+        raise BadInputError(
+            f"no frame of {split} has true depth below {root}", "lidar or annotated maps", "unpack them"
+        )
+    every = Pairs(tuple(parts), lambda name: parts[name][0].read(parts[name][1]))
+    metric = protocol.metric and units <= {"mm", None}
+    result = evaluated(Frames(every, protocol), protocol.name, protocol.clamp, metric=metric)
+    return result, {"split": {"drives": len(drives), "frames": len(parts), "without_true_depth": without}}
+
+
 def unit_of(prediction: Path) -> str | None:
     """The unit that predictions say they have, None where they do not say."""
     unit = said_of(prediction).get("unit")

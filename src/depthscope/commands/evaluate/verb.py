@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.evaluate.depth import POINTS, at_pixels, at_points, summary, table, write_rows
+from depthscope.commands.evaluate.depth import (
+    POINTS,
+    at_pixels,
+    at_pixels_of_split,
+    at_points,
+    summary,
+    table,
+    write_rows,
+)
 from depthscope.commands.evaluate.space import measured_path, measured_surface, table_of
 from depthscope.errors import BadInputError
 from depthscope.evaluation import (
@@ -34,6 +42,7 @@ def evaluate(
     gap: int = 6,
     protocol: str = AUTO,
     seen_from: Path | None = None,
+    split: Path | None = None,
 ) -> int:
     """Errors of depth maps, of a camera path or of a surface, by a protocol whose name stands beside the numbers.
 
@@ -50,6 +59,8 @@ def evaluate(
         gap: Frames between the two views whose depths are compared.
         protocol: Its name; auto decides by what PREDICTION and TRUTH are.
         seen_from: Sequence folder in the frame of the true surface: completeness is measured over what it saw.
+        split: KITTI: a list of frames over many drives. PREDICTION is what depthscope predict --split wrote, TRUTH the
+            folder that the list starts from; every frame counts alike.
     """
     from rich.console import Console
 
@@ -61,6 +72,8 @@ def evaluate(
         raise BadInputError(f"--gap {gap}", "1 or more")
     if chosen is None and protocol == AUTO and prediction.suffix.lower() in surfaces.ENDINGS:
         chosen = SURFACE
+    if split is not None and not isinstance(chosen or DENSE, DepthProtocol):
+        raise BadInputError(f"--split for {protocol}", "a protocol for depth", "say --protocol kitti-eigen")
     on_points = protocol == POINTS or (chosen is None and recognised(truth) and not is_truth(truth))
     if run is not None and not on_points:
         raise BadInputError(f"--run for {protocol}", f"it only with {POINTS}", "leave it away")
@@ -72,15 +85,20 @@ def evaluate(
         figures = measured_surface(prediction, truth, chosen, seen_from)
         shown = table_of(chosen.name, figures)
     else:
-        rows, beside = (
-            at_points(prediction, truth, run, gap) if on_points else at_pixels(prediction, truth, chosen or DENSE)
-        )
+        assert chosen is None or isinstance(chosen, DepthProtocol)
+        if split is not None:
+            rows, beside = at_pixels_of_split(prediction, truth, split, chosen or DENSE)
+        elif on_points:
+            rows, beside = at_points(prediction, truth, run, gap)
+        else:
+            rows, beside = at_pixels(prediction, truth, chosen or DENSE)
         figures, shown = {**summary(rows), **beside}, table(rows, beside)
     with writing_folder(out) as folder:
         write_result(folder, figures)
         if rows is not None:
             write_rows(folder / "frames.csv", rows)
-        inputs = {str(path): content_hash(path) for path in (prediction, truth)}
+        sources = (prediction, truth) if split is None else (prediction, split)  # a whole KITTI is not hashed
+        inputs = {str(path): content_hash(path) for path in sources}
         options: dict[str, Any] = {"gap": gap, "run": run, "protocol": protocol}
         write_provenance(folder, options=options, inputs=inputs, seconds=time.perf_counter() - start)
     Console(highlight=False).print(shown)
