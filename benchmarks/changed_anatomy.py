@@ -3,11 +3,11 @@
     python benchmarks/learned.py --patients PATIENTS --sfm SFM --out DIR
     python benchmarks/changed_anatomy.py --patients PATIENTS --sfm SFM --learned DIR [--spreads 0.5 1 2]
 
-Simulated noses are more alike than people's, so another patient's CT asks little of a refusal. Here each clip's own CT
-surface is bent by smooth ripples of 8 to 30 mm wavelength, each axis with the given standard deviation in mm, and
-twenty of the clip's depth maps are registered to it with no start, checked by halves. Beside the refusals stand the
-median difference in shape that is left where the registration put the surface, and how far that is from where the
-unbent one lies. Done clips are not done again. Writes ``changed_anatomy.json`` beside the records of ``learned.py``.
+How different must an anatomy be to be told from the patient's own? Each clip's own CT surface is bent by smooth ripples
+of 8 to 30 mm wavelength, each axis with the given standard deviation in mm, and twenty of the clip's depth maps are
+registered to it with no start, checked by halves. Beside the refusals stand the median difference in shape that is left
+where the registration put the surface, and how far that is from where the unbent one lies. Done clips are not done
+again. Writes ``changed_anatomy.json`` beside the records of ``learned.py``.
 """
 
 import argparse
