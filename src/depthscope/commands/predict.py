@@ -86,7 +86,9 @@ def predict(
         raise BadInputError(f"--batch {batch} and --clouds {clouds}", "1 or more, and 0 or more")
     start = time.perf_counter()
     model = load_model(run, last=last)
-    given = Writing(clouds, video, batch, "cuda" if device == "auto" and torch.cuda.is_available() else device, start)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    given = Writing(clouds, video, batch, device, start)
     if split is not None:
         if sequence is not None or camera is not None or mask is not None:
             raise BadInputError(
@@ -112,14 +114,14 @@ class Writing:
         clouds: Point clouds of every so many frames; 0 for none.
         video: Write a video of frames and depth.
         batch: Frames in one pass.
-        device: Where to compute; "auto" for the processor.
+        device: Where to compute.
         began: `time.perf_counter` when the command began.
     """
 
     clouds: int
     video: bool
     batch: int
-    device: str
+    device: Literal["cpu", "cuda"]
     began: float
 
 
@@ -133,8 +135,7 @@ def write_prediction(
     from depthscope.formats import camera_file
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
-    console = Console(highlight=False)
-    device = "cpu" if given.device == "auto" else given.device
+    console, device = Console(highlight=False), given.device
     bf16 = resolved_precision("auto", device) == "bf16"
     with writing_folder(out) as folder:
         for name in ("depth", "preview"):
