@@ -21,6 +21,7 @@ import numpy as np
 import pycolmap
 import torch
 
+from depthscope.commands.evaluate.depth import frame_number
 from depthscope.formats import depth_maps, read_sequence
 from depthscope.geometry import Similarity
 from depthscope.geometry.motion import RigidMotion
@@ -46,7 +47,7 @@ def main() -> None:
     for clip in given.clips:
         folder = given.sfm / "clips" / clip.parent.name / clip.name
         truth = read_sequence(clip)
-        same = {str(int(name)): number for number, name in enumerate(truth.frame_names)}
+        same = {frame_number(name): number for number, name in enumerate(truth.frame_names)}
         for label, model in adjusted_in_turn(folder, truth, same):
             rows.append(
                 {"clip": f"{clip.parent.name}/{clip.name}", "adjusted": label, **bias(model, clip, truth, same)}
@@ -56,7 +57,7 @@ def main() -> None:
     (given.out / "point_bias.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def adjusted_in_turn(folder: Path, truth: Sequence, same: dict[str, int]):
+def adjusted_in_turn(folder: Path, truth: Sequence, same: dict[int | None, int]):
     """The model of a clip by ways of adjusting it."""
 
     def fresh() -> pycolmap.Reconstruction:
@@ -78,7 +79,9 @@ def adjusted_in_turn(folder: Path, truth: Sequence, same: dict[str, int]):
     yield "true motions", model
 
 
-def with_true_motions(model: pycolmap.Reconstruction, truth: Sequence, same: dict[str, int]) -> pycolmap.Reconstruction:
+def with_true_motions(
+    model: pycolmap.Reconstruction, truth: Sequence, same: dict[int | None, int]
+) -> pycolmap.Reconstruction:
     """The model in mm, with every camera where it truly was; points are moved along, and want adjusting."""
     images, motions = posed(model, truth, same)
     here = torch.tensor(np.array([image.projection_center() for image in images]))
@@ -94,24 +97,21 @@ def with_true_motions(model: pycolmap.Reconstruction, truth: Sequence, same: dic
 
 
 def posed(
-    model: pycolmap.Reconstruction, truth: Sequence, same: dict[str, int]
+    model: pycolmap.Reconstruction, truth: Sequence, same: dict[int | None, int]
 ) -> tuple[list[pycolmap.Image], RigidMotion]:
     """The images that have a pose, and their true motions."""
     images = [model.images[number] for number in sorted(model.reg_image_ids())]
-    return images, truth.camera_from_world[torch.tensor([same[number_of(image)] for image in images])]
+    return images, truth.camera_from_world[
+        torch.tensor([same[frame_number(Path(image.name).stem)] for image in images])
+    ]
 
 
-def number_of(image: pycolmap.Image) -> str:
-    """The number at the end of an image's name."""
-    return str(int(Path(image.name).stem.rsplit("_", 1)[-1]))
-
-
-def bias(model: pycolmap.Reconstruction, clip: Path, truth: Sequence, same: dict[str, int]) -> dict:
+def bias(model: pycolmap.Reconstruction, clip: Path, truth: Sequence, same: dict[int | None, int]) -> dict:
     """Depth over true depth by true depth, and the turn beside the truth in degrees."""
     images, motions = posed(model, truth, same)
     maps, found, true = depth_maps.true_maps(clip, undistorted=False), [], []
     for image in images:
-        depth = maps[truth.frame_names[same[number_of(image)]]].numpy()
+        depth = maps[truth.frame_names[same[frame_number(Path(image.name).stem)]]].numpy()
         motion = image.cam_from_world()
         for keypoint in image.points2D:
             if not keypoint.has_point3D():

@@ -202,6 +202,12 @@ def test_a_tool_in_the_depth_maps_stays_out_of_the_surface(data, tmp_path):
     assert near(tmp_path / "without") < 0.1 * near(tmp_path / "with")
 
 
+def test_masks_of_no_depth_maps_are_told(data, tmp_path, capsys):
+    call = ["register", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "out"), "--masks", str(data[2])]
+    assert main(call) == 2
+    assert "--masks alone" in capsys.readouterr().err
+
+
 def test_masks_go_down_the_whole_river(data, tmp_path, capsys):
     folder, _, masks = data
     config = tmp_path / "tiny.yaml"

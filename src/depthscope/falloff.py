@@ -12,7 +12,7 @@ FEWEST, LEAST_SPREAD = 20, 0.12
 """Points of a frame, and the 10 to 90 % range of the logarithm of their distance, for light to tell anything."""
 
 
-def light_falloff(
+def falloff_of_frame(
     points: Float[np.ndarray, "points 3"], light: Float[np.ndarray, " points"]
 ) -> tuple[float, float] | None:
     """Brightness against distance in one frame, at equal angles from the axis.

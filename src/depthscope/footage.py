@@ -114,3 +114,15 @@ class Footage:
             return None
         this = OtherEye(self.images, self.cameras, eye.other_from_this.inverse(), eye.unit)
         return Footage(f"{self.name}-other", eye.images, eye.cameras, None, None, this, self.targets)
+
+
+def tissue_in(clip: Sequence | Footage, frame: int) -> Bool[Tensor, "height width"] | None:
+    """Where a frame shows tissue: the clip's mask without what hides the tissue in that frame; None for everywhere.
+
+    Raises:
+        BadInputError: The frame has no mask of its own though others have, or one of another size.
+    """
+    if clip.foreign is None:
+        return clip.mask
+    tissue = ~clip.foreign.not_tissue(clip.frame_names[frame], clip.size_px)
+    return tissue if clip.mask is None else tissue & clip.mask

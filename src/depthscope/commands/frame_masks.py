@@ -7,35 +7,36 @@ from typing import TypeVar
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.sequence import Sequence
-from depthscope.video.class_masks import MaskFolder, read_mask_folder
+from depthscope.video.class_masks import read_mask_folder
 
 Clip = TypeVar("Clip", bound=Sequence | Footage)
 
 
-def masks_of(inputs: tuple[Path, ...], folders: tuple[Path, ...]) -> list[MaskFolder | None]:
-    """The masks of each input.
+def masks_of(inputs: tuple[Path, ...], folders: tuple[Path, ...]) -> tuple[Path | None, ...]:
+    """The folder of masks of each input.
 
     Raises:
-        BadInputError: There are masks, but not for each input, or a folder cannot be read.
+        BadInputError: There are some, but not one for each input.
     """
     if not folders:
-        return [None] * len(inputs)
+        return (None,) * len(inputs)
     if len(folders) != len(inputs):
         raise BadInputError(
             f"{len(folders)} folders of masks for {len(inputs)} inputs",
             "one for each INPUT, in their order",
             "give --masks FOLDER... after the last INPUT",
         )
-    return [read_mask_folder(folder) for folder in folders]
+    return folders
 
 
-def masked(clip: Clip, masks: MaskFolder | None) -> Clip:
-    """The clip with masks of its frames; None leaves it as it is.
+def masked(clip: Clip, folder: Path | None) -> Clip:
+    """The clip with the masks that a folder has of its frames; None leaves it as it is.
 
     Raises:
-        BadInputError: A frame has none, or one of another size.
+        BadInputError: The folder cannot be read, or a frame has no mask in it, or one of another size.
     """
-    if masks is None:
+    if folder is None:
         return clip
+    masks = read_mask_folder(folder)
     masks.check_complete(clip.frame_names, clip.size_px)
     return replace(clip, foreign=masks)

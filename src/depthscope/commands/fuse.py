@@ -12,12 +12,12 @@ from tyro.conf import Positional, arg
 
 from depthscope.commands.frame_masks import masked
 from depthscope.errors import BadInputError
+from depthscope.footage import tissue_in
 from depthscope.formats import depth_maps
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_image, write_image
-from depthscope.video.class_masks import read_mask_folder
 
 RIM_PX = 2
 """Pixels beside the content's border that are not fused: they were not trained on."""
@@ -57,7 +57,7 @@ def fuse(
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
     start = time.perf_counter()
-    clip = masked(read_sequence(sequence), None if masks is None else read_mask_folder(masks))
+    clip = masked(read_sequence(sequence), masks)
     maps = matched(depth_maps.listed(prediction), clip, prediction)
     options = Fusion(voxel, hole_voxels=hole_voxels, least_share=least_share, most_blocks=most_blocks, unit=clip.unit)
     sources = tuple(path for path in (prediction, sequence, masks) if path is not None)
@@ -108,16 +108,13 @@ def views(maps: dict[int, Path], clip: Sequence, factors: Tensor, prediction: Pa
         size = depth.shape[1], depth.shape[0]
         camera = clip.cameras[frame]
         whole = View(0, 0, camera.size_px, size, camera.undistorted())
-        shown = whole.mask(clip.mask, camera, RIM_PX)
-        if clip.foreign is not None:
-            shown = shown & whole.mask(~clip.foreign.not_tissue(clip.frame_names[frame], clip.size_px), camera, RIM_PX)
         deviation = prediction / "std" / path.name
         yield DepthFrame(
             depth,
             camera.undistorted().resized(size),
             clip.camera_from_world[frame],
             torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera)),
-            shown,
+            whole.mask(tissue_in(clip, frame), camera, RIM_PX),
             depth_maps.read(deviation) * factor if deviation.is_file() else None,
         )
 

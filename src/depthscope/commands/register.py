@@ -28,7 +28,6 @@ from depthscope.registration.options import WORKING_MM
 from depthscope.registration.view import thinned
 from depthscope.sequence import Sequence
 from depthscope.video import write_image
-from depthscope.video.class_masks import read_mask_folder
 
 MOST_VIEWS = 10
 """Cameras of a sequence that share out the surface."""
@@ -82,6 +81,8 @@ def register(
 
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
+    if masks is not None and prediction is None:
+        raise BadInputError("--masks alone", "the depth maps that they are of", "give --prediction too")
     began, console = time.perf_counter(), Console(highlight=False)
     mesh, place, axes = source_surface(surface)
     maps = None if prediction is None else some_maps(prediction, sequence, masks)
@@ -211,7 +212,7 @@ def some_maps(prediction: Path, folder: Path | None, masks: Path | None = None) 
 
     if folder is None:
         raise BadInputError("--prediction alone", "the motions of its frames", "give --sequence too")
-    clip = masked(read_sequence(folder), None if masks is None else read_mask_folder(masks))
+    clip = masked(read_sequence(folder), masks)
     maps = matched(depth_maps.listed(prediction), clip, prediction)
     scales = clip_scales(((frame, depth_maps.read(path)) for frame, path in maps.items()), clip)
     rows = torch.linspace(0, len(maps) - 1, min(MOST_MAPS, len(maps))).round().long().unique()

@@ -31,7 +31,7 @@ MUCOSA = 40.0
 """Hounsfield units of soft tissue."""
 
 AIR_BELOW = -475.0
-"""Half-way from air (-1000 HU) to mucosa (about 50): there a blurred wall is neither thickened nor thinned."""
+"""Half-way from air (-1000 HU) to soft tissue (40 to 60): there a blurred wall is neither thickened nor thinned."""
 
 COARSE_VOXEL_MM = 1.5
 """Voxels larger than this show a nose's thin sheets badly."""

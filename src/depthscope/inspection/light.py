@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from depthscope.falloff import light_falloff as falloff_of_frame
+from depthscope.falloff import falloff_of_frame
 from depthscope.inspection.check import Check, at_most, cannot_tell
 from depthscope.inspection.evidence import DARK, Evidence
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pycolmap
 
-from depthscope.falloff import light_falloff
+from depthscope.falloff import falloff_of_frame
 from depthscope.reconstruction.bundle import adjust, filtered
 from depthscope.reconstruction.front_end import UnreadableFrameError
 from depthscope.reconstruction.job import Job
@@ -201,7 +201,7 @@ def falloff(model: pycolmap.Reconstruction, light: dict[int, np.ndarray]) -> flo
         points = np.array([motion * model.points3D[image.points2D[k].point3D_id].xyz for k in seen]).reshape(-1, 3)
         bright = light[number][seen].astype(np.float64)
         good = (points[:, 2] > 0) & np.isfinite(bright)
-        of_frame = light_falloff(points[good], bright[good])
+        of_frame = falloff_of_frame(points[good], bright[good])
         if of_frame is not None:
             found.append(of_frame[0])
     return float(np.median(found)) if len(found) >= FEWEST_FRAMES else None

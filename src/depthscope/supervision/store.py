@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
+from depthscope.footage import Footage, tissue_in
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_image
@@ -72,24 +72,11 @@ def frame_store(sequence: Sequence | Footage, view: View, erosion_px: int, folde
     width, height = view.size_px
     shape = (len(sequence), height, width, 3)
     frames = np.memmap(place / "frames.u8", np.uint8, mode="c", shape=shape)
-    return FrameStore(torch.from_numpy(frames), mask, view, key, tissue_of(sequence, view, erosion_px, mask))
-
-
-def tissue_of(
-    sequence: Sequence | Footage, view: View, erosion_px: int, mask: Bool[Tensor, "height width"]
-) -> Bool[Tensor, "frames height width"] | None:
-    """Where each frame shows tissue: the mask without what hides the tissue in that frame, grown by `erosion_px`.
-
-    Raises:
-        BadInputError: A frame has no such mask, or one of another size.
-    """
-    if sequence.foreign is None:
-        return None
-    shown = [
-        mask & view.mask(~sequence.foreign.not_tissue(name, sequence.size_px), camera, erosion_px)
-        for name, camera in zip(sequence.frame_names, sequence.cameras, strict=True)
-    ]
-    return torch.stack(shown)
+    tissue = None
+    if sequence.foreign is not None:
+        own = [view.mask(tissue_in(sequence, f), sequence.cameras[f], erosion_px) for f in range(len(sequence))]
+        tissue = torch.stack(own)
+    return FrameStore(torch.from_numpy(frames), mask, view, key, tissue)
 
 
 def write_store(sequence: Sequence | Footage, view: View, place: Path, key: str) -> None:

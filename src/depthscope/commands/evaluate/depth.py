@@ -91,16 +91,31 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
         figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
     else:
         pairs = pairs_of_maps(maps, depth_maps.true_maps(truth, undistorted=undistorted))
-    unit = unit_of(prediction)
-    if isinstance(protocol, MeanErrorProtocol) and unit not in ("mm", None):
+    result, own = by_protocol(pairs, protocol, {unit_of(prediction)})
+    return result, {**figures, **own}
+
+
+def by_protocol(pairs: Pairs, protocol: DepthProtocol, units: set[str | None]) -> tuple[DepthEvaluation, dict]:
+    """The metrics of some pairs by a protocol, and its own figures, if it has any.
+
+    Args:
+        pairs: Predictions and truths.
+        protocol: What is compared.
+        units: That the predictions say they have; None where they do not say.
+
+    Raises:
+        BadInputError: No frame fits, or the protocol needs millimetres and the predictions have none.
+    """
+    metric = units <= {"mm", None}
+    if isinstance(protocol, MeanErrorProtocol) and not metric:
+        other = ", ".join(sorted(unit for unit in units if unit not in ("mm", None)))
         raise BadInputError(
-            f"predictions in '{unit}' for {protocol.name}", "millimetres: it scales nothing", "predict with a scale"
+            f"predictions in '{other}' for {protocol.name}", "millimetres: it scales nothing", "predict with a scale"
         )
-    result = evaluated(
-        Frames(pairs, protocol), protocol.name, protocol.clamp, metric=protocol.metric and unit in ("mm", None)
-    )
+    compared = Frames(pairs, protocol)
+    result = evaluated(compared, protocol.name, protocol.clamp, metric=protocol.metric and metric)
     own = protocol.figures(pairs)
-    return result, {**figures, **({"as_published": own} if own else {})}
+    return result, {"as_published": own} if own else {}
 
 
 def at_pixels_of_split(
@@ -143,9 +158,8 @@ def at_pixels_of_split(
             f"no frame of {split} has true depth below {root}", "lidar or annotated maps", "unpack them"
         )
     every = Pairs(tuple(parts), lambda name: parts[name][0].read(parts[name][1]))
-    metric = protocol.metric and units <= {"mm", None}
-    result = evaluated(Frames(every, protocol), protocol.name, protocol.clamp, metric=metric)
-    return result, {"split": {"drives": len(drives), "frames": len(parts), "without_true_depth": without}}
+    result, own = by_protocol(every, protocol, units)
+    return result, {"split": {"drives": len(drives), "frames": len(parts), "without_true_depth": without}, **own}
 
 
 def unit_of(prediction: Path) -> str | None:

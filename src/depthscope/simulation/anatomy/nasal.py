@@ -246,12 +246,12 @@ class NasalCavity:
     @property
     def entry(self) -> tuple[float, float, float]:
         """Middle of the nostril, 4 mm in, in LPS mm."""
-        return self._in_patient((self.septum_half + 4.8, 4.0, 8.0))
+        return self._point_in_patient((self.septum_half + 4.8, 4.0, 8.0))
 
     @property
     def goal(self) -> tuple[float, float, float]:
         """Middle of the nasopharynx, in LPS mm."""
-        return self._in_patient((4.0, self.choana + 13.0, 13.0))
+        return self._point_in_patient((4.0, self.choana + 13.0, 13.0))
 
     def own(self, points: Positions) -> Positions:
         """(u, y, z) of points in LPS."""
@@ -265,7 +265,7 @@ class NasalCavity:
             points = own - self._shift(points)
         return points * points.new_tensor([self.side, 1.0, 1.0])
 
-    def _in_patient(self, own: tuple[float, float, float]) -> tuple[float, float, float]:
+    def _point_in_patient(self, own: tuple[float, float, float]) -> tuple[float, float, float]:
         x, y, z = self.in_patient(torch.tensor(own, dtype=torch.float64)).tolist()
         return x, y, z
 
