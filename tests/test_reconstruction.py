@@ -38,7 +38,7 @@ from depthscope.reconstruction.lens import SELF_CALIBRATED, fitted, guessed_lens
 from depthscope.reconstruction.mapping import finished, mapped
 from depthscope.reconstruction.outcome import depth_order_notes, unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
-from depthscope.reconstruction.refinement import Sightings, refine, shifts
+from depthscope.reconstruction.refinement import refine, shifts
 from depthscope.reconstruction.reversal import (
     Choice,
     adjusted,
@@ -48,6 +48,7 @@ from depthscope.reconstruction.reversal import (
     reflected,
     right_way_round,
 )
+from depthscope.reconstruction.sightings import Sightings
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import image_size, survey, write_image
 from depthscope.video.class_masks import Classes, MaskClass, write_classes
@@ -256,9 +257,9 @@ def test_exact_tracks_that_cannot_be_found_again_stay(synthetic, tmp_path):
     spared(database, tmp_path / "mapping.db", 0.0, 0)
     result = mapped(job, Attempt("test"), LENS, tmp_path / "mapping.db", tmp_path, tmp_path / "scratch", 60.0, quiet)
     before = result.size
-    share, done = refine(job, result.model, Path(job.folder) / "images", free_poses=True, free_lens=False)
+    refined = refine(job, result.model, Path(job.folder) / "images", free_poses=True, free_lens=False)
     assert result.size == before and result.model.compute_mean_reprojection_error() < 1e-3
-    assert share < 0.5 and len(done) == round(share * before.observations)
+    assert refined.found_again < 0.5 and len(refined.done) == round(refined.found_again * before.observations)
 
 
 # --- the depth-reversed twin

@@ -108,6 +108,7 @@ def triangulated(bundle: Bundle) -> Bundle:
     start = start.scatter_reduce(0, bundle.track, torch.arange(len(bundle.track)), "amin")
     guess = bundle.points.nan_to_num()
     points = torch.linalg.solve(matrix + tiny, (right + (tiny @ guess[..., None])[..., 0])[..., None])[..., 0]
+    start = start.clamp_max(len(bundle.track) - 1)  # a track that nobody saw keeps its place whatever its depth is
     depth = bundle.camera_from_world[bundle.frame[start]].apply(points)[:, 2]
     return replace(bundle, points=torch.where((depth > 0)[:, None], points, guess))
 

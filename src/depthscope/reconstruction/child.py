@@ -176,7 +176,7 @@ def kept(job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from
     assert result.model is not None
     size = result.size
     free_lens = not result.lens.fixed
-    found_again, done = refine(job, result.model, folder / "images", free_poses=True, free_lens=free_lens)
+    refined = refine(job, result.model, folder / "images", free_poses=True, free_lens=free_lens)
     if len(hidden):
         write_held_out(folder / "held_out_matches.npz", hidden, result.model, job)
         full = folder / "full.db"
@@ -184,7 +184,7 @@ def kept(job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from
         result = replace(result, model=with_hidden_tracks(job, result, full, folder / "images", folder / "scratch"))
         full.unlink()
         assert result.model is not None
-        refine(job, result.model, folder / "images", done, free_poses=False, free_lens=False)
+        refine(job, result.model, folder / "images", refined.done, free_poses=False, free_lens=False)
     else:
         (folder / "held_out_matches.npz").unlink(missing_ok=True)
     assert result.model is not None
@@ -196,7 +196,8 @@ def kept(job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from
         "size": [size.registered, size.observations, size.points],
         "lens": asdict(result.lens),
         "depth_order": choice.figures(),
-        "found_again_share": found_again,
+        "found_again_share": refined.found_again,
+        "two_depths_share": refined.given_up,
         "points": model.num_points3D(),
         "observations": model.compute_num_observations(),
         "mean_track_length": model.compute_mean_track_length(),

@@ -19,6 +19,9 @@ FEATURES_AT_ONCE = 8
 PAIRS_AT_ONCE = 200
 """Pairs of frames between two reports of progress; each time the features of their frames are indexed anew."""
 
+MOST_ALIKE = 0.82
+"""Distance to the best match over that to the second best: tissue looks alike, and geometry sorts out the rest."""
+
 Tell = Callable[[str, int, int], None]
 """Told how far a stage is: its name, how much is done, of how much."""
 
@@ -138,6 +141,7 @@ def match(job: Job, database: Path, pairs: Neighbours | EveryPair, masks: Path, 
     ]
     opened.close()
     matching = pycolmap.FeatureMatchingOptions(num_threads=job.threads)
+    matching.sift.max_ratio = MOST_ALIKE
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = job.seed
     listed = database.with_suffix(".pairs.txt")
