@@ -30,7 +30,7 @@ from depthscope.inspection import (
     largest_angles_deg,
     with_second_run,
 )
-from depthscope.inspection.adjustment import adjusted
+from depthscope.inspection.adjustment import adjusted, triangulated
 from depthscope.inspection.degeneracy import bundle_of_points, depth_deviations
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
@@ -446,3 +446,15 @@ def test_training_reads_the_stored_verdict(tmp_path):
     with pytest.raises(BadInputError, match="the path jumps"):
         checked_verdict(tmp_path, False)
     assert "the path jumps" in checked_verdict(tmp_path, True)
+
+
+def test_a_track_that_nobody_saw_keeps_its_place(clip):
+    """Observations that the lens cannot have made are left out, and with them, now and then, a whole track."""
+    bundle = bundle_of_points(Evidence(clip))
+    last = len(bundle.points) - 1
+    seen = bundle.track != last
+    rest = replace(bundle, track=bundle.track[seen], frame=bundle.frame[seen], plane=bundle.plane[seen])
+    moved = triangulated(rest)
+    assert torch.allclose(moved.points[last], bundle.points[last])
+    off = (moved.points[:last] - bundle.points[:last]).norm(dim=-1) / bundle.points[:last].norm(dim=-1)
+    assert float(off.median()) < 0.05
