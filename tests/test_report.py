@@ -232,6 +232,18 @@ def test_nothing_is_said_in_mm_without_a_source(case, tmp_path):
     assert "millimetres do not" in words
 
 
+def test_depth_and_area_are_in_mm_where_a_registration_tells_them(case, text, tmp_path):
+    words = "".join(Reader(text).words).replace("\N{NO-BREAK SPACE}", " ")
+    assert "depth, at the scale of the registration" in words
+    assert "4.88 units\N{SUPERSCRIPT TWO}" in words and "488 mm\N{SUPERSCRIPT TWO}" in words  # 10 mm to a unit
+    copy = tmp_path / "refused"
+    shutil.copytree(case, copy)
+    shutil.rmtree(copy / "registration")
+    add_registration(copy / "registration", ambiguous=True, reasons=["two places"])
+    words = "".join(Reader(page(open_case(copy))).words)
+    assert "at the scale of the registration" not in words
+
+
 def test_a_refusal_comes_first_with_its_reasons(tmp_path):
     check = {**CHECK, "passed": False, "sentence": "they disagree", "hint": "move slowly"}
     reasons = ["poses and flow disagree: move slowly"]

@@ -106,6 +106,11 @@ class Clip:
     surface: Results
     registration: Results
 
+    @property
+    def scale(self) -> Figure | None:
+        """Millimetres to a unit of the reconstruction by a registration that was not refused, or None."""
+        return self.registration.figure("scale") if self.registration.get("ambiguous") is False else None
+
 
 @dataclass(frozen=True)
 class CaseFolder:

@@ -151,7 +151,7 @@ def _clip(case: CaseFolder, clip: Clip, detail: Detail, key: str, several: bool)
     spread = element("div", *charts, class_="pair" if len(charts) > 1 else None) if charts else None
     lines_and_scale = [part for part in (path_section(space), scale_section(clip.surface)) if part is not None]
     titled = (
-        ("What the camera saw", "seen", None if strip is None else strip_section(strip, key)),
+        ("What the camera saw", "seen", None if strip is None else strip_section(strip, key, clip.scale)),
         ("The surface", "surface", surface_section(space, clip, f"{key}-view")),
         ("Distances", "distances", spread),
         ("Path and scale", "path", element("div", *lines_and_scale, class_="pair") if lines_and_scale else None),

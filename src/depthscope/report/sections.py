@@ -9,7 +9,7 @@ from depthscope.report.charts import Line, histogram, line_chart, path_plot
 from depthscope.report.clip_view import Moment, Strip
 from depthscope.report.folder import Clip, Results
 from depthscope.report.images import embedded, picture_file
-from depthscope.report.markup import Html, amount, element, joined, share, significant, whole
+from depthscope.report.markup import Figure, Html, amount, element, joined, share, significant, whole
 from depthscope.report.space import Distances, Space
 from depthscope.report.surface_box import colour_scale, levels, surface_box
 
@@ -29,8 +29,8 @@ CURVES = ("loss", "sparse", "consistency", "flow")
 """Columns of the training log that are drawn."""
 
 
-def strip_section(strip: Strip, key: str) -> Html:
-    """The video, one moment at a time."""
+def strip_section(strip: Strip, key: str, scale: Figure | None = None) -> Html:
+    """The video, one moment at a time; depth in mm where `scale`, in mm to its unit, is known."""
     moments, last = strip.moments, len(strip.moments) - 1
     printed = {round(i * last / max(1, PRINTED - 1)) for i in range(PRINTED)}
     shown = [_moment(moment, number, number in printed) for number, moment in enumerate(moments)]
@@ -41,9 +41,13 @@ def strip_section(strip: Strip, key: str) -> Html:
     )  # fmt: skip
     keys = []
     if strip.limits is not None:
-        unit = "mm" if strip.unit == "mm" else "units" if strip.unit == "sfm" else "units of each frame"
-        near, far = (significant(value, 2) for value in strip.limits)
-        keys.append(colour_scale(cv2.COLORMAP_INFERNO, f"{far} {unit}", f"{near} {unit}", "depth"))
+        factor = scale.value if scale is not None and strip.unit == "sfm" else None
+        in_mm = factor is not None
+        units = {"mm": "mm", "sfm": "mm" if in_mm else "units"}
+        unit, title = units.get(strip.unit, "units of each frame"), "depth, at the scale of the registration"
+        near, far = (significant((factor or 1.0) * value, 2) for value in strip.limits)
+        ends = f"{far} {unit}", f"{near} {unit}"
+        keys.append(colour_scale(cv2.COLORMAP_INFERNO, *ends, title if in_mm else "depth"))
     if any(moment.deviation is not None for moment in moments):
         end = f"{100 * strip.most_deviation:.0f}\N{NO-BREAK SPACE}% of depth"
         keys.append(colour_scale(cv2.COLORMAP_VIRIDIS, "0", end, "standard deviation"))

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence as Rows
 
 from depthscope.report.folder import CaseFolder, Clip, Results
-from depthscope.report.markup import Figure, Html, Part, amount, element, joined, share, whole
+from depthscope.report.markup import Figure, Html, Part, amount, element, joined, share, spoken_amount, whole
+
+SQUARE_MM, SQUARE_UNITS = "mm\N{SUPERSCRIPT TWO}", "units\N{SUPERSCRIPT TWO}"
 
 PAPER = (("patient 1", "0.84 \N{PLUS-MINUS SIGN} 0.10"), ("patient 2", "0.63 \N{PLUS-MINUS SIGN} 0.19"))
 """Mean residual of Liu et al. 2018, in mm, over scenes of 10 frames."""
@@ -64,14 +66,18 @@ def _of_clip(clip: Clip, several: bool) -> list[tuple[Part, ...]]:
         rows.append((f"Frames placed{of}", whole(placed), beside, placed.file))
     area = clip.surface.figure("area")
     if area is not None:
-        unit = clip.surface.said("unit", "sfm")
+        unit, scale = clip.surface.said("unit", "sfm"), clip.scale
+        in_ct = None if unit == "mm" or scale is None else spoken_amount(area.value * scale.value**2, SQUARE_MM)
         beside = _list(
+            ("at the scale of the registration", in_ct),
             ("voxel", amount(clip.surface.figure("voxel"), _unit(unit))),
             ("pixels used", share(clip.surface.figure("used_share"))),
             ("drift of scale", share(clip.surface.figure("scale_drift"))),
             ("frames", whole(clip.surface.figure("frames"))),
         )
-        rows.append((f"Area of the surface{of}", amount(area, f"{_unit(unit)}\N{SUPERSCRIPT TWO}"), beside, area.file))
+        rows.append(
+            (f"Area of the surface{of}", amount(area, SQUARE_MM if unit == "mm" else SQUARE_UNITS), beside, area.file)
+        )
     mean = clip.registration.figure("residual_mm", "mean")
     if mean is not None:
         found = clip.registration
