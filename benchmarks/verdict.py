@@ -3,15 +3,17 @@
     python benchmarks/verdict.py --clips DIR... --out DIR [--dials 0.3,0.6,1.0] [--seeds 1] [--minutes 10] [--fit]
 
 `DIR` holds patients as `depthscope simulate` writes them. Resumable: each case is a line of ``cases.jsonl``, and a call
-with the same options does what is missing. Writes ``verdict.json`` and prints the table; `--fit` also writes
-``weights.yaml``, to be copied into the package.
+with the same options does what is missing. Scores are those of a rule fitted on the good cases of the other patients:
+no failure of any type takes part in fitting. Wrong cases are held against good ones; what a mild failure left right is
+told apart. Writes ``verdict.json`` and prints the table; `--fit` also writes ``usual.yaml``, to be copied into the
+package's ``rule.yaml``.
 """
 
 import argparse
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -19,15 +21,22 @@ import numpy as np
 import torch
 import yaml
 from failures import FAILURES, like_sfm, reprojection_px, truth
-from scipy.optimize import minimize
 
 from depthscope.errors import BadInputError
 from depthscope.formats import read_sequence, recognised
-from depthscope.inspection import CHECKS, Check, Evidence, combination, judged
-from depthscope.inspection.verdict import excess
+from depthscope.inspection import CHECKS, Check, Evidence, Rule, judged, shipped_rule
+from depthscope.inspection.rule import Usual, excess
 
 FALSE_ACCEPTS = 0.05
-RIDGE = 0.3
+LEAST_SPREAD = 0.2
+USUAL_SHARE = 0.9
+WITNESSES = (
+    *("lock_on", "lock_on_above_null", "lock_on_unseen", "retracking", "path_break", "epipolar_share", "broken_links"),
+    *("track_fit", "held_out_matches", "resection", "own_adjustment", "split_tracks", "self_calibration"),
+    *("scale_drift", "point_depth", "depth_order", "depth_scale", "relief", "near_and_far", "parallax"),
+)
+"""Checks that ask something structure from motion has not seen. How many points and frames there are, and how smooth
+the path is, says more of the clip than of the reconstruction."""
 
 
 def main() -> None:
@@ -48,7 +57,8 @@ def main() -> None:
     cases = collected(given.clips, given.out / "cases.jsonl", dials, given.seeds, given.goods, given.minutes * 60)
     summary = summarised(cases)
     if given.fit:
-        (given.out / "weights.yaml").write_text(yaml.safe_dump(fitted(cases), sort_keys=False))
+        rows = {name: [round(one.limit, 3), round(one.spread, 3)] for name, one in usual(sound(cases)).items()}
+        (given.out / "usual.yaml").write_text(yaml.safe_dump(rows, sort_keys=False))
     (given.out / "verdict.json").write_text(json.dumps(summary, indent=2) + "\n")
     show(summary)
 
@@ -137,26 +147,25 @@ def check_of(stored: dict) -> Check:
     return Check(**{**stored, "value": math.nan if stored["value"] is None else stored["value"]})
 
 
-def features(case: dict) -> np.ndarray:
-    """Excess of each check beyond its gate."""
-    stored = case["checks"]
-    return np.array([excess(check_of(stored[name])) if name in stored else 0.0 for name in CHECKS])
+def checks_of(case: dict) -> dict[str, Check]:
+    """All checks of a stored case."""
+    return {name: check_of(stored) for name, stored in case["checks"].items()}
 
 
-def fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Weights (not negative) and intercept of a logistic regression, both classes weighing the same."""
-    weight = np.where(y, 0.5 / max(1, y.sum()), 0.5 / max(1, (~y).sum())) * len(y)
+def sound(cases: list[dict]) -> list[dict]:
+    """The good ones that came out right."""
+    return [case for case in cases if case["kind"] == "good" and not case["failed"]]
 
-    def loss(w):
-        score = x @ w[:-1] + w[-1]
-        value = np.logaddexp(0, np.where(y, -score, score))
-        slope = weight * (1 / (1 + np.exp(-np.clip(score, -30, 30))) - y)
-        return (weight * value).sum() + RIDGE * (w[:-1] ** 2).sum(), np.r_[
-            x.T @ slope + 2 * RIDGE * w[:-1], slope.sum()
-        ]
 
-    bounds = [(0, None)] * x.shape[1] + [(None, None)]
-    return minimize(loss, np.zeros(x.shape[1] + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
+def usual(cases: list[dict]) -> dict[str, Usual]:
+    """What each witness says of sound cases; one that never had anything to go by may not fail its gate by much."""
+    found = {}
+    for name in WITNESSES:
+        said = [check_of(case["checks"][name]) for case in cases]
+        values = np.array([excess(check) for check in said if check.passed is not None] or [0.0])
+        spread = 1.4826 * np.median(np.abs(values - np.median(values)))
+        found[name] = Usual(float(np.quantile(values, USUAL_SHARE)), float(max(spread, LEAST_SPREAD)))
+    return found
 
 
 def auc(score: np.ndarray, y: np.ndarray) -> float:
@@ -167,87 +176,72 @@ def auc(score: np.ndarray, y: np.ndarray) -> float:
     return float(((bad > good) + 0.5 * (bad == good)).mean())
 
 
-def held_out_scores(cases: list[dict]) -> np.ndarray:
-    """Score of each case from weights fitted without its type of failure and without its patient."""
-    x, y = np.stack([features(c) for c in cases]), np.array([c["failed"] for c in cases])
-    kinds, patients = np.array([c["kind"] for c in cases]), np.array([c["patient"] for c in cases])
-    scores = np.zeros(len(cases))
-    for kind in np.unique(kinds):
-        for patient in np.unique(patients):
-            own = (kinds == kind) & (patients == patient)
-            train = (patients != patient) & ((kinds != kind) | (kind == "good"))
-            if own.any() and y[train].any() and not y[train].all():
-                w = fit(x[train], y[train])
-                scores[own] = x[own] @ w[:-1] + w[-1]
-    return scores
-
-
-def fitted(cases: list[dict]) -> dict:
-    """The content of ``weights.yaml``: gates and leads as they are, weights and thresholds from all cases."""
-    base = combination()
-    x, y = np.stack([features(c) for c in cases]), np.array([c["failed"] for c in cases])
-    w = fit(x, y)
-    held = 1 / (1 + np.exp(-held_out_scores(cases)))
-    accept = float(np.quantile(held[y], FALSE_ACCEPTS))  # at most 5 % of the bad below it, fitted without their type
-    refuse = float(np.quantile(held[~y], 0.97))
-    low, high = min(accept, refuse), max(accept, refuse)
+def held_out_rules(cases: list[dict]) -> dict[str, Rule]:
+    """For each patient the rule that the other patients' sound cases make."""
+    patients = {case["patient"] for case in cases}
     return {
-        "intercept": round(float(w[-1]), 3),
-        "weights": {n: round(float(v), 3) for n, v in zip(CHECKS, w[:-1], strict=True) if v > 0.005},
-        "gates": list(base.gates),
-        "leads": base.leads,
-        "accept_below": round(min(0.6, max(low, 0.2)), 3),
-        "refuse_above": round(min(0.95, max(high, 0.5)), 3),
+        patient: replace(shipped_rule(), usual=usual([c for c in sound(cases) if c["patient"] != patient]))
+        for patient in patients
     }
 
 
 def summarised(cases: list[dict]) -> dict:
     """Figures over all cases and for each type of failure."""
-    y = np.array([c["failed"] for c in cases])
-    held = held_out_scores(cases)
-    reprojection = np.array([c["reprojection_px"] for c in cases])
-    registered = np.array([1 - c["registered"] for c in cases])
-    verdicts = [
-        judged({n: check_of(s) for n, s in c["checks"].items()}).outcome if c["checks"] else "refused" for c in cases
-    ]
-    accepted = np.array([v == "accepted" for v in verdicts])
-    doubt = np.array([v == "cannot tell" for v in verdicts])
-    draw = np.random.default_rng(0)
-    boot = [auc(held[i], y[i]) for i in (draw.integers(0, len(y), len(y)) for _ in range(200))]
+    cases = [case for case in cases if case["checks"]]
+    rules = held_out_rules(cases)
+    failed = np.array([c["failed"] for c in cases])
     kinds = np.array([c["kind"] for c in cases])
-    rows = {}
-    for kind in ["good", *FAILURES]:
-        own = kinds == kind
-        if not own.any():
-            continue
-        some = (own & y) | ((kinds == "good") & ~y)
-        rows[kind] = {
-            "cases": int(own.sum()),
-            "failed": int((own & y).sum()),
-            "accepted_of_failed": int((own & y & accepted).sum()),
-            "accepted_of_sound": int((own & ~y & accepted).sum()),
-            "auc": auc(held[some], y[some]),
-            "auc_reprojection": auc(reprojection[some], y[some]),
-        }
-    good = ~y & (kinds == "good")
-    threshold = np.quantile(held[y], FALSE_ACCEPTS) if y.any() else math.nan
+    good = ~failed & (kinds == "good")
+    compared = failed | good
+    strange = np.array([rules[c["patient"]].strangeness(checks_of(c)) for c in cases])
+    outcomes = np.array([judged(checks_of(c), rules[c["patient"]]).outcome for c in cases])
+    others = {
+        "reprojection": np.array([c["reprojection_px"] for c in cases]),
+        "registered": np.array([1 - c["registered"] for c in cases]),
+    }
+
+    def area(score: np.ndarray, some: np.ndarray = compared) -> float:
+        return auc(score[some], failed[some])
+
+    draw = np.random.default_rng(0)
+    patients = np.array([c["patient"] for c in cases])
+    boot = []
+    for _ in range(200):
+        drawn = draw.choice(np.unique(patients), len(np.unique(patients)))
+        rows = np.concatenate([np.flatnonzero(compared & (patients == patient)) for patient in drawn])
+        boot.append(auc(strange[rows], failed[rows]))
+    threshold = np.quantile(strange[failed], FALSE_ACCEPTS)
+    of_check = {n: np.array([excess(check_of(c["checks"][n])) for c in cases]) for n in CHECKS}
     return {
         "cases": len(cases),
-        "failed": int(y.sum()),
-        "auc_leave_one_type_and_patient_out": auc(held, y),
-        "auc_90_percent": [float(np.nanquantile(boot, 0.05)), float(np.nanquantile(boot, 0.95))],
-        "auc_reprojection_alone": auc(reprojection, y),
-        "auc_registered_alone": auc(registered, y),
-        "true_accepts_at_5_percent_false": float((held[~y] < threshold).mean()),
-        "true_accepts_of_good_at_5_percent_false": float((held[good] < threshold).mean()) if good.any() else None,
-        "shipped_rule": {
-            "false_accepts": float(accepted[y].mean()),
-            "true_accepts": float(accepted[~y].mean()),
-            "true_accepts_of_good": float(accepted[good].mean()) if good.any() else None,
-            "cannot_tell": float(doubt.mean()),
+        "patients": len(rules),
+        "wrong": int(failed.sum()),
+        "good": int(good.sum()),
+        "auc_wrong_against_good": area(strange),
+        "auc_90_percent_over_patients": [float(np.nanquantile(boot, 0.05)), float(np.nanquantile(boot, 0.95))],
+        "auc_with_what_mild_failures_left_right": auc(strange, failed),
+        "auc_reprojection_alone": area(others["reprojection"]),
+        "auc_registered_alone": area(others["registered"]),
+        "true_accepts_at_5_percent_false_by_strangeness_alone": float((strange[good] < threshold).mean()),
+        "rule": {
+            "false_accepts": float((outcomes[failed] == "accepted").mean()),
+            "true_accepts": float((outcomes[good] == "accepted").mean()),
+            "wrong_refused": float((outcomes[failed] == "refused").mean()),
+            "cannot_tell": float((outcomes[compared] == "cannot tell").mean()),
         },
-        "auc_of_each_check": {n: auc(np.stack([features(c) for c in cases])[:, i], y) for i, n in enumerate(CHECKS)},
-        "by_type": rows,
+        "auc_of_each_check": {name: area(score) for name, score in of_check.items()},
+        "by_type": {
+            kind: {
+                "cases": int((kinds == kind).sum()),
+                "wrong": int((failed & (kinds == kind)).sum()),
+                "accepted_of_wrong": int((failed & (kinds == kind) & (outcomes == "accepted")).sum()),
+                "accepted_of_right": int((~failed & (kinds == kind) & (outcomes == "accepted")).sum()),
+                "auc": area(strange, (failed & (kinds == kind)) | good),
+                "auc_reprojection": area(others["reprojection"], (failed & (kinds == kind)) | good),
+            }
+            for kind in ["good", *FAILURES]
+            if (kinds == kind).any()
+        },
         "cpu_seconds_per_case": float(np.mean([c["seconds"] for c in cases])),
     }
 
@@ -256,8 +250,8 @@ def show(summary: dict) -> None:
     """Prints the table."""
     for name, row in summary["by_type"].items():
         print(
-            f"{name:24} {row['cases']:4} cases, {row['failed']:4} wrong, accepted {row['accepted_of_failed']:3}, "
-            f"sound accepted {row['accepted_of_sound']:3}; AUC {row['auc']:.3f}, "
+            f"{name:24} {row['cases']:4} cases, {row['wrong']:4} wrong, accepted {row['accepted_of_wrong']:3}, "
+            f"right accepted {row['accepted_of_right']:3}; AUC {row['auc']:.3f}, "
             f"reprojection {row['auc_reprojection']:.3f}"
         )
     for key, value in summary.items():

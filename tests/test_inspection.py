@@ -22,12 +22,12 @@ from depthscope.inspection import (
     Witnesses,
     cleaned,
     cleaning,
-    combination,
     in_doubt,
     inspect,
     inspect_cleaned,
     judged,
     largest_angles_deg,
+    shipped_rule,
     with_second_run,
 )
 from depthscope.inspection.adjustment import adjusted, triangulated
@@ -248,15 +248,31 @@ def test_near_and_far_exchanged(tmp_path, monkeypatch):
     assert CHECKS["near_and_far"](Evidence(clip, seen_images=bright_near)).passed is not False
 
 
-def test_the_combination_is_monotone(verdict):
-    rule = combination()
-    assert all(weight >= 0 for weight in rule.weights.values())
-    assert set(rule.weights) | set(rule.gates) | set(rule.leads) <= set(CHECKS)
-    assert rule.accept_below <= rule.refuse_above
+def test_the_rule_is_monotone(verdict):
+    rule = shipped_rule()
+    assert all(usual.spread > 0 for usual in rule.usual.values())
+    assert set(rule.usual) | set(rule.gates) | set(rule.leads) <= set(CHECKS)
+    assert rule.accept_up_to < rule.refuse_from
     worse = {**verdict.checks, "track_fit": replace(verdict.checks["track_fit"], value=1.0, passed=False)}
+    assert rule.strangeness(worse) > rule.strangeness(verdict.checks)
     assert rule.failure(worse) > rule.failure(verdict.checks)
-    doubt = replace(rule, accept_below=0.0, refuse_above=1.0)
-    assert judged(verdict.checks, doubt).outcome == "cannot tell" and judged(verdict.checks, doubt).reasons
+    silent = {**worse, "track_fit": replace(worse["track_fit"], passed=None)}
+    assert rule.strangeness(silent) <= rule.strangeness(verdict.checks)
+
+
+def test_what_fails_no_check_but_is_unlike_sound_ones_is_not_accepted(verdict):
+    """Three witnesses at nine tenths of their gates: none fails, and no sound reconstruction looks so."""
+    near = {
+        name: replace(verdict.checks[name], value=0.9 * verdict.checks[name].gate, passed=True)
+        for name in ("retracking", "own_adjustment", "resection")
+    }
+    doubt = judged({**verdict.checks, **near})
+    assert doubt.outcome == "cannot tell" and doubt.confidence < 0.9
+    assert doubt.reasons[-1].startswith("together too unlike sound reconstructions: ")
+    told = list(shipped_rule().unusual(doubt.checks))[:3]
+    assert len({*told} & {*near}) >= 2 and all(doubt.checks[name].sentence in doubt.reasons[-1] for name in told)
+    one = judged({**verdict.checks, "own_adjustment": near["own_adjustment"]})
+    assert one.outcome == "accepted"
 
 
 @pytest.mark.timeout(1200)

@@ -4,11 +4,10 @@ from depthscope.inspection.angles import largest_angles_deg
 from depthscope.inspection.check import Check
 from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, HeldOutMatches, Witnesses
+from depthscope.inspection.rule import Rule, shipped_rule
 from depthscope.inspection.verdict import (
     CHECKS,
-    Combination,
     Verdict,
-    combination,
     in_doubt,
     inspect,
     inspect_cleaned,
@@ -20,17 +19,17 @@ __all__ = [
     "CHECKS",
     "Check",
     "Cleaned",
-    "Combination",
     "Evidence",
     "HeldOutMatches",
+    "Rule",
     "Verdict",
     "Witnesses",
     "cleaned",
-    "combination",
     "in_doubt",
     "inspect",
     "inspect_cleaned",
     "judged",
     "largest_angles_deg",
+    "shipped_rule",
     "with_second_run",
 ]

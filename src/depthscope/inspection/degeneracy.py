@@ -11,7 +11,7 @@ from depthscope.inspection.angles import largest_angles_deg
 from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
 from depthscope.inspection.evidence import Evidence
 
-LEAST_ANGLE_DEG = 1.5
+LEAST_ANGLE_DEG = 1.2
 LEAST_PARALLAX_PX = 3.0
 MOST_UNKNOWN = 0.5
 MOST_FORWARD = 0.995

@@ -1,15 +1,11 @@
 """The verdict: all checks, combined into accept, refuse or cannot tell, with reasons in order of weight."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 from typing import Literal
 
 import torch
-import yaml
 
 from depthscope.inspection import (
     agreement,
@@ -26,6 +22,7 @@ from depthscope.inspection import (
 from depthscope.inspection.check import Check
 from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, Witnesses
+from depthscope.inspection.rule import Rule, excess, shipped_rule
 from depthscope.sequence import Sequence
 
 Outcome = Literal["accepted", "refused", "cannot tell"]
@@ -72,37 +69,8 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
 }
 """The checks in the order in which they are told."""
 
-LONGEST_EXCESS = 2.0
 SURE = 0.9
 """Confidence from which no second run is asked for."""
-
-
-@dataclass(frozen=True)
-class Combination:
-    """A monotone logistic regression over the checks: none may make a sequence better by being worse.
-
-    Attributes:
-        intercept: ln odds of failure at the gates.
-        weights: Of each check's excess beyond its gate (ln ratio, cut to -2..2), not negative.
-        gates: Checks that refuse alone where they fail.
-        leads: How early the check is told where it fails: those that name one cause stand before those that name none.
-        accept_below: Chance of failure up to which a sequence is accepted.
-        refuse_above: And from which it is refused; between them the verdict is "cannot tell".
-    """
-
-    intercept: float
-    weights: dict[str, float]
-    gates: tuple[str, ...]
-    leads: dict[str, float]
-    accept_below: float
-    refuse_above: float
-
-    def failure(self, checks: dict[str, Check]) -> float:
-        """Chance that the sequence is wrong."""
-        score = self.intercept
-        for name, check in checks.items():
-            score += self.weights.get(name, 0.0) * excess(check)
-        return 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))
 
 
 @dataclass(frozen=True)
@@ -113,7 +81,7 @@ class Verdict:
         outcome: "accepted", "refused" or "cannot tell".
         reasons: Sentences with hints, the most telling first; empty where accepted.
         checks: All of them by name.
-        confidence: Of the outcome, 0..1, from the combination of all checks.
+        confidence: Of the outcome, 0..1, by how unlike sound reconstructions it is.
     """
 
     outcome: Outcome
@@ -125,26 +93,6 @@ class Verdict:
     def accepted(self) -> bool:
         """Whether it may be trained on."""
         return self.outcome == "accepted"
-
-
-@cache
-def combination() -> Combination:
-    """The fitted weights that the package carries (``weights.yaml``)."""
-    text = files("depthscope.inspection").joinpath("weights.yaml").read_text()
-    content = yaml.safe_load(text)
-    return Combination(
-        float(content["intercept"]),
-        {name: float(weight) for name, weight in content["weights"].items()},
-        tuple(content["gates"]),
-        {name: float(lead) for name, lead in content["leads"].items()},
-        float(content["accept_below"]),
-        float(content["refuse_above"]),
-    )
-
-
-def excess(check: Check) -> float:
-    """How far beyond its gate, cut to -2..2; 0 where it cannot tell."""
-    return 0.0 if check.passed is None else max(-LONGEST_EXCESS, min(LONGEST_EXCESS, check.excess))
 
 
 @contextmanager
@@ -214,15 +162,15 @@ def with_second_run(verdict: Verdict, sequence: Sequence, second: Sequence) -> V
     return judged({**verdict.checks, **said})
 
 
-def judged(checks: dict[str, Check], rule: Combination | None = None) -> Verdict:
+def judged(checks: dict[str, Check], rule: Rule | None = None) -> Verdict:
     """The verdict on the figures."""
-    rule = rule or combination()
+    rule = rule or shipped_rule()
     failed = [name for name, check in checks.items() if check.passed is False]
-    chance = rule.failure(checks)
+    strangeness, chance = rule.strangeness(checks), rule.failure(checks)
     outcome: Outcome
-    if any(name in rule.gates for name in failed) or chance > rule.refuse_above:
+    if any(name in rule.gates for name in failed) or strangeness > rule.refuse_from:
         outcome, confidence = "refused", max(chance, 0.5)
-    elif chance <= rule.accept_below:
+    elif strangeness <= rule.accept_up_to:
         outcome, confidence = "accepted", 1 - chance
     else:
         outcome, confidence = "cannot tell", 1 - abs(2 * chance - 1)
@@ -233,7 +181,7 @@ def judged(checks: dict[str, Check], rule: Combination | None = None) -> Verdict
         return -rule.leads.get(name, 0.0), -excess(checks[name])
 
     reasons = [f"{checks[name].sentence}: {checks[name].hint}" for name in sorted(failed, key=rank)]
-    if not reasons:
-        near = sorted(checks, key=lambda name: -rule.weights.get(name, 0.0) * (2 + excess(checks[name])))[:2]
-        reasons = [f"no check fails alone, but {checks[name].sentence} is near its limit" for name in near]
+    if outcome == "cannot tell" or not reasons:
+        told = [checks[name].sentence for name in list(rule.unusual(checks))[: rule.worst]]
+        reasons.append("together too unlike sound reconstructions: " + "; ".join(told))
     return Verdict(outcome, tuple(reasons), checks, confidence)
