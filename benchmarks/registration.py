@@ -185,7 +185,9 @@ def baselines(
     ways = {
         "icp": lambda: iterated_closest_points(points, target.surface, near),
         "cpd": lambda: coherent_point_drift(points, target.surface, near),
-        "ours_from_start": lambda: register(views, target, Registration(search=None), start=farther).target_from_source,
+        "ours_from_start": lambda: (
+            register(views, target, Registration(search=None), starts=(farther,)).target_from_source
+        ),
     }
     found = {}
     for name, way in ways.items():

@@ -97,10 +97,10 @@ def test_a_start_alone_is_enough_and_a_scale_prior_holds(seen, target):
     off = Similarity(one, RigidMotion(turn, middle - 1.05 * turn @ middle + torch.tensor([2.0, -1.0, 1.0])))
     true = float(seen.target_from_source.scale)
     options = Registration(search=None, coarse=200, middle=300, fine=400, scale_prior=ScalePrior(true, 0.05, "a test"))
-    near = register(seen.views, target, options, start=off @ seen.target_from_source)
+    near = register(seen.views, target, options, starts=(off @ seen.target_from_source,))
     assert seen.error_mm(near.target_from_source) < 0.8
     tight = Registration(search=None, coarse=200, middle=200, fine=200, scale_prior=ScalePrior(1.1 * true, 1e-4))
-    held = register(seen.views, target, tight, start=off @ seen.target_from_source)
+    held = register(seen.views, target, tight, starts=(off @ seen.target_from_source,))
     assert held.scale == pytest.approx(1.1 * true, rel=0.01)  # whatever the data say
 
 
@@ -164,7 +164,7 @@ def test_a_size_at_which_no_endoscope_is_used_is_refused(seen, target):
     with pytest.raises(NoAnswerError, match="mm to its unit"):
         register(seen.views, target, Registration(working_mm=(400.0, 900.0)))
     given = Registration(search=None, working_mm=(400.0, 900.0), coarse=200, middle=300, fine=400)
-    found = register(seen.views, target, given, start=seen.target_from_source)
+    found = register(seen.views, target, given, starts=(seen.target_from_source,))
     assert found.ambiguous and "mm in the median" in found.reasons[0]
 
 
@@ -207,7 +207,7 @@ def test_point_drift_recovers_a_similarity_between_equal_clouds() -> None:
 
 
 def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How far the halves lie from the whole is evidence; where each of them lies is played."""
+    """How far the halves lie from the whole is evidence, and the whole begins there too; where each lies is played."""
     from depthscope.registration import frames as module
 
     camera = Camera((40, 30), (50.0, 50.0), (20.0, 15.0))
@@ -227,18 +227,20 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
         spread, middle = torch.eye(7, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
         return Alignment(place, residuals, spread, middle, (), sure, 0.99, (), True, 0.1, 50.0, 1.0)
 
-    for places, expected in (((0.0, 0.4, -0.7), 0.7), ((0.0, 0.4, 30.0), 30.0), ((0.0, None, 1.0), math.inf)):
-        left, views = list(places), []
+    for places, expected in (((0.4, -0.7, 0.0), 0.7), ((0.4, 30.0, 0.0), 30.0), ((None, 1.0, 0.0), math.inf)):
+        left, views, begun = list(places), [], []
 
-        def played(some, *rest, left=left, views=views):
+        def played(some, target, options, starts=(), told=None, left=left, views=views, begun=begun):
             views.append(len(some))
+            begun.append([float(start.motion.translation[0]) for start in starts])
             if (place := left.pop(0)) is None:
                 raise NoAnswerError("no start")
             return at(place)
 
         monkeypatch.setattr(module, "register", played)
-        found = module.register_frames(maps, square)
-        assert views == [8, 4, 4] and found.evidence.halves_apart_mm == pytest.approx(expected)
+        found = module.register_frames(maps, square, starts=(at(5.0).target_from_source,))
+        assert views == [4, 4, 8] and found.evidence.halves_apart_mm == pytest.approx(expected)
+        assert begun == [[], [], [5.0, *(place for place in places[:2] if place is not None)]]
         assert found.ambiguous == (expected > 3)
         assert found.confidence == 0.99
         assert not found.ambiguous or any("a half of the frames" in reason for reason in found.reasons)

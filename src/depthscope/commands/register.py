@@ -93,7 +93,7 @@ def register(
             replace(goal, normals=-goal.normals, faces=goal.faces.flip(1)),
             f"{target_source}, flipped",
         )
-    first = None if start is None else transforms.read(start)
+    starts = () if start is None else (transforms.read(start),)
     prior = None if scale is None else ScalePrior(scale, scale_std, "given by --scale")
     options = Registration(scale_prior=prior, working_mm=working_mm)
     inputs = tuple(path for path in (surface, target, sequence, prediction, start, masks) if path is not None)
@@ -106,9 +106,9 @@ def register(
                     status.update(stage)
 
             if maps is None:
-                found = align(views, ready, options, first, told)
+                found = align(views, ready, options, starts, told)
             else:
-                found = register_frames(maps, ready, options, first, told)
+                found = register_frames(maps, ready, options, starts, told)
         moved = replace(mesh.moved(found.target_from_source), unit="mm")
         distance = nearest(ready, moved.points.double(), moved.normals)
         comments = ("frame LPS", "SPACE=LPS", "scale by registration to the CT; colours are distances to it")

@@ -14,6 +14,7 @@ from depthscope.geometry.motion import rotate
 from depthscope.registration.alignment import Alignment
 from depthscope.registration.options import Registration, refusals
 from depthscope.registration.registration import register
+from depthscope.registration.search import Search
 from depthscope.registration.target import Target
 from depthscope.registration.view import View
 
@@ -62,19 +63,20 @@ def register_frames(
     frames: Rows[DepthFrame],
     target: Surface | Target,
     options: Registration | None = None,
-    start: Similarity | None = None,
+    starts: Rows[Similarity] = (),
     told: Callable[[str], None] = lambda stage: None,
 ) -> Alignment:
     """The similarity from some depth maps to a CT surface; two halves of them must lie in the same place.
 
-    They are registered together. Then the first and the second half are registered alone, each with no start: what they
-    see differs, so that wrong places seldom agree. How far they lie apart is part of the evidence.
+    The first and the second half are registered alone, each with no start: what they see differs, so that wrong places
+    seldom agree. Then all are registered together, from where the halves ended too: a place that one half finds is not
+    missed by the whole. How far the halves lie from the whole is part of the evidence.
 
     Args:
         frames: Depth maps with their motions, in one unit, in order of time.
         target: As `register` takes it.
         options: Likewise.
-        start: Likewise; the halves are not told.
+        starts: Likewise; the halves are not told.
         told: Likewise.
 
     Raises:
@@ -83,21 +85,28 @@ def register_frames(
     options = options or Registration()
     target = target if isinstance(target, Target) else Target(target)
     views = frame_views(frames)
-    found = register(views, target, options, start, told)
     if len(views) < FEWEST_IN_HALVES:
-        return found
+        return register(views, target, options, starts, told)
+    middle = len(views) // 2
+    halves = [_alone(half, target, options, told, n) for n, half in enumerate((views[:middle], views[middle:]), 1)]
+    found = register(views, target, options, (*starts, *(half for half in halves if half is not None)), told)
     points = torch.cat([view.surface.points for view in views]).double()
     points = points[:: max(1, len(points) // 5000)]
-    placed, middle, apart = found.target_from_source.apply(points), len(views) // 2, []
-    for number, half in enumerate((views[:middle], views[middle:]), 1):
-        told(f"half {number} of 2")
-        try:
-            alone = register(half, target, options)
-        except NoAnswerError:
-            apart.append(math.inf)
-            continue
-        apart.append(float((alone.target_from_source.apply(points) - placed).norm(dim=-1).mean()))
+    placed = found.target_from_source.apply(points)
+    apart = [math.inf if half is None else float((half.apply(points) - placed).norm(dim=-1).mean()) for half in halves]
     evidence = replace(found.evidence, halves_apart_mm=max(apart))
     before = refusals(found.evidence, found.confidence, options)
     others = tuple(reason for reason in found.reasons if reason not in before)
     return replace(found, evidence=evidence, reasons=(*others, *refusals(evidence, found.confidence, options)))
+
+
+def _alone(
+    half: tuple[View, ...], target: Target, options: Registration, told: Callable[[str], None], number: int
+) -> Similarity | None:
+    """Where half of the views lies by itself, or None where it fits nowhere."""
+    told(f"half {number} of 2")
+    searching = options if options.search is not None else replace(options, search=Search())
+    try:
+        return register(half, target, searching).target_from_source
+    except NoAnswerError:
+        return None

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence as Rows
 from dataclasses import replace
 
 import torch
@@ -33,7 +33,7 @@ def register(
     source: Surface | tuple[View, ...],
     target: Surface | Target,
     options: Registration | None = None,
-    start: Similarity | None = None,
+    starts: Rows[Similarity] = (),
     told: Callable[[str], None] = lambda stage: None,
 ) -> Alignment:
     """The similarity from a reconstruction to a CT surface, without a start by hand.
@@ -47,14 +47,14 @@ def register(
             from is guessed and nothing is concluded from cameras.
         target: Mesh in mm with normals into the air.
         options: How.
-        start: ``target_from_source``, roughly: one start more. It never takes the place of the others.
+        starts: ``target_from_source``, roughly: so many starts more. They never take the place of the others.
         told: Called with the name of each stage when it begins.
 
     Raises:
         BadInputError: A surface without normals or faces, too few points, or neither search nor start.
     """
     options, began = options or Registration(), time.perf_counter()
-    if options.search is None and start is None:
+    if options.search is None and not starts:
         raise BadInputError("neither a search nor a start", "one of them", "give a start, or leave the search on")
     cameras = not isinstance(source, Surface)
     views = (View(source, viewpoint(source)),) if isinstance(source, Surface) else source
@@ -64,18 +64,18 @@ def register(
     samples = sampled(views, options.noise, options.fine)
     centred_from_source = _shift(-samples.centroid)
     centred = samples.moved(centred_from_source)
-    start = None if start is None else start @ centred_from_source.inverse()
+    given = [start @ centred_from_source.inverse() for start in starts]
 
     bounds = scale_bounds(samples, options) if cameras else None
 
     told("search")
-    starts = _starts(centred, target, options, start, bounds)
+    begun = _starts(centred, target, options, given, bounds)
     told("refine")
     stages = [_with_prior(stage, options) for stage in options.stages]
     order = torch.randperm(len(centred), generator=torch.Generator().manual_seed(options.seed))
     few, some = centred[order[: options.coarse]], centred[order[: options.middle]]
     problem = Problem(few, target, options.noise, cameras)
-    ends = _within(solve(problem, _at_prior(starts, options), stages[0]), bounds)
+    ends = _within(solve(problem, _at_prior(begun, options), stages[0]), bounds)
     ranked = sighted(few, target, ends.target_from_source, options.noise)
     unlikely = _unlikely(ends.target_from_source.scale, bounds)
     by_cost = (ends.cost + 0.5 * ranked.cost + unlikely / stages[0].pull).argsort()
@@ -149,10 +149,10 @@ def _starts(
     samples: Samples,
     target: Target,
     options: Registration,
-    start: Similarity | None,
+    given: Rows[Similarity],
     bounds: tuple[float, float] | None,
 ) -> Similarity:
-    """Everything to begin from, the given start last."""
+    """Everything to begin from, the given starts last."""
     found = []
     if options.search is not None:
         search = options.search if options.search.scale is not None else replace(options.search, scale=bounds)
@@ -161,7 +161,7 @@ def _starts(
             reach = math.exp(3 * prior.log_std + 0.1)
             search = replace(search, scale=(prior.scale / reach, prior.scale * reach))
         found.append(found_starts(samples, target, search, panoramas(target, search)))
-    if start is not None:
+    for start in given:
         motion = RigidMotion(start.motion.rotation.double()[None], start.motion.translation.double()[None])
         found.append(Similarity(start.scale.double()[None], motion))
     return Similarity(
