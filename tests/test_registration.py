@@ -227,20 +227,28 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
         spread, middle = torch.eye(7, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
         return Alignment(place, residuals, spread, middle, (), sure, 0.99, (), True, 0.1, 50.0, 1.0)
 
-    for places, expected in (((0.4, -0.7, 0.0), 0.7), ((0.4, 30.0, 0.0), 30.0), ((None, 1.0, 0.0), math.inf)):
-        left, views, begun = list(places), [], []
+    # Where the halves lie alone, where the whole lies, and where a half that lies elsewhere goes when it may choose.
+    for places, expected in (
+        ((0.4, -0.7, 0.0), 0.7),
+        ((0.4, 30.0, 0.0, 30.0), 30.0),
+        ((0.4, 30.0, 0.0, 0.1), 0.4),
+        ((None, 1.0, 0.0), math.inf),
+    ):
+        left, calls = list(places), []
 
-        def played(some, target, options, starts=(), told=None, left=left, views=views, begun=begun):
-            views.append(len(some))
-            begun.append([float(start.motion.translation[0]) for start in starts])
+        def played(some, target, options, starts=(), told=None, left=left, calls=calls):
+            searched = options.search is not None
+            calls.append((len(some), searched, [float(start.motion.translation[0]) for start in starts]))
             if (place := left.pop(0)) is None:
                 raise NoAnswerError("no start")
             return at(place)
 
         monkeypatch.setattr(module, "register", played)
         found = module.register_frames(maps, square, starts=(at(5.0).target_from_source,))
-        assert views == [4, 4, 8] and found.evidence.halves_apart_mm == pytest.approx(expected)
-        assert begun == [[], [], [5.0, *(place for place in places[:2] if place is not None)]]
+        assert found.evidence.halves_apart_mm == pytest.approx(expected) and not left
+        alone = [place for place in places[:2] if place is not None]
+        assert calls[:3] == [(4, True, []), (4, True, []), (8, True, [5.0, *alone])]
+        assert calls[3:] == [(4, False, [30.0, 0.0])] * (len(places) - 3)
         assert found.ambiguous == (expected > 3)
         assert found.confidence == 0.99
         assert not found.ambiguous or any("a half of the frames" in reason for reason in found.reasons)

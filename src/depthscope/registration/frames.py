@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence as Rows
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.fusion.fusion import DepthFrame, Fusion, trusted_pixels
@@ -70,7 +72,8 @@ def register_frames(
 
     The first and the second half are registered alone, each with no start: what they see differs, so that wrong places
     seldom agree. Then all are registered together, from where the halves ended too: a place that one half finds is not
-    missed by the whole. How far the halves lie from the whole is part of the evidence.
+    missed by the whole. A half that lies elsewhere may choose once more, between its own place and that of the whole;
+    for it may have missed the better one. How far the halves lie from the whole then is part of the evidence.
 
     Args:
         frames: Depth maps with their motions, in one unit, in order of time.
@@ -88,16 +91,27 @@ def register_frames(
     if len(views) < FEWEST_IN_HALVES:
         return register(views, target, options, starts, told)
     middle = len(views) // 2
-    halves = [_alone(half, target, options, told, n) for n, half in enumerate((views[:middle], views[middle:]), 1)]
-    found = register(views, target, options, (*starts, *(half for half in halves if half is not None)), told)
+    halves = (views[:middle], views[middle:])
+    alone = [_alone(half, target, options, told, number) for number, half in enumerate(halves, 1)]
+    found = register(views, target, options, (*starts, *(place for place in alone if place is not None)), told)
+    whole = found.target_from_source
     points = torch.cat([view.surface.points for view in views]).double()
     points = points[:: max(1, len(points) // 5000)]
-    placed = found.target_from_source.apply(points)
-    apart = [math.inf if half is None else float((half.apply(points) - placed).norm(dim=-1).mean()) for half in halves]
+    apart = [_apart(points, whole, place) for place in alone]
+    for number, place in enumerate(alone):
+        if place is not None and apart[number] > options.most_apart_mm:
+            told(f"half {number + 1} once more")
+            again = register(halves[number], target, replace(options, search=None), (place, whole))
+            apart[number] = _apart(points, whole, again.target_from_source)
     evidence = replace(found.evidence, halves_apart_mm=max(apart))
     before = refusals(found.evidence, found.confidence, options)
     others = tuple(reason for reason in found.reasons if reason not in before)
     return replace(found, evidence=evidence, reasons=(*others, *refusals(evidence, found.confidence, options)))
+
+
+def _apart(points: Float[Tensor, "points 3"], one: Similarity, other: Similarity | None) -> float:
+    """Mean distance between where two places put points; infinite where there is no other."""
+    return math.inf if other is None else float((one.apply(points) - other.apply(points)).norm(dim=-1).mean())
 
 
 def _alone(
