@@ -20,6 +20,11 @@ from depthscope.simulation.sensor import Disc, vignette
 from depthscope.video import read_image
 
 
+REACH = 0.1, 1.6
+"""Nearest and farthest picture of the board, over the distance that it is filmed from for geometry: from there three
+lamps around a lens are one."""
+
+
 @dataclass(frozen=True, eq=False)
 class PhotometricCalibration:
     """What a photometric calibration found: lamps of one kind, facing one way, at one height beside the lens.
@@ -89,7 +94,7 @@ def photometric_calibration(
 
 
 def white_paper(
-    picture: np.ndarray, scope: Scope, camera_from_board: RigidMotion, draw: np.random.Generator, count: int = 900
+    picture: np.ndarray, scope: Scope, camera_from_board: RigidMotion, draw: np.random.Generator, count: int = 3000
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points on the middles of white squares and of the border, the normal, and the mean brightness around them."""
     (x0, y0), (x1, y1) = BOARD.extent_mm
@@ -127,8 +132,8 @@ def recovered(lighting: Lighting, noise: bool, size_px: tuple[int, int], views: 
     scope = replace(scope, lighting=lighting, sensor=sensor, disc=disc)
     draw = np.random.default_rng(0)
     boards = board_views(scope, views, (seed,))
-    # The same tilts, from near to far: distance is what tells the lamp's place from its spread.
-    factors = torch.from_numpy(np.geomspace(0.35, 1.6, views))[:, None]
+    # The same tilts, from near to far: distance tells the lamp's place from its spread, and nearness the lamps apart.
+    factors = torch.from_numpy(np.geomspace(*REACH, views))[:, None]
     boards = RigidMotion(boards.rotation, boards.translation * factors)
     samples = []
     for i in range(views):
