@@ -19,7 +19,6 @@ from depthscope.simulation.presets import Scope, subject
 from depthscope.simulation.sensor import Disc, vignette
 from depthscope.video import read_image
 
-
 REACH = 0.1, 1.6
 """Nearest and farthest picture of the board, over the distance that it is filmed from for geometry: from there three
 lamps around a lens are one."""
