@@ -227,13 +227,8 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
         spread, middle = torch.eye(7, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
         return Alignment(place, residuals, spread, middle, (), sure, 0.99, (), True, 0.1, 50.0, 1.0)
 
-    # Where the halves lie alone, where the whole lies, and where a half that lies elsewhere goes when it may choose.
-    for places, expected in (
-        ((0.4, -0.7, 0.0), 0.7),
-        ((0.4, 30.0, 0.0, 30.0), 30.0),
-        ((0.4, 30.0, 0.0, 0.1), 0.4),
-        ((None, 1.0, 0.0), math.inf),
-    ):
+    # Where the halves lie alone, and where the whole lies.
+    for places, expected in (((0.4, -0.7, 0.0), 0.7), ((0.4, 30.0, 0.0), 30.0), ((None, 1.0, 0.0), math.inf)):
         left, calls = list(places), []
 
         def played(some, target, options, starts=(), told=None, left=left, calls=calls):
@@ -247,8 +242,7 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
         found = module.register_frames(maps, square, starts=(at(5.0).target_from_source,))
         assert found.evidence.halves_apart_mm == pytest.approx(expected) and not left
         alone = [place for place in places[:2] if place is not None]
-        assert calls[:3] == [(4, True, []), (4, True, []), (8, True, [5.0, *alone])]
-        assert calls[3:] == [(4, False, [30.0, 0.0])] * (len(places) - 3)
+        assert calls == [(4, True, []), (4, True, []), (8, True, [5.0, *alone])]
         assert found.ambiguous == (expected > 3)
         assert found.confidence == 0.99
         assert not found.ambiguous or any("a half of the frames" in reason for reason in found.reasons)

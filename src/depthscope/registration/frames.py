@@ -72,8 +72,7 @@ def register_frames(
 
     The first and the second half are registered alone, each with no start: what they see differs, so that wrong places
     seldom agree. Then all are registered together, from where the halves ended too: a place that one half finds is not
-    missed by the whole. A half that lies elsewhere may choose once more, between its own place and that of the whole;
-    for it may have missed the better one. How far the halves lie from the whole then is part of the evidence.
+    missed by the whole. How far the halves lie from the whole is part of the evidence.
 
     Args:
         frames: Depth maps with their motions, in one unit, in order of time.
@@ -91,18 +90,11 @@ def register_frames(
     if len(views) < FEWEST_IN_HALVES:
         return register(views, target, options, starts, told)
     middle = len(views) // 2
-    halves = (views[:middle], views[middle:])
-    alone = [_alone(half, target, options, told, number) for number, half in enumerate(halves, 1)]
+    alone = [_alone(half, target, options, told, n) for n, half in enumerate((views[:middle], views[middle:]), 1)]
     found = register(views, target, options, (*starts, *(place for place in alone if place is not None)), told)
-    whole = found.target_from_source
     points = torch.cat([view.surface.points for view in views]).double()
     points = points[:: max(1, len(points) // 5000)]
-    apart = [_apart(points, whole, place) for place in alone]
-    for number, place in enumerate(alone):
-        if place is not None and apart[number] > options.most_apart_mm:
-            told(f"half {number + 1} once more")
-            again = register(halves[number], target, replace(options, search=None), (place, whole))
-            apart[number] = _apart(points, whole, again.target_from_source)
+    apart = [_apart(points, found.target_from_source, place) for place in alone]
     evidence = replace(found.evidence, halves_apart_mm=max(apart))
     before = refusals(found.evidence, found.confidence, options)
     others = tuple(reason for reason in found.reasons if reason not in before)
