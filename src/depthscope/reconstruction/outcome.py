@@ -174,6 +174,8 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "points": 0 if sequence is None else len(sequence.points),
         "mean_track_length": None if sequence is None else len(sequence.observations) / len(sequence.points),
         "mean_reprojection_px": None if sequence is None or best is None else best["mean_reprojection_px"],
+        "found_again_share": None if best is None else best.get("found_again_share"),
+        "two_depths_share": None if best is None else best.get("two_depths_share"),
         "unregistered": [] if sequence is None else list(sequence.unregistered),
         "camera_source": _camera_source(outcome.camera),
         "camera": None if outcome.camera is None else _camera_figures(outcome.camera),
