@@ -268,7 +268,7 @@ def test_what_fails_no_check_but_is_unlike_sound_ones_is_not_accepted(verdict):
     }
     doubt = judged({**verdict.checks, **near})
     assert doubt.outcome == "cannot tell" and doubt.confidence < 0.9
-    assert doubt.reasons[-1].startswith("together too unlike sound reconstructions: ")
+    assert doubt.reasons[-1].startswith("together too unlike sound reconstructions (")
     told = list(shipped_rule().unusual(doubt.checks))[:3]
     assert len({*told} & {*near}) >= 2 and all(doubt.checks[name].sentence in doubt.reasons[-1] for name in told)
     assert verdict.accepted  # as it is

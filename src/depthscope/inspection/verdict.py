@@ -69,6 +69,8 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
 }
 """The checks in the order in which they are told."""
 
+UNLIKE_HINT = "reconstruct another stretch of the video, or film this place with more sideways motion"
+
 SURE = 0.9
 """Confidence from which no second run is asked for."""
 
@@ -183,5 +185,5 @@ def judged(checks: dict[str, Check], rule: Rule | None = None) -> Verdict:
     reasons = [f"{checks[name].sentence}: {checks[name].hint}" for name in sorted(failed, key=rank)]
     if outcome == "cannot tell" or not reasons:
         told = [checks[name].sentence for name in list(rule.unusual(checks))[: rule.worst]]
-        reasons.append("together too unlike sound reconstructions: " + "; ".join(told))
+        reasons.append(f"together too unlike sound reconstructions ({'; '.join(told)}): {UNLIKE_HINT}")
     return Verdict(outcome, tuple(reasons), checks, confidence)
