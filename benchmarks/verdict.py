@@ -186,7 +186,7 @@ def held_out_rules(cases: list[dict]) -> dict[str, Rule]:
 
 
 def summarised(cases: list[dict]) -> dict:
-    """Figures over all cases and for each type of failure."""
+    """Figures over all cases and for each type of failure; those that make no sequence at all are left out."""
     cases = [case for case in cases if case["checks"]]
     rules = held_out_rules(cases)
     failed = np.array([c["failed"] for c in cases])

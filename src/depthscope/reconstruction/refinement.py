@@ -70,7 +70,7 @@ def refine(
         free_lens: Whether the lens may change.
     """
     seen = sightings(model)
-    numbers = sorted(model.point3D_ids())
+    numbers = sorted(model.point3D_ids())  # as `sightings` numbers the points
     keys = list(zip(seen.image.tolist(), seen.keypoint.tolist(), strict=True))
     fresh = np.array([key not in done for key in keys], bool)
     fresh = np.bincount(seen.point[fresh], minlength=len(seen.world))[seen.point] > 0

@@ -41,13 +41,12 @@ def strip_section(strip: Strip, key: str, scale: Figure | None = None) -> Html:
     )  # fmt: skip
     keys = []
     if strip.limits is not None:
-        factor = scale.value if scale is not None and strip.unit == "sfm" else None
-        in_mm = factor is not None
-        units = {"mm": "mm", "sfm": "mm" if in_mm else "units"}
-        unit, title = units.get(strip.unit, "units of each frame"), "depth, at the scale of the registration"
-        near, far = (significant((factor or 1.0) * value, 2) for value in strip.limits)
-        ends = f"{far} {unit}", f"{near} {unit}"
-        keys.append(colour_scale(cv2.COLORMAP_INFERNO, *ends, title if in_mm else "depth"))
+        unit = "mm" if strip.unit == "mm" else "units" if strip.unit == "sfm" else "units of each frame"
+        factor, title = 1.0, "depth"
+        if strip.unit == "sfm" and scale is not None:
+            factor, unit, title = scale.value, "mm", "depth, at the scale of the registration"
+        near, far = (significant(factor * value, 2) for value in strip.limits)
+        keys.append(colour_scale(cv2.COLORMAP_INFERNO, f"{far} {unit}", f"{near} {unit}", title))
     if any(moment.deviation is not None for moment in moments):
         end = f"{100 * strip.most_deviation:.0f}\N{NO-BREAK SPACE}% of depth"
         keys.append(colour_scale(cv2.COLORMAP_VIRIDIS, "0", end, "standard deviation"))
