@@ -62,8 +62,9 @@ def main() -> None:
         frames=given.frames, size_px=tuple(given.size), bend=0.4, fold_depth=0.25, travel=1.4, sway=0.3, length=4.0
     )
     footage, depths = phantom(options, given.out / "phantom")
-    rows = [{"arm": "constant depth", "seed": 0, **scores([torch.ones_like(d) for d in depths], depths)}]
-    print(line(rows[0]), flush=True)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {given.device}"
+    record = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "steps": given.steps, "rows": []}
+    add(record, given.out, {"arm": "constant depth", "seed": 0, **scores([torch.ones_like(d) for d in depths], depths)})
     for seed in range(given.seeds):
         for name, recipe in arms(given, seed).items():
             if given.arms and name not in given.arms:
@@ -72,11 +73,14 @@ def main() -> None:
             out = given.out / f"{name}-{seed}"
             train_recipe(recipe, [footage if recipe.objective.needs_sfm else without_sfm(footage)], out, quiet=True)
             row = {"arm": name, "seed": seed, **measured(out, recipe, footage, depths)}
-            rows.append({**row, "seconds": time.perf_counter() - start})
-            print(line(rows[-1]), flush=True)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {given.device}"
-    record = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "steps": given.steps, "rows": rows}
-    (given.out / "photometric_phantom.json").write_text(json.dumps(record, indent=2))
+            add(record, given.out, {**row, "seconds": time.perf_counter() - start})
+
+
+def add(record: dict, out: Path, row: dict) -> None:
+    """One more row, printed and on disk at once."""
+    record["rows"].append(row)
+    print(line(row), flush=True)
+    (out / "photometric_phantom.json").write_text(json.dumps(record, indent=2))
 
 
 def phantom(options: Tube, folder: Path) -> tuple[Footage, list[Tensor]]:

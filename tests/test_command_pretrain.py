@@ -123,9 +123,23 @@ def test_transfer_writes_one_table(tube: Path, run: Path, tmp_path: Path, capsys
     frozen = load_checkpoint(tmp_path / "out" / "runs" / "1" / "pretext-frozen" / "0.001-0" / LAST)["network"]
     for name, value in torch.load(run / "encoder.pt").items():
         assert torch.equal(frozen[f"encoder.{name}"], value)
+    stamps = stamped(tmp_path / "out" / "runs")
+    assert main(call) == 0 and stamped(tmp_path / "out" / "runs") == stamps  # nothing is trained again
+    other = [*call[:-1], str(tmp_path / "other-out"), "--baselines", str(tmp_path / "out" / "runs")]
+    assert main(other) == 0 and stamped(tmp_path / "out" / "runs") == stamps
+    assert [path.name for path in (tmp_path / "other-out" / "runs" / "1").iterdir()].count("scratch") == 0
+    assert main([*other, "--steps", "2"]) == 0  # another question: runs of the first one do not answer it
+    assert set(stamped(tmp_path / "out" / "runs").items()).isdisjoint(
+        (path, stamp) for path, stamp in stamps.items() if "pretext" not in path
+    )
     capsys.readouterr()
     assert main(["transfer", str(run), str(tube), "--out", str(tmp_path / "one")]) == 2
     assert "two or more" in capsys.readouterr().err
+
+
+def stamped(runs: Path) -> dict[str, int]:
+    """When each run of a transfer was scored."""
+    return {str(path.relative_to(runs)): path.stat().st_mtime_ns for path in runs.rglob("score.json")}
 
 
 def test_bad_input_is_told_in_one_line(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

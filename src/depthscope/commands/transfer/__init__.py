@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.transfer.arms import Probe, claim, measured, table
+from depthscope.commands.transfer.arms import Kept, Probe, claim, measured, table
 from depthscope.errors import BadInputError
 
 
@@ -26,6 +26,7 @@ def transfer(
     test: int = 0,
     area_px: int = 20_000,
     batch: int = 4,
+    baselines: Path | None = None,
 ) -> int:
     """Whether a pretrained encoder helps here: five arms on the same examples, none of them favoured.
 
@@ -47,6 +48,8 @@ def transfer(
         test: How many of the clips are the test; a third if 0.
         area_px: Pixels of the network's image.
         batch: Pairs or frames in a step.
+        baselines: Folder for the runs without pretext encoder, by default in --out. Give the same one to try several
+            encoders of one shape: these runs are then made once.
     """
     from rich.console import Console
 
@@ -62,18 +65,21 @@ def transfer(
             probe = _depth(inputs, recipe, steps, batch, area_px, test, pretext, before, out / "store")
         else:
             probe = _masks(inputs, labels, steps, batch, area_px, pretext, before, out / "store")
-        rows = measured(probe, shares, rates, seeds, out / "runs", lambda line: console.print(line, soft_wrap=True))
+        hashed = {str(path): content_hash(path) for path in [*inputs, *([] if labels is None else [labels])]}
+        circumstances = {"inputs": list(hashed.values()), "steps": steps, "batch": batch, "area_px": area_px}
+        circumstances |= {"recipe": recipe, "test": test} if labels is None else {"labels": True}
+        kept = Kept(out / "runs", baselines or out / "runs", circumstances)
+        rows = measured(probe, shares, rates, seeds, kept, lambda line: console.print(line, soft_wrap=True))
         claims = {f"{share:g}": claim(rows, share, probe.larger_is_better) for share in sorted(shares)}
         task = read_result(run).get("task")
         head = {"run": str(run), "task": task, "steps": steps, "pretext_steps": before, "seeds": seeds, **probe.head}
         text = f"{probe.figure} after {task}: {told(head)}\n\n{table(rows, claims)}"
         write_result(out, {"figure": probe.figure, **head, "claims": claims, "rows": rows})
         (out / "transfer.md").write_text(text, encoding="utf-8")
-        given = [*inputs, *([] if labels is None else [labels])]
         write_provenance(
             out,
             options={"encoder": dataclasses.asdict(pretext), "steps": steps, "rates": rates, "shares": shares},
-            inputs={str(path): content_hash(path) for path in given},
+            inputs=hashed,
             seconds=time.perf_counter() - start,
         )
     console.print(f"\n{text}\n{out / 'transfer.md'}", soft_wrap=True)

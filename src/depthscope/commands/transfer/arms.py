@@ -1,13 +1,15 @@
 """What a transfer compares: five arms, swept alike, and one claim."""
 
 import json
+import shutil
 import statistics
 from collections.abc import Callable, Sequence as Rows
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from depthscope.networks.encoder import EncoderOptions
+from depthscope.workspace import content_hash
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Probe(Protocol):
     """What the encoders are tried at."""
 
     @property
+    def pretext(self) -> EncoderOptions:
+        """The encoder that is tried."""
+        ...
+
+    @property
+    def before(self) -> int:
+        """Steps of its pretext run."""
+        ...
+
+    @property
     def figure(self) -> str:
         """What is measured on the test, as "AbsRel"."""
         ...
@@ -71,25 +83,65 @@ class Probe(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Where the arms' runs are kept, each with what was asked for, so that none is taken for another.
+
+    Attributes:
+        pretext: Folder of the arms that start from the pretext encoder.
+        baselines: Folder of those that do not; transfers of other encoders of the same shape may share it.
+        circumstances: All that decides a run beside arm, share, rate and seed, as JSON has it.
+    """
+
+    pretext: Path
+    baselines: Path
+    circumstances: dict[str, object]
+
+    def score(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> float:
+        """The validation error of a run, which is trained only where it is not there yet."""
+        run = self.run_of(probe, arm, share, rate, seed)
+        done = run / "score.json"
+        if not done.is_file():
+            done.write_text(json.dumps(probe.validated(arm, share, rate, seed, run)))
+        return float(json.loads(done.read_text()))
+
+    def value(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> float:
+        """The figure of a run on the test."""
+        self.score(probe, arm, share, rate, seed)
+        run = self.run_of(probe, arm, share, rate, seed)
+        done = run / "value.json"
+        if not done.is_file():
+            done.write_text(json.dumps(probe.tested(run)))
+        return float(json.loads(done.read_text()))
+
+    def run_of(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> Path:
+        """The folder of a run; emptied where another one was asked for before."""
+        place = self.pretext if arm.pretext else self.baselines
+        run = place / f"{share:g}" / arm.folder / f"{rate:g}-{seed}"
+        encoder = arm.encoder(probe.pretext)
+        shape = asdict(replace(encoder, weights=content_hash(Path(encoder.weights)) if encoder.weights else ""))
+        before = probe.before if arm.longer else 0
+        asked = json.dumps([type(encoder).__name__, shape, before, share, rate, seed, self.circumstances], default=str)
+        told = run / "asked.json"
+        if run.exists() and not (told.is_file() and told.read_text() == asked):
+            shutil.rmtree(run)
+        run.mkdir(parents=True, exist_ok=True)
+        told.write_text(asked)
+        return run
+
+
 def measured(
-    probe: Probe, shares: Rows[float], rates: Rows[float], seeds: int, out: Path, told: Callable[[str], None]
+    probe: Probe, shares: Rows[float], rates: Rows[float], seeds: int, kept: Kept, told: Callable[[str], None]
 ) -> list[dict]:
     """A row for each share, arm and seed: the best rate of the first seed is taken for all."""
     rows: list[dict] = []
     for share in sorted(shares):
         for arm in ARMS:
-            place = out / f"{share:g}" / arm.folder
-
-            def run_of(rate: float, seed: int, place: Path = place) -> Path:
-                return place / f"{rate:g}-{seed}"
-
-            swept = {rate: _kept(probe, arm, share, rate, 0, run_of(rate, 0)) for rate in rates}
+            swept = {rate: kept.score(probe, arm, share, rate, 0) for rate in rates}
             rate = min(swept, key=lambda rate: swept[rate])
-            for seed in range(seeds):
-                _kept(probe, arm, share, rate, seed, run_of(rate, seed))
-                value = probe.tested(run_of(rate, seed))
-                rows.append({"share": share, "arm": arm.name, "seed": seed, "rate": rate, "value": value})
-            own = [row["value"] for row in rows[-seeds:]]
+            own = [kept.value(probe, arm, share, rate, seed) for seed in range(seeds)]
+            head = {"share": share, "arm": arm.name, "rate": rate}
+            rows += [{**head, "seed": seed, "value": value} for seed, value in enumerate(own)]
             told(
                 f"{share:.0%}, {arm.name}: {probe.figure} {statistics.fmean(own):.4f} "
                 f"({min(own):.4f} to {max(own):.4f}), rate {rate:g}"
@@ -125,12 +177,3 @@ def table(rows: list[dict], claims: dict[str, dict]) -> str:
             cells.append(f"{statistics.fmean(own):.4f} ({min(own):.4f}-{max(own):.4f})")
         lines.append(f"| {float(share):.0%} | {' | '.join(cells)} | {found['gain']:+.4f}: {found['verdict']} |")
     return "\n".join(lines) + "\n"
-
-
-def _kept(probe: Probe, arm: Arm, share: float, rate: float, seed: int, run: Path) -> float:
-    """The validation error of a run, trained once."""
-    done = run / "score.json"
-    if not done.is_file():
-        score = probe.validated(arm, share, rate, seed, run)
-        done.write_text(json.dumps({"score": score}))
-    return float(json.loads(done.read_text())["score"])
