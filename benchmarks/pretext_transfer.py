@@ -1,0 +1,150 @@
+"""What each pretext encoder is worth for depth and for segmentation, on simulated endoscopy: ``depthscope transfer``.
+
+    depthscope simulate --out PATIENTS --patients 6 --clips 2 --split train
+    python benchmarks/reconstruction.py --on PATIENTS --keep --out SFM
+    python benchmarks/pretext_transfer.py depth --clips SFM/clips/*/* --truth PATIENTS --out DIR
+    python benchmarks/pretext_transfer.py masks --out DIR
+
+depth: encoders learn from the clips of the first patients without any label, depth from the same clips' structure from
+motion; the last patients' clips are the test, judged on every true pixel. masks: the same on simulated colons with
+instruments, a mask for each of forty clips, tested on two other patients. Every task gets the same steps, so that all
+arms from scratch are the same runs. Objects that sound is missing: simulated clips have no sound. Finished work is not
+done again. Writes what ``transfer`` writes, ``pretext_transfer_depth.json`` or ``..._masks.json``, and prints a table.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from phantom_masks import PhantomMasks, phantom_masks
+from photometric_compare import with_truth
+
+from depthscope.corpus.corpus import held_out
+from depthscope.pretext.error_boosting.automatic import AUTOMATIC
+from depthscope.video import write_image
+from depthscope.video.class_masks import write_classes, write_mask
+
+TASKS = {
+    "jigsaw": {"depth": ["--training.batch", "16"], "masks": ["--frames.area-px", "16384"]},
+    "exemplar": {},
+    "colorization": {},
+    "video-colorization": {},
+    "deepcluster": {"depth": ["--rounds", "10"], "masks": ["--rounds", "10"]},
+    "error-boosting": {},
+}
+"""Flags beside the defaults: puzzles that fit into 96 pixels, and rounds of as few steps as there are in all."""
+
+TRAINED, TESTED, PER_CLIP = (21, 22, 23), (31, 32), 10
+"""Colons to learn from, to choose the rate by and to test on; masks are drawn every so many frames."""
+
+KNOWN_CLIPS, HELD_CLIPS = 40, 4
+
+
+def main() -> None:
+    """Pretrains, transfers, writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("probe", choices=("depth", "masks"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--clips", type=Path, nargs="+", default=[])
+    parser.add_argument("--truth", type=Path)
+    parser.add_argument("--test", type=int, default=3, help="clips at the end that are the test")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--pretext-steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 1.0])
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3])
+    parser.add_argument("--area-px", type=int, default=8000)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.probe == "depth":
+        clips = [with_truth(clip, given.truth, given.out / "clips") for clip in given.clips]
+        known, inputs, extra = clips[: -given.test], clips, ["--test", str(given.test)]
+    else:
+        known, inputs, labels = colons(given.out / "colons")
+        extra = ["--labels", str(labels)]
+    rows = {}
+    for task in given.tasks:
+        run, place = given.out / "encoders" / task, given.out / "transfer" / task
+        if not (run / "result.json").is_file():
+            shutil.rmtree(run, ignore_errors=True)
+            flags = TASKS[task].get(given.probe, [])
+            depthscope("pretrain", task, *known, "--out", run, "--steps", given.pretext_steps, *flags)
+        common = ["--steps", given.steps, "--seeds", given.seeds, "--area-px", given.area_px, *extra]
+        common += ["--shares", *given.shares, "--rates", *given.rates, "--baselines", given.out / "baselines"]
+        depthscope("transfer", run, *inputs, "--out", place, *common)
+        rows[task] = json.loads((place / "result.json").read_text())
+        figures = {
+            "machine": f"{platform.machine()}, torch {torch.__version__}",
+            "date": time.strftime("%Y-%m-%d"),
+            "probe": given.probe,
+            "pretext_steps": given.pretext_steps,
+            "steps": given.steps,
+            "seeds": given.seeds,
+            "tasks": rows,
+        }
+        (given.out / f"pretext_transfer_{given.probe}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(table(rows))
+
+
+def depthscope(*arguments: object) -> None:
+    """The command in a process of its own; its lines are shown."""
+    line = "import sys; from depthscope.cli import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run([sys.executable, "-c", line, *map(str, arguments)], check=True)
+
+
+def colons(folder: Path) -> tuple[list[Path], list[Path], Path]:
+    """Clips to learn from, all clips, and the masks: one of each clip to learn from, all of the others."""
+    pool = phantom_masks(TRAINED, 14, PER_CLIP, folder / "frames")
+    test = phantom_masks(TESTED, 3, PER_CLIP, folder / "frames")
+    known = [clip_of(pool, number) for number in range(KNOWN_CLIPS)]
+    unseen = [clip_of(test, number) for number in (0, 1, 3, 4)[:HELD_CLIPS]]
+    count = len(known) + len(unseen)
+    kept, _ = held_out(torch.arange(count), torch.zeros(count, dtype=torch.float64), 0.1)
+    assert int(kept.sum()) == len(unseen)  # of whole videos the corpus keeps these; the unseen patients lie there
+    inputs, learned = [], []
+    for number in range(count):
+        clip = (unseen if kept[number] else known).pop(0)
+        place = folder / "clips" / f"clip_{number:02d}"
+        inputs.append(place)
+        learned += [] if kept[number] else [place]
+        if place.is_dir():
+            continue
+        masks = folder / "masks" / place.name
+        for each in (place, masks):
+            each.mkdir(parents=True, exist_ok=True)
+        for frame in range(len(clip.frames)):
+            write_image(place / f"{frame:03d}.png", clip.frames[frame])
+            if kept[number] or frame == len(clip.frames) // 2:
+                write_mask(masks / f"{frame:03d}.png", clip.truth[frame])
+    write_classes(AUTOMATIC, folder / "masks")
+    return learned, inputs, folder / "masks"
+
+
+def clip_of(masks: PhantomMasks, number: int) -> PhantomMasks:
+    """One clip's frames."""
+    return masks[torch.arange(number * PER_CLIP, (number + 1) * PER_CLIP)]
+
+
+def table(rows: dict[str, dict]) -> str:
+    """A line for each task and share."""
+    lines = []
+    for task, result in rows.items():
+        for share, claim in result["claims"].items():
+            own = {r["arm"]: [] for r in result["rows"]}
+            for row in result["rows"]:
+                if f"{row['share']:g}" == share:
+                    own[row["arm"]].append(row["value"])
+            cells = "  ".join(f"{arm} {sum(v) / len(v):.4f}" for arm, v in own.items())
+            lines.append(f"{task} {float(share):.0%}: {cells}; {claim['gain']:+.4f}, {claim['verdict']}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
