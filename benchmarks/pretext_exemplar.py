@@ -74,6 +74,7 @@ def options(seed: int, steps: int) -> Exemplar:
             batch=64,
             optimiser=Adam(3e-3, weight_decay=1e-4),
             schedule=Cosine(),
+            clip_norm=1.0,
             seed=seed,
             precision="fp32",
         ),

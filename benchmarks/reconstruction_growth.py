@@ -16,6 +16,7 @@ import os
 import platform
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,10 @@ def measured(clip: Path, count: int, work: Path) -> dict[str, Any]:
     images = list_images(clip / "images")[:count]
     frames = tuple(Frame(image.name, str(image)) for image in images)
     lenses = (known_lens(camera),)
-    job = Job(str(work), frames, camera.size_px, lenses, str(clip / "mask.png"), threads=os.cpu_count() or 1, seconds=1)
-    ended = run_child(job, Limits(seconds=6 * 3600.0, silent_seconds=3 * 3600.0))
+    hours = 6 * 3600.0
+    job = Job(str(work), frames, camera.size_px, lenses, str(clip / "mask.png"), threads=os.cpu_count() or 1)
+    # Any share is enough, so that there is one attempt; a limit of time would cut its mapping short.
+    ended = run_child(replace(job, least_share=1e-6, seconds=hours), Limits(seconds=hours, silent_seconds=hours))
     report = ended.report or {"cpu_seconds": {}, "seconds": {}, "attempts": []}
     attempt = report["attempts"][0] if report["attempts"] else {}
     row = {

@@ -72,7 +72,7 @@ class Exemplar:
     frames: CorpusOptions = field(default_factory=CorpusOptions)
     training: Training = field(
         default_factory=lambda: Training(
-            steps=1500, batch=64, optimiser=Adam(3e-3, weight_decay=1e-4), schedule=Cosine()
+            steps=1500, batch=64, optimiser=Adam(3e-3, weight_decay=1e-4), schedule=Cosine(), clip_norm=1.0
         )
     )
 
