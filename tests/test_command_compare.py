@@ -41,6 +41,7 @@ def test_it_leaves_one_table_and_one_page(made):
     text, page = (out / "compare.md").read_text(), (out / "compare.html").read_text()
     for name in names:
         assert f"| {name} |" in text and name in page
+    assert page.count("<figure>") == 2 + 2 and "true depth" in page
     assert page.startswith("<!DOCTYPE html>") and "data:image/jpeg" in page and "http" not in page.split("<body>")[1]
 
 

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.evaluate.depth import POINTS, Frames, flat_frames, frames_at_points, pairs_of_maps
+from depthscope.commands.evaluate.depth import (
+    POINTS,
+    Frames,
+    flat_frames,
+    frames_at_points,
+    pairs_of_maps,
+    same_frames,
+)
 from depthscope.commands.footage import told_apart
 from depthscope.errors import BadInputError
 from depthscope.evaluation import DENSE, DepthEvaluation, evaluated
@@ -112,7 +119,8 @@ def compare(
         write_result(out, {**head, "recipes": table, "rows": rows})
         (out / "compare.md").write_text(markdown(head, table))
         frame = clips[0].sequence.images[len(clips[0].sequence) // 2]
-        (out / "compare.html").write_text(comparison_page(head, table, frame, shown), encoding="utf-8")
+        page = comparison_page(head, table, frame, shown, true_depth(clips[0], frame.stem))
+        (out / "compare.html").write_text(page, encoding="utf-8")
         options = {recipe.name: dataclasses.asdict(recipe) for recipe in chosen}
         inputs_hashed = {str(folder): content_hash(folder) for folder in inputs}
         write_provenance(out, options=options, inputs=inputs_hashed, seconds=time.perf_counter() - start)
@@ -246,6 +254,14 @@ def summary(rows: list[dict]) -> dict[str, dict[str, float]]:
 def middle(maps: dict[str, Path]) -> Path:
     """The map of the frame in the middle of the clip."""
     return list(maps.values())[len(maps) // 2]
+
+
+def true_depth(one: Judged, frame: str) -> Tensor | None:
+    """The true depth of a frame, where it is known."""
+    if one.truth is None:
+        return None
+    names = {found: name for name, found in same_frames(one.truth, one.sequence.frame_names).items()}
+    return one.truth[names[frame]] if frame in names else None
 
 
 def spoken(rows: list[dict]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.pictures import contact_sheet, depth_picture, depth_range
+from depthscope.pictures import Picture, depth_picture, depth_range, resized
 from depthscope.report.images import embedded
 from depthscope.report.markup import Html, element, spoken_seconds
 from depthscope.report.page import POLICY
@@ -17,6 +17,12 @@ from depthscope.report.tables import table
 
 HEAD = ("recipe", "AbsRel, per frame", "delta1, per frame", "AbsRel, per clip", "scale drift", "examples", "time")
 FIGURES = ("abs_rel", "delta1", "sequence_abs_rel", "scale_drift")
+
+JUDGES = {"dense-1": "every pixel of the true depth", "sfm-points-1": "points of SfM kept from training"}
+"""What judges by a protocol, in words."""
+
+TALLEST_PX = 320
+"""Height of a picture on the page."""
 
 Table = dict[str, dict[str, float]]
 
@@ -26,14 +32,15 @@ def cells(name: str, row: dict[str, float]) -> list[str]:
     numbers = []
     for figure in FIGURES:
         std = row.get(f"{figure}_std", 0.0)
-        numbers.append(f"{row[figure]:.4f}" + (f" \N{PLUS-MINUS SIGN} {std:.4f}" if std else ""))
+        numbers.append(f"{row[figure]:.3f}" + (f" \N{PLUS-MINUS SIGN} {std:.3f}" if std else ""))
     took = [f"{row['examples']:.0f}", spoken_seconds(row["seconds"])] if "seconds" in row else ["", ""]
     return [name, *numbers, *took]
 
 
 def sentence(head: dict[str, Any]) -> str:
     """What was compared, in words."""
-    judges = sorted(set(head["judged_by"].values()))
+    protocols = sorted(set(head["judged_by"].values()))
+    judges = [f"{JUDGES[name]} ({name})" if name in JUDGES else name for name in protocols]
     return (
         f"{len(head['clips'])} clips, {head['steps']} steps and {head['seeds']} seeds of each recipe, images of about "
         f"{head['area_px']} pixels; judged by {' and '.join(judges)} at the last step. "
@@ -49,7 +56,11 @@ def markdown(head: dict[str, Any], rows: Table) -> str:
 
 
 def comparison_page(
-    head: dict[str, Any], rows: Table, frame: Path, depths: dict[str, Float[Tensor, "height width"]]
+    head: dict[str, Any],
+    rows: Table,
+    frame: Path,
+    depths: dict[str, Float[Tensor, "height width"]],
+    truth: Float[Tensor, "rows columns"] | None = None,
 ) -> str:
     """The table with one frame and its depth by every recipe, as one HTML file.
 
@@ -58,12 +69,14 @@ def comparison_page(
         rows: Figures of each recipe.
         frame: An image file.
         depths: Depth of that frame by each recipe; every map is shown in its own range.
+        truth: Its true depth, where it is known.
     """
     from depthscope.video import read_image
 
-    pictures = [read_image(frame), *(depth_picture(depth, depth_range(depth[None])) for depth in depths.values())]
-    sheet = contact_sheet([pictures], ["frame", *depths])
-    alt = f"A frame and its depth by {', '.join(depths)}"
+    shown = {"frame": read_image(frame)}
+    shown |= {"true depth": depth_picture(truth, depth_range(truth[None]))} if truth is not None else {}
+    shown |= {name: depth_picture(depth, depth_range(depth[None])) for name, depth in depths.items()}
+    pictures = [figure(picture, name, rows.get(name)) for name, picture in shown.items()]
     title = "Recipes compared \N{EN DASH} depthscope"
     top = element(
         "head",
@@ -83,11 +96,19 @@ def comparison_page(
             element("section", element("p", sentence(head)), table(HEAD, listed, "Errors of each recipe")),
             element(
                 "section",
-                element("h2", "One frame, each in its own range of depth"),
-                embedded(sheet, alt, style="max-width: 100%; height: auto"),
+                element("h2", "One frame, each map in its own range of depth"),
+                element("div", *pictures, class_="gallery"),
             ),
             element("section", element("h2", "Clips"), element("ul", *(element("li", c) for c in head["clips"]))),
         ),
         element("footer", element("p", f"Made by depthscope {version('depthscope')} on {time.strftime('%Y-%m-%d')}.")),
     )
     return f"<!DOCTYPE html>\n{element('html', top, body, lang='en')}\n"
+
+
+def figure(picture: Picture, name: str, row: dict[str, float] | None) -> Html:
+    """A picture with its name and, where it is of a recipe, that recipe's error."""
+    told = name if row is None else f"{name}: AbsRel {row['abs_rel']:.3f} over all frames"
+    alt = name if row is None else f"depth by {name}"
+    small = resized(picture, TALLEST_PX) if picture.shape[0] > TALLEST_PX else picture
+    return element("figure", embedded(small, alt), element("figcaption", told))
