@@ -1,6 +1,6 @@
 """Depth and path from video alone, where the assumption of view synthesis holds: Lambertian, lit by a fixed light.
 
-    python benchmarks/photometric_phantom.py --out DIR [--steps 2000] [--seeds 3] [--device cuda]
+    python benchmarks/photometric_phantom.py --out DIR [--steps 2000] [--seeds 0 1 2] [--device cuda]
     python benchmarks/photometric_phantom.py --out DIR --steps 20 --frames 12 --arms stereo        (a quick try)
 
 A bent, folded tube carries a pattern and a shading that stay with the wall, so that a point has one colour in every
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--size", type=int, nargs=2, default=(160, 128))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -65,7 +65,7 @@ def main() -> None:
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {given.device}"
     record = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "steps": given.steps, "rows": []}
     add(record, given.out, {"arm": "constant depth", "seed": 0, **scores([torch.ones_like(d) for d in depths], depths)})
-    for seed in range(given.seeds):
+    for seed in given.seeds:
         for name, recipe in arms(given, seed).items():
             if given.arms and name not in given.arms:
                 continue
