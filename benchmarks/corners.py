@@ -4,20 +4,26 @@
 
 `DIR` holds images, each with ``<image>.points.txt`` (x y of each corner, first pixel at 0). Two judges know neither
 side: the place about which the surroundings are most alike after half a turn, and OpenCV's cornerSubPix, which looks at
-gradients. And the edges themselves: where dark turns to bright and bright to dark, half-way up, and how steeply. Writes
+gradients. And the edges themselves: where dark turns to bright and bright to dark, half-way up, and how steeply. And
+the camera: both sides' corners calibrate it alike, and are judged on views that the fit has not seen. Writes
 ``corners.json`` and ``corners.md``, and prints the table.
 """
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from scipy.optimize import minimize
 
-from depthscope.cli import main as depthscope
+from depthscope.calibration import Board, Sighting, Views, board_of, calibrated, seen_boards
 from depthscope.video import read_grey
+
+HALF_PX = 0.5
+"""Ours minus the files' pixel coordinates."""
 
 FINER, REACH = 8, 6
 EVERY = 3
@@ -34,16 +40,13 @@ def main() -> None:
     parser.add_argument("--square-mm", type=float, default=3.0)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    found = given.out / "calibration"
-    board = ["--board", given.board, "--square-mm", str(given.square_mm)]
-    if not (found / "corners").is_dir():
-        depthscope(["calibrate", str(given.data), *board, "--out", str(found)])
+    board = board_of(given.board, given.square_mm)
+    views = seen_boards(given.data, board)
+    files = [as_in_files(sighting, given.data) for sighting in views.sightings]
     every, judged, edges = [], [], {"x rising": [], "x falling": [], "y rising": [], "y falling": []}
-    for path in sorted((found / "corners").glob("*.txt")):
-        grey = read_grey(given.data / f"{path.stem}.png").numpy().astype(np.float32)
-        ours = np.loadtxt(path)[:, 2:4] - 0.5  # to the files' convention
-        theirs = np.loadtxt(given.data / f"{path.stem}.png.points.txt")
-        theirs = theirs[np.linalg.norm(ours[:, None] - theirs[None], axis=-1).argmin(1)]
+    for mine, file in zip(views.sightings, files, strict=True):
+        grey = read_grey(given.data / f"{mine.name}.png").numpy().astype(np.float32)
+        ours, theirs = mine.pixels.numpy() - HALF_PX, file.pixels.numpy() - HALF_PX
         every.append(ours - theirs)
         judged.append(judges(grey, ours[::EVERY], theirs[::EVERY]))
         for name, rows in edge_places(grey, ours).items():
@@ -63,6 +66,10 @@ def main() -> None:
             f"{name} edges: px from our corner, steepness": np.median(rows, 0).round(3).tolist()
             for name, rows in edges.items()
         },
+        "held-out RMS of a camera from ours, px": held_out(views, board),
+        "held-out RMS of a camera from the files, px": held_out(
+            dataclasses.replace(views, sightings=tuple(files)), board
+        ),
     }
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "corners.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -70,6 +77,20 @@ def main() -> None:
     table += "".join(f"| {name} | {value} |\n" for name, value in record.items())
     (given.out / "corners.md").write_text(table)
     print(table)
+
+
+def as_in_files(sighting: Sighting, data: Path) -> Sighting:
+    """The sighting with the file's corners in the place of ours."""
+    there = np.loadtxt(data / f"{sighting.name}.png.points.txt") + HALF_PX
+    nearest = np.linalg.norm(sighting.pixels.numpy()[:, None] - there[None], axis=-1).argmin(1)
+    return dataclasses.replace(sighting, pixels=torch.from_numpy(there[nearest]))
+
+
+def held_out(views: Views, board: Board) -> dict[str, float]:
+    """Error on views that the fit has not seen: with the board as printed, and as chosen (its misprint fitted too)."""
+    found = calibrated(views, board)
+    printed = min(one.holdout_rms_px for one in found.tried if one.misprint is None)
+    return {"as printed": round(printed, 3), "chosen": round(found.chosen.holdout_rms_px, 3)}
 
 
 def length(away: np.ndarray) -> float:
