@@ -20,6 +20,12 @@ STARTS = 6
 SMALLEST_MODEL = 10
 """Frames of a model at least (or 80 % of a shorter clip); smaller ones are given up."""
 
+ADJUSTED_TO = 1e-6
+"""Relative gain of a step below which an adjustment ends. COLMAP's own 0 makes every one take all its steps."""
+
+GROWTH = 1.3
+"""Everything is adjusted when there are so many times more frames or points than the last time."""
+
 FOCAL_RANGE = (0.25, 2.5)
 """Focal length over the longer side of the frame that self-calibration may end at: 126 to 23 degrees wide."""
 
@@ -82,7 +88,7 @@ def mapped(
 
 
 def mapper_options(job: Job, lens: Lens, first_angle_deg: float, seconds: float) -> pycolmap.IncrementalPipelineOptions:
-    """COLMAP's defaults, but for small triangulation angles and a camera that is known."""
+    """COLMAP's defaults, but for small triangulation angles, a camera that is known, and adjustments that end."""
     refined = not lens.fixed
     options = pycolmap.IncrementalPipelineOptions(
         multiple_models=True,  # those that came from a poor first pair are left behind, the largest is taken
@@ -93,6 +99,10 @@ def mapper_options(job: Job, lens: Lens, first_angle_deg: float, seconds: float)
         random_seed=job.seed,
         ba_refine_focal_length=refined,
         ba_refine_extra_params=refined,
+        ba_local_function_tolerance=ADJUSTED_TO,
+        ba_global_function_tolerance=ADJUSTED_TO,
+        ba_global_frames_ratio=GROWTH,
+        ba_global_points_ratio=GROWTH,
         max_runtime_seconds=max(1, int(seconds)),
     )
     options.mapper.init_min_tri_angle = first_angle_deg
