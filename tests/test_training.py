@@ -42,8 +42,8 @@ from depthscope.training import (
     train,
 )
 from depthscope.training.augmentation import mirrored
-from depthscope.training.loop import NonFiniteLossError
 from depthscope.training.options import resolved_precision
+from depthscope.training.trainee import NonFiniteLossError
 from tiny_runs import TINY, tiny, tube_clip
 
 TESTS = Path(__file__).parent

@@ -3,8 +3,9 @@
 from depthscope.training.augmentation import Augmentation
 from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from depthscope.training.draws import PairDraws
-from depthscope.training.loop import TrainingResult, check_resumable, launched, train
+from depthscope.training.loop import TrainingResult, launched, train
 from depthscope.training.options import Adam, Constant, Cosine, Drop, Sgd, Training, Triangular
+from depthscope.training.resume import check_resumable
 from depthscope.training.snippet_augmentation import SnippetAugmentation
 from depthscope.training.snippet_draws import SnippetDraws
 from depthscope.training.task import SiameseDepth, Task
