@@ -1,13 +1,14 @@
 """The verbs around pretext tasks: pretrain, train --encoder, transfer; and what they say of bad input."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.transfer.arms import ARMS, SCRATCH, SCRATCH_LONG, TUNED, claim
+from depthscope.commands.transfer.arms import ARMS, BEYOND, SCRATCH, SCRATCH_LONG, TUNED, Kept, best_rate, claim
 from depthscope.commands.transfer.depth import DepthProbe
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
@@ -15,6 +16,7 @@ from depthscope.pretext import encoder_of, stored_options, write_encoder
 from depthscope.recipes import FAST
 from depthscope.simulation import Tube
 from depthscope.training import LAST, load_checkpoint
+from depthscope.training.trainee import NonFiniteLossError
 from depthscope.video.class_masks import write_mask
 from drawn_scenes import scene_folder
 from tiny_runs import tube_clip
@@ -107,6 +109,41 @@ def test_seeds_that_disagree_make_no_gain() -> None:
     assert found["verdict"] == "a loss" and found["against"] == SCRATCH_LONG.name
     assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.1, 0.25]), 1.0, False)["verdict"] == "no gain"
     assert claim(rows([0.2, 0.2], [0.3, 0.3], [0.4, 0.35]), 1.0, True)["verdict"] == "a gain"
+
+
+@pytest.mark.parametrize(
+    ("optimum", "chosen", "word"),
+    [(1e-3, 1e-3, ""), (9e-3, 9e-3, ""), (1e-6, 2.7e-5, ", the smallest tried"), (1.0, 0.027, ", the largest tried")],
+)
+def test_a_sweep_goes_on_where_its_last_rate_is_the_best(optimum: float, chosen: float, word: str) -> None:
+    tried: list[float] = []
+
+    def score(rate: float) -> float:
+        tried.append(rate)
+        return abs(math.log(rate / optimum))
+
+    assert best_rate((3e-4, 1e-3, 3e-3), score) == (pytest.approx(chosen), word)
+    assert len(tried) == len(set(tried)) <= 3 + BEYOND
+
+
+def test_one_rate_is_no_sweep() -> None:
+    assert best_rate((2e-3,), lambda rate: 1.0) == (2e-3, "")
+
+
+def test_a_rate_that_diverges_loses_the_sweep_and_ends_nothing(tmp_path: Path) -> None:
+    class Diverging(DepthProbe):
+        @property
+        def head(self) -> dict[str, object]:
+            return {}
+
+        def validated(self, arm, share, rate, seed, run) -> float:
+            raise NonFiniteLossError("the loss of step 3 is not finite", "a number", "lower the learning rate")
+
+    probe, kept = Diverging(FAST, ResUNetEncoder(), 0, (), (), tmp_path), Kept(tmp_path / "runs", tmp_path / "runs", {})
+    assert kept.score(probe, SCRATCH, 1.0, 1.0, 0) == math.inf
+    assert kept.score(probe, SCRATCH, 1.0, 1.0, 0) == math.inf  # from the file
+    with pytest.raises(NonFiniteLossError, match="scratch diverges at the learning rate 1"):
+        kept.value(probe, SCRATCH, 1.0, 1.0, 0)
 
 
 def test_transfer_writes_one_table(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -44,7 +44,7 @@ def transfer(
         steps: Of every arm; the long one from scratch has the pretext run's besides.
         seeds: How many; each is a random encoder of its own for the frozen one.
         shares: How much is trained on: the first frames of each clip, or the first masks.
-        rates: Learning rates that every arm tries with the first seed.
+        rates: Learning rates that every arm tries with the first seed, and up to two beyond where the last one is best.
         test: How many of the clips are the test; a third if 0.
         area_px: Pixels of the network's image.
         batch: Pairs or frames in a step.

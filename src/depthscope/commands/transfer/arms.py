@@ -1,6 +1,7 @@
 """What a transfer compares: five arms, swept alike, and one claim."""
 
 import json
+import math
 import shutil
 import statistics
 from collections.abc import Callable, Sequence as Rows
@@ -9,7 +10,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from depthscope.networks.encoder import EncoderOptions
+from depthscope.training.trainee import NonFiniteLossError
 from depthscope.workspace import content_hash
+
+BEYOND = 2
+"""Learning rates that a sweep goes on by, at most, where the first or the last of its rates is the best."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +103,29 @@ class Kept:
     circumstances: dict[str, object]
 
     def score(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> float:
-        """The validation error of a run, which is trained only where it is not there yet."""
+        """The validation error of a run, infinite where it diverged; trained only where it is not there yet."""
         run = self.run_of(probe, arm, share, rate, seed)
         done = run / "score.json"
         if not done.is_file():
-            done.write_text(json.dumps(probe.validated(arm, share, rate, seed, run)))
+            try:
+                found = probe.validated(arm, share, rate, seed, run)
+            except NonFiniteLossError:
+                found = math.inf
+            done.write_text(json.dumps(found))
         return float(json.loads(done.read_text()))
 
     def value(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> float:
-        """The figure of a run on the test."""
-        self.score(probe, arm, share, rate, seed)
+        """The figure of a run on the test.
+
+        Raises:
+            NonFiniteLossError: The run diverged.
+        """
+        if self.score(probe, arm, share, rate, seed) == math.inf:
+            raise NonFiniteLossError(
+                f"{arm.name} diverges at the learning rate {rate:g} (seed {seed})",
+                "a rate that trains",
+                "try smaller --rates",
+            )
         run = self.run_of(probe, arm, share, rate, seed)
         done = run / "value.json"
         if not done.is_file():
@@ -133,20 +151,45 @@ class Kept:
 def measured(
     probe: Probe, shares: Rows[float], rates: Rows[float], seeds: int, kept: Kept, told: Callable[[str], None]
 ) -> list[dict]:
-    """A row for each share, arm and seed: the best rate of the first seed is taken for all."""
+    """A row for each share, arm and seed: the best rate of the first seed is taken for all seeds."""
     rows: list[dict] = []
     for share in sorted(shares):
         for arm in ARMS:
-            swept = {rate: kept.score(probe, arm, share, rate, 0) for rate in rates}
-            rate = min(swept, key=lambda rate: swept[rate])
+            rate, at_edge = best_rate(rates, lambda rate, arm=arm, share=share: kept.score(probe, arm, share, rate, 0))
             own = [kept.value(probe, arm, share, rate, seed) for seed in range(seeds)]
             head = {"share": share, "arm": arm.name, "rate": rate}
             rows += [{**head, "seed": seed, "value": value} for seed, value in enumerate(own)]
             told(
                 f"{share:.0%}, {arm.name}: {probe.figure} {statistics.fmean(own):.4f} "
-                f"({min(own):.4f} to {max(own):.4f}), rate {rate:g}"
+                f"({min(own):.4f} to {max(own):.4f}), rate {rate:g}{at_edge}"
             )
     return rows
+
+
+def best_rate(rates: Rows[float], score: Callable[[float], float]) -> tuple[float, str]:
+    """The rate of the smallest score, and a word where it is still the smallest or largest of those that were tried.
+
+    A best rate at the end of a sweep says that the sweep was too short, so it goes on there; one rate is no sweep.
+    """
+    scores = {rate: score(rate) for rate in sorted(rates)}
+    beyond = _beyond(scores)
+    while beyond is not None and len(scores) < len(rates) + BEYOND:
+        scores[beyond] = score(beyond)
+        beyond = _beyond(scores)
+    best = min(sorted(scores), key=lambda rate: scores[rate])
+    end = "" if beyond is None else f", the {'smallest' if beyond < best else 'largest'} tried"
+    return best, end
+
+
+def _beyond(scores: dict[float, float]) -> float | None:
+    """The rate that would be next where the smallest or the largest is the best, None where the best lies between."""
+    tried = sorted(scores)
+    best = min(tried, key=lambda rate: scores[rate])
+    if len(tried) < 2 or best not in (tried[0], tried[-1]):
+        return None
+    neighbour = tried[1] if best == tried[0] else tried[-2]
+    beyond = float(f"{best**2 / neighbour:.2g}")
+    return None if beyond in scores else beyond
 
 
 def claim(rows: list[dict], share: float, larger_is_better: bool) -> dict[str, object]:
