@@ -43,6 +43,8 @@ def main() -> None:
     board = board_of(given.board, given.square_mm)
     views = seen_boards(given.data, board)
     files = [as_in_files(sighting, given.data) for sighting in views.sightings]
+    gradients = seen_boards(given.data, board, corners="gradients")
+    by_gradients = [(one.pixels - as_in_files(one, given.data).pixels).numpy() for one in gradients.sightings]
     every, judged, edges = [], [], {"x rising": [], "x falling": [], "y rising": [], "y falling": []}
     for mine, file in zip(views.sightings, files, strict=True):
         grey = read_grey(given.data / f"{mine.name}.png").numpy().astype(np.float32)
@@ -66,7 +68,9 @@ def main() -> None:
             f"{name} edges: px from our corner, steepness": np.median(rows, 0).round(3).tolist()
             for name, rows in edges.items()
         },
+        "--corners gradients from files, median px": length(np.concatenate(by_gradients)),
         "held-out RMS of a camera from ours, px": held_out(views, board),
+        "held-out RMS of a camera by --corners gradients, px": held_out(gradients, board),
         "held-out RMS of a camera from the files, px": held_out(
             dataclasses.replace(views, sightings=tuple(files)), board
         ),

@@ -213,6 +213,16 @@ def test_pictures_of_a_board_become_a_camera(tmp_path):
         assert read_image(out / name).float().std() > 5
 
 
+def test_gradients_place_corners_nearly_where_crossings_do(tmp_path):
+    for n, picture in enumerate(filmed((9, 7), 2)):
+        write_image(tmp_path / f"{n}.png", picture)
+    board = board_of("9x7", 3.0)
+    views = {how: seen_boards(tmp_path, board, corners=how).sightings for how in ("crossings", "gradients")}
+    for one, other in zip(views["crossings"], views["gradients"], strict=True):
+        assert torch.equal(one.grid, other.grid)
+        assert 0 < float((one.pixels - other.pixels).norm(dim=-1).median()) < 0.1
+
+
 @pytest.mark.slow
 def test_a_film_of_a_board_becomes_a_camera(tmp_path, capsys):
     frames = (p[..., None].expand(-1, -1, 3).contiguous() for p in filmed((9, 7), 7))
@@ -313,15 +323,17 @@ def test_sightings_know_their_length():
 
 
 @pytest.mark.slow
-def test_nine_views_of_a_laparoscope(tmp_path):
+@pytest.mark.parametrize(("corners", "held_out_px"), [("crossings", 0.25), ("gradients", 0.4)])
+def test_nine_views_of_a_laparoscope(tmp_path, corners, held_out_px):
     data = Path(os.environ.get("DEPTHSCOPE_DATA", ROOT.parent / "shared" / "data")) / "laparoscope_boards"
     if not data.is_dir():
         pytest.skip(f"the published board images are not at {data}")
     out = tmp_path / "out"
-    assert main(["calibrate", str(data), "--board", "14x10", "--square-mm", "3", "--out", str(out)]) == 0
+    call = ["calibrate", str(data), "--board", "14x10", "--square-mm", "3", "--corners", corners, "--out", str(out)]
+    assert main(call) == 0
     result = json.loads((out / "result.json").read_text())
     assert result["views_found"] == result["views_used"] == 9
-    assert result["model"] == "brown" and result["holdout_rms_px"] < 0.3 and result["board_error_mm"] > 0.03
+    assert result["model"] == "brown" and result["holdout_rms_px"] < held_out_px and result["board_error_mm"] > 0.03
     errors = []
     for path in sorted((out / "corners").glob("*.txt")):
         ours, theirs = np.loadtxt(path)[:, 2:4], np.loadtxt(data / f"{path.stem}.png.points.txt") + 0.5
@@ -329,6 +341,9 @@ def test_nine_views_of_a_laparoscope(tmp_path):
         nearest = np.linalg.norm(away, axis=-1).argmin(1)
         errors.append(away[np.arange(len(ours)), nearest])
     errors = np.concatenate(errors)
+    if corners == "gradients":  # as the files were made
+        assert np.median(np.linalg.norm(errors, axis=-1)) < 0.15
+        return
     # All differ by one shift of (0.5, 0.1) px, which no convention of pixels makes. Along the lines of this camera dark
     # turns to bright more steeply than bright to dark: the files, like cornerSubPix, follow the steeper edges, and ours
     # lie between both (benchmarks/corners.py). A shift of all corners is one of the principal point.

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -34,6 +35,12 @@ THUMBNAIL_WIDTH = 480
 FEWEST_CORNERS = 20
 """A part of a chessboard with fewer corners is not used."""
 
+Corners = Literal["crossings", "gradients"]
+"""How corners are placed: by fitting blurred crossings, or by gradients as OpenCV's cornerSubPix does."""
+
+GRADIENTS_REACH, LARGEST_GRADIENTS_PX = 0.4, 9
+"""Half of the window of gradients: in squares, and in pixels at most."""
+
 EDGE_OF_BLUR = 2.563
 """Width of an edge from 10 to 90 %, in standard deviations of its blur."""
 
@@ -61,8 +68,19 @@ class Views:
     notes: tuple[str, ...] = ()
 
 
-def seen_boards(source: Path, board: Board, progress: Callable[[int, int], None] = lambda done, of: None) -> Views:
+def seen_boards(
+    source: Path,
+    board: Board,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    corners: Corners = "crossings",
+) -> Views:
     """All different sharp views of the board.
+
+    Args:
+        source: Video or image folder.
+        board: The board.
+        progress: Told how many of how many pictures were looked at.
+        corners: How corners are placed.
 
     Raises:
         BadInputError: No such recording, pictures of several sizes, the board is never seen, or it has another size.
@@ -74,7 +92,7 @@ def seen_boards(source: Path, board: Board, progress: Callable[[int, int], None]
     for name, grey in pictures:
         looked += 1
         progress(looked, count)
-        sighting = _sighting(name, grey, board)
+        sighting = _sighting(name, grey, board, corners)
         if isinstance(sighting, tuple):
             others[sighting] += 1
         if not isinstance(sighting, Sighting):
@@ -137,16 +155,13 @@ def _spread(sightings: list[Sighting], size_px: tuple[int, int], board: Board) -
     return [sightings[i] for i in sorted(chosen)]
 
 
-def _sighting(name: str, grey: Grey, board: Board) -> Sighting | tuple[int, int] | None:
+def _sighting(name: str, grey: Grey, board: Board, how: Corners) -> Sighting | tuple[int, int] | None:
     """What a picture shows of the board; the size of a grid that is no part of it; or None."""
     match board:
         case Charuco():
             seen = opencv.find_charuco(grey, board)
-            return (
-                None
-                if seen is None
-                else _exact(name, grey, board, *seen, 0.5 * (1 - board.marker_mm / board.square_mm))
-            )
+            clear = 0.5 * (1 - board.marker_mm / board.square_mm)
+            return None if seen is None else _exact(name, grey, board, *seen, clear, how)
         case Chessboard():
             quick, by = _small(grey)
             size, corners = board.corners, opencv.find_chessboard(quick, board.corners)
@@ -158,7 +173,7 @@ def _sighting(name: str, grey: Grey, board: Board) -> Sighting | tuple[int, int]
                 if not _part_of(size, board.corners):
                     return size
             grid = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="xy"), -1)
-            return _exact(name, grey, board, grid.reshape(-1, 2), upright(corners / by, size), 1.0)
+            return _exact(name, grey, board, grid.reshape(-1, 2), upright(corners / by, size), 1.0, how)
 
 
 def _part_of(size: tuple[int, int], board: tuple[int, int]) -> bool:
@@ -166,17 +181,21 @@ def _part_of(size: tuple[int, int], board: tuple[int, int]) -> bool:
 
 
 def _exact(
-    name: str, grey: Grey, board: Board, grid: torch.Tensor, pixels: torch.Tensor, clear: float
+    name: str, grey: Grey, board: Board, grid: torch.Tensor, pixels: torch.Tensor, clear: float, how: Corners
 ) -> Sighting | None:
     """Corners where crossings could be fitted, or None where most could not."""
     result = refined(grey, grid, pixels, clear)
-    good = result.good
+    good, placed = result.good, result.pixels
     if int(good.sum()) < max(6, 0.5 * len(good)):
         return None
+    if how == "gradients":
+        side = float(torch.cdist(placed, placed).fill_diagonal_(float("inf")).amin(-1).median())
+        reach = min(GRADIENTS_REACH, clear) * side
+        placed = opencv.by_gradients(grey, placed, max(2, min(LARGEST_GRADIENTS_PX, round(reach))))
     small, scale = _small(grey, THUMBNAIL_WIDTH)
     edge = EDGE_OF_BLUR * float(result.blur_px[good].median())
     whole = len(good) == board.corners[0] * board.corners[1]
-    return Sighting(name, grid[good], result.pixels[good], edge, small, scale, whole)
+    return Sighting(name, grid[good], placed[good], edge, small, scale, whole)
 
 
 def upright(corners: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

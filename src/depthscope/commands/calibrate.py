@@ -33,6 +33,7 @@ def calibrate(
     model: Literal["auto", "pinhole", "brown", "fisheye"] = "auto",
     marker_mm: float | None = None,
     dictionary: str = "4X4_50",
+    corners: Literal["crossings", "gradients"] = "crossings",
 ) -> int:
     """Find the lens of a camera from pictures of a board.
 
@@ -44,6 +45,7 @@ def calibrate(
         model: Lens model; auto chooses by views that the fit has not seen.
         marker_mm: Side of a ChArUco marker; three quarters of a square if left out.
         dictionary: ChArUco dictionary, as 4X4_50.
+        corners: How corners are placed: by fitting blurred crossings, or by gradients as most other tools do.
 
     Returns:
         Exit code: 0 done, 3 the pictures do not determine the lens.
@@ -51,11 +53,12 @@ def calibrate(
     started = time.monotonic()
     known = board_of(board, square_mm, marker_mm, dictionary)
     options = {"board": board, "square_mm": square_mm, "model": model, "marker_mm": marker_mm, "dictionary": dictionary}
+    options |= {"corners": corners}
     console = Console(soft_wrap=True, highlight=False)
     with writing_folder(out, inputs=(recording,)) as folder:
         with Progress(disable=not sys.stderr.isatty(), console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("looking for the board", total=None)
-            views = seen_boards(recording, known, lambda done, of: bar.update(task, completed=done, total=of))
+            views = seen_boards(recording, known, lambda done, of: bar.update(task, completed=done, total=of), corners)
             refusal, result = "", None
             try:
                 result = calibrated(views, known, model, lambda name: bar.update(task, description=f"fitting {name}"))
