@@ -130,20 +130,34 @@ def test_one_rate_is_no_sweep() -> None:
     assert best_rate((2e-3,), lambda rate: 1.0) == (2e-3, "")
 
 
+class Diverging(DepthProbe):
+    """Depth that cannot be learned, of no clips."""
+
+    @property
+    def head(self) -> dict[str, object]:
+        return {}
+
+    def validated(self, arm, share, rate, seed, run) -> float:
+        raise NonFiniteLossError("the loss of step 3 is not finite", "a number", "lower the learning rate")
+
+
 def test_a_rate_that_diverges_loses_the_sweep_and_ends_nothing(tmp_path: Path) -> None:
-    class Diverging(DepthProbe):
-        @property
-        def head(self) -> dict[str, object]:
-            return {}
-
-        def validated(self, arm, share, rate, seed, run) -> float:
-            raise NonFiniteLossError("the loss of step 3 is not finite", "a number", "lower the learning rate")
-
     probe, kept = Diverging(FAST, ResUNetEncoder(), 0, (), (), tmp_path), Kept(tmp_path / "runs", tmp_path / "runs", {})
     assert kept.score(probe, SCRATCH, 1.0, 1.0, 0) == math.inf
     assert kept.score(probe, SCRATCH, 1.0, 1.0, 0) == math.inf  # from the file
     with pytest.raises(NonFiniteLossError, match="scratch diverges at the learning rate 1"):
         kept.value(probe, SCRATCH, 1.0, 1.0, 0)
+
+
+def test_baselines_of_encoders_of_other_shapes_do_not_meet(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "runs", tmp_path / "baselines", {})
+
+    def run_of(encoder: ResUNetEncoder) -> Path:
+        return kept.run_of(Diverging(FAST, encoder, 0, (), (), tmp_path), SCRATCH, 1.0, 1e-3, 0)
+
+    (run_of(ResUNetEncoder()) / "score.json").write_text("0.1")
+    assert not (run_of(ResUNetEncoder(width=8)) / "score.json").is_file()
+    assert (run_of(ResUNetEncoder(weights="another.pt")) / "score.json").is_file()
 
 
 def test_transfer_writes_one_table(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -49,7 +49,7 @@ def transfer(
         area_px: Pixels of the network's image.
         batch: Pairs or frames in a step.
         baselines: Folder for the runs without pretext encoder, by default in --out. Give the same one to try several
-            encoders of one shape: these runs are then made once.
+            encoders: these runs are then made once for each shape of encoder.
     """
     from rich.console import Console
 

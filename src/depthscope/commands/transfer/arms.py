@@ -1,5 +1,6 @@
 """What a transfer compares: five arms, swept alike, and one claim."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -94,7 +95,7 @@ class Kept:
 
     Attributes:
         pretext: Folder of the arms that start from the pretext encoder.
-        baselines: Folder of those that do not; transfers of other encoders of the same shape may share it.
+        baselines: Folder of those that do not, by the encoder's shape; transfers of other encoders may share it.
         circumstances: All that decides a run beside arm, share, rate and seed, as JSON has it.
     """
 
@@ -134,9 +135,9 @@ class Kept:
 
     def run_of(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> Path:
         """The folder of a run; emptied where another one was asked for before."""
-        place = self.pretext if arm.pretext else self.baselines
-        run = place / f"{share:g}" / arm.folder / f"{rate:g}-{seed}"
         encoder = arm.encoder(probe.pretext)
+        place = self.pretext if arm.pretext else self.baselines / shape_of(encoder)
+        run = place / f"{share:g}" / arm.folder / f"{rate:g}-{seed}"
         shape = asdict(replace(encoder, weights=content_hash(Path(encoder.weights)) if encoder.weights else ""))
         before = probe.before if arm.longer else 0
         asked = json.dumps([type(encoder).__name__, shape, before, share, rate, seed, self.circumstances], default=str)
@@ -146,6 +147,12 @@ class Kept:
         run.mkdir(parents=True, exist_ok=True)
         told.write_text(asked)
         return run
+
+
+def shape_of(encoder: EncoderOptions) -> str:
+    """A folder's name for all encoders of one shape, wherever their weights come from."""
+    text = json.dumps(asdict(replace(encoder, weights="", frozen=False)), sort_keys=True, default=str)
+    return f"{type(encoder).__name__}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def measured(
