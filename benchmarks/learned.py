@@ -158,7 +158,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         rows = np.linspace(start, start + len(frames) // max(1, given.scenes) - 1, FRAMES).round().astype(int)
         scenes.append(scene_of([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right"))
     fused = fuse(frames, Fusion(unit=sequence.unit))
-    whole = against(views_of(fused.surface, folder), target_of(clip, targets), true_from_sfm, "right")
+    whole = against(views_of(fused.surface, folder), fused.surface, target_of(clip, targets), true_from_sfm)
     joint = scene_of(thinned(frames), target_of(clip, targets), true_from_sfm, "right")
     wrong = scene_of(thinned(frames), target_of(other, targets), None, "other patient")
     wrong["patient"] = other.parent.name
@@ -197,7 +197,7 @@ def scene_of(frames: list[DepthFrame], target: Target, true: Similarity | None, 
     found = said(register_frames(frames, target))
     return measured_of(
         {"kind": kind, "views": len(frames), **found, "cpu_seconds": time.process_time() - watch},
-        frame_views(frames),
+        torch.cat([view.surface.points for view in frame_views(frames)]),
         true,
     )
 
@@ -210,17 +210,16 @@ def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
     return targets[place]
 
 
-def against(views, target: Target, true: Similarity | None, kind: str) -> dict:
-    """One registration of what cameras see of a surface, and its error where the truth is known."""
-    return measured_of({"kind": kind, "views": len(views), **registered(views, target)}, views, true)
+def against(views: tuple[View, ...], surface: Surface, target: Target, true: Similarity) -> dict:
+    """The registration of what cameras see of a surface, and its error over all of the surface, certain or not."""
+    return measured_of({"kind": "right", "views": len(views), **registered(views, target)}, surface.points, true)
 
 
-def measured_of(record: dict, views: tuple[View, ...], true: Similarity | None) -> dict:
-    """The record with its error where the truth is known."""
+def measured_of(record: dict, points: Tensor, true: Similarity | None) -> dict:
+    """The record with its error over some points of the source, where the truth is known."""
     if true is not None:
         found = similarity(record["matrix"])
-        points = torch.cat([view.surface.points for view in views]).double()
-        points = points[:: max(1, len(points) // 20_000)]
+        points = points.double()[:: max(1, len(points) // 20_000)]
         away = (found.apply(points) - true.apply(points)).norm(dim=-1)
         record |= {
             "tre_surface_mm": float(away.mean()),

@@ -1,15 +1,18 @@
-"""What each pretext encoder is worth for depth and for segmentation, on simulated endoscopy: ``depthscope transfer``.
+"""What each pretext encoder is worth for depth and for segmentation, simulated and real: ``depthscope transfer``.
 
     depthscope simulate --out PATIENTS --patients 6 --clips 2 --split train
     python benchmarks/reconstruction.py --on PATIENTS --keep --out SFM
     python benchmarks/pretext_transfer.py depth --clips SFM/clips/*/* --truth PATIENTS --out DIR
     python benchmarks/pretext_transfer.py masks --out DIR
+    python benchmarks/pretext_transfer.py sinus --clips SINUS --out DIR
+    python benchmarks/pretext_transfer.py laparoscopy --clips VIDEO --out DIR
 
 depth: encoders learn from the clips of the first patients without any label, depth from the same clips' structure from
 motion; the last patients' clips are the test, judged on every true pixel. masks: the same on simulated colons with
-instruments, a mask for each of forty clips, tested on two other patients. Every task gets the same steps, so that all
+instruments, a mask for each of forty clips, tested on two other patients. sinus and laparoscopy: the two on a real clip
+each, of which a later stretch is the test (`real_clips.py`). Every task gets the same steps, so that all
 arms from scratch are the same runs. Objects that sound is missing: simulated clips have no sound. Finished work is not
-done again. Writes what ``transfer`` writes, ``pretext_transfer_depth.json`` or ``..._masks.json``, and prints a table.
+done again. Writes what ``transfer`` writes, ``pretext_transfer_depth.json`` and so on, and prints a table.
 """
 
 import argparse
@@ -24,6 +27,7 @@ from pathlib import Path
 import torch
 from phantom_masks import PhantomMasks, phantom_masks
 from photometric_compare import with_truth
+from real_clips import laparoscopy, sinus
 
 from depthscope.corpus.corpus import held_out
 from depthscope.pretext.error_boosting.automatic import AUTOMATIC
@@ -31,14 +35,19 @@ from depthscope.video import write_image
 from depthscope.video.class_masks import write_classes, write_mask
 
 TASKS = {
-    "jigsaw": {"depth": ["--training.batch", "16"], "masks": ["--frames.area-px", "16384"]},
-    "exemplar": {},
-    "colorization": {},
-    "video-colorization": {},
-    "deepcluster": {"depth": ["--rounds", "10"], "masks": ["--rounds", "10"]},
-    "error-boosting": {},
+    "jigsaw": [],
+    "exemplar": [],
+    "colorization": [],
+    "video-colorization": [],
+    "deepcluster": ["--rounds", "10"],
+    "error-boosting": [],
 }
-"""Flags beside the defaults: puzzles that fit into 96 pixels, and rounds of as few steps as there are in all."""
+"""Flags beside the defaults: rounds of as few steps as there are in all."""
+
+PUZZLES = {"masks": ["--frames.area-px", "16384"]}
+"""Flags of jigsaw: puzzles that fit into the 96 pixels of the simulated colons; elsewhere `SMALL_BATCH`."""
+
+SMALL_BATCH = ["--training.batch", "16"]
 
 TRAINED, TESTED, PER_CLIP = (21, 22, 23), (31, 32), 10
 """Colons to learn from, to choose the rate by and to test on; masks are drawn every so many frames."""
@@ -49,7 +58,7 @@ KNOWN_CLIPS, HELD_CLIPS = 40, 4
 def main() -> None:
     """Pretrains, transfers, writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("probe", choices=("depth", "masks"))
+    parser.add_argument("probe", choices=("depth", "masks", "sinus", "laparoscopy"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--clips", type=Path, nargs="+", default=[])
     parser.add_argument("--truth", type=Path)
@@ -63,18 +72,13 @@ def main() -> None:
     parser.add_argument("--area-px", type=int, default=8000)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    if given.probe == "depth":
-        clips = [with_truth(clip, given.truth, given.out / "clips") for clip in given.clips]
-        known, inputs, extra = clips[: -given.test], clips, ["--test", str(given.test)]
-    else:
-        known, inputs, labels = colons(given.out / "colons")
-        extra = ["--labels", str(labels)]
+    known, inputs, extra = material(given)
     rows = {}
     for task in given.tasks:
         run, place = given.out / "encoders" / task, given.out / "transfer" / task
         if not (run / "result.json").is_file():
             shutil.rmtree(run, ignore_errors=True)
-            flags = TASKS[task].get(given.probe, [])
+            flags = PUZZLES.get(given.probe, SMALL_BATCH) if task == "jigsaw" else TASKS[task]
             depthscope("pretrain", task, *known, "--out", run, "--steps", given.pretext_steps, *flags)
         common = ["--steps", given.steps, "--seeds", given.seeds, "--area-px", given.area_px, *extra]
         common += ["--shares", *given.shares, "--rates", *given.rates, "--baselines", given.out / "baselines"]
@@ -91,6 +95,21 @@ def main() -> None:
         }
         (given.out / f"pretext_transfer_{given.probe}.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(table(rows))
+
+
+def material(given: argparse.Namespace) -> tuple[list[Path], list[Path], list[object]]:
+    """What encoders learn from, what `transfer` is given, and its flags."""
+    if given.probe == "depth":
+        clips = [with_truth(clip, given.truth, given.out / "clips") for clip in given.clips]
+        return clips[: -given.test], clips, ["--test", given.test]
+    if given.probe == "sinus":
+        first, last = sinus(given.clips[0], given.out / "clips")
+        return [first], [first, last], ["--test", 1]
+    if given.probe == "laparoscopy":
+        early, every, labels = laparoscopy(given.clips[0], given.out / "clips")
+        return [early], [every], ["--labels", labels]
+    known, inputs, labels = colons(given.out / "colons")
+    return known, inputs, ["--labels", labels]
 
 
 def depthscope(*arguments: object) -> None:

@@ -3,11 +3,14 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from depthscope.cli import main
+from depthscope.commands.register import views_of
+from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps, ply, read_sequence
 from tiny_runs import tube_clip
 
@@ -67,6 +70,19 @@ def test_the_surface_lies_on_the_true_wall(fused, clip):
         errors.append((hits.distance[both] / truth[both]).log().abs())
     assert float(torch.cat(errors).quantile(0.5)) < 0.01
     assert float(torch.cat(errors).quantile(0.9)) < 0.06
+
+
+def test_what_is_uncertain_of_a_surface_is_not_registered(fused, clip):
+    surface, centres = ply.read(fused / "surface.ply"), read_sequence(clip).camera_from_world.origin.double()
+    points = surface.points.double()
+    half = points[:, 2] > points[:, 2].median()
+    far = (points[:, None] - centres).norm(dim=-1).amax(-1)
+    std = torch.where(half, far, 1e-3 * far)  # as large as the distance, or a thousandth of it
+    every = torch.cat([view.surface.points for view in views_of(replace(surface, std=1e-3 * far), clip)])
+    certain = torch.cat([view.surface.points for view in views_of(replace(surface, std=std), clip)])
+    assert float(every[:, 2].max()) > float(points[half, 2].min()) >= float(certain[:, 2].max())
+    with pytest.raises(BadInputError, match="part of the surface that is certain"):
+        views_of(replace(surface, std=far), clip)
 
 
 def test_the_scales_are_told(fused, clip):

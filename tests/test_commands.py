@@ -196,6 +196,11 @@ def test_an_unknown_verb_or_option_has_exit_code_2(capsys):
         assert "Traceback" not in capsys.readouterr().err
 
 
+def test_the_package_is_the_command_too():
+    done = subprocess.run([sys.executable, "-m", "depthscope", "no-such"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no verb 'no-such'" in done.stderr
+
+
 def test_the_overview_loads_nothing_heavy():
     """Each of these alone takes longer than the 0.3 s that --help may take."""
     code = (

@@ -23,7 +23,7 @@ from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.surface import vertex_normals
 from depthscope.pictures import painted
 from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register as align
-from depthscope.registration.frames import register_frames
+from depthscope.registration.frames import CERTAIN, FEWEST, register_frames
 from depthscope.registration.options import WORKING_MM
 from depthscope.registration.view import thinned
 from depthscope.sequence import Sequence
@@ -171,7 +171,11 @@ def source_surface(path: Path) -> tuple[Surface, Path, str]:
 
 
 def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
-    """What each of some cameras of a sequence sees of the surface."""
+    """What each of some cameras of a sequence sees of the surface, where its depth is as certain as that of `CERTAIN`.
+
+    Raises:
+        BadInputError: The surface has no faces, or no camera sees enough of it.
+    """
     from depthscope.formats import read_sequence
 
     clip: Sequence = read_sequence(folder)
@@ -189,13 +193,18 @@ def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
             continue
         towards = centre + 0.98 * (points[inside] - centre)
         seen = inside[~caster.blocked(centre.expand_as(towards), towards)]
-        if len(seen) >= 30:
+        if surface.std is not None:
+            distance = (points[seen] - centre).norm(dim=-1)
+            seen = seen[surface.std[seen] <= CERTAIN.most_relative_std * distance]
+        if len(seen) >= FEWEST:
             normals = None if surface.normals is None else surface.normals[seen]
             std = None if surface.std is None else surface.std[seen]
             found.append(View(Surface(surface.points[seen], normals, unit=surface.unit), centre, std=std))
     if not found:
         raise BadInputError(
-            f"no camera of {folder} sees the surface", "the sequence that it was made from", "check --sequence"
+            f"no camera of {folder} sees a part of the surface that is certain",
+            "the sequence that it was made from",
+            "check --sequence",
         )
     return tuple(found)
 
