@@ -19,6 +19,7 @@ import argparse
 import json
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -29,25 +30,13 @@ from phantom_masks import PhantomMasks, phantom_masks
 from photometric_compare import with_truth
 from real_clips import laparoscopy, sinus
 
+from depthscope.commands.transfer.arms import FROZEN, RANDOM_FROZEN, SCRATCH, SCRATCH_LONG, TUNED
 from depthscope.corpus.corpus import held_out
 from depthscope.pretext.error_boosting.automatic import AUTOMATIC
 from depthscope.video import write_image
 from depthscope.video.class_masks import write_classes, write_mask
 
-TASKS = {
-    "jigsaw": [],
-    "exemplar": [],
-    "colorization": [],
-    "video-colorization": [],
-    "deepcluster": ["--rounds", "10"],
-    "error-boosting": [],
-}
-"""Flags beside the defaults: rounds of as few steps as there are in all."""
-
-PUZZLES = {"masks": ["--frames.area-px", "16384"]}
-"""Flags of jigsaw: puzzles that fit into the 96 pixels of the simulated colons; elsewhere `SMALL_BATCH`."""
-
-SMALL_BATCH = ["--training.batch", "16"]
+TASKS = ("jigsaw", "exemplar", "colorization", "video-colorization", "deepcluster", "error-boosting")
 
 TRAINED, TESTED, PER_CLIP = (21, 22, 23), (31, 32), 10
 """Colons to learn from, to choose the rate by and to test on; masks are drawn every so many frames."""
@@ -63,7 +52,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, nargs="+", default=[])
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--test", type=int, default=3, help="clips at the end that are the test")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--pretext-steps", type=int, default=300)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
@@ -78,8 +67,8 @@ def main() -> None:
         run, place = given.out / "encoders" / task, given.out / "transfer" / task
         if not (run / "result.json").is_file():
             shutil.rmtree(run, ignore_errors=True)
-            flags = PUZZLES.get(given.probe, SMALL_BATCH) if task == "jigsaw" else TASKS[task]
-            depthscope("pretrain", task, *known, "--out", run, "--steps", given.pretext_steps, *flags)
+            steps = ["--steps", given.pretext_steps, *flags_of(task, given.probe)]
+            depthscope("pretrain", task, *known, "--out", run, *steps)
         common = ["--steps", given.steps, "--seeds", given.seeds, "--area-px", given.area_px, *extra]
         common += ["--shares", *given.shares, "--rates", *given.rates, "--baselines", given.out / "baselines"]
         depthscope("transfer", run, *inputs, "--out", place, *common)
@@ -95,6 +84,15 @@ def main() -> None:
         }
         (given.out / f"pretext_transfer_{given.probe}.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(table(rows))
+
+
+def flags_of(task: str, probe: str) -> list[str]:
+    """Flags beside the defaults: for small frames, few steps and few frames."""
+    if task == "jigsaw":
+        return ["--frames.area-px", "16384"] if probe == "masks" else ["--training.batch", "16"]
+    if task == "deepcluster":
+        return ["--rounds", "10", *(["--clusters", "4"] if probe == "sinus" else [])]
+    return []
 
 
 def material(given: argparse.Namespace) -> tuple[list[Path], list[Path], list[object]]:
@@ -152,17 +150,29 @@ def clip_of(masks: PhantomMasks, number: int) -> PhantomMasks:
 
 
 def table(rows: dict[str, dict]) -> str:
-    """A line for each task and share."""
-    lines = []
+    """Means and ranges over seeds as Markdown: arms without pretext once for each shape of encoder, then the task's."""
+    shares = list(next(iter(rows.values()))["claims"])
+    lines = ["| |" + "".join(f" {float(share):.0%} |" for share in shares), "|---" * (len(shares) + 1) + "|"]
+    told: list[str] = []
     for task, result in rows.items():
-        for share, claim in result["claims"].items():
-            own = {r["arm"]: [] for r in result["rows"]}
-            for row in result["rows"]:
-                if f"{row['share']:g}" == share:
-                    own[row["arm"]].append(row["value"])
-            cells = "  ".join(f"{arm} {sum(v) / len(v):.4f}" for arm, v in own.items())
-            lines.append(f"{task} {float(share):.0%}: {cells}; {claim['gain']:+.4f}, {claim['verdict']}")
+        arms = dict.fromkeys(row["arm"] for row in result["rows"])
+        cells = {arm: [cell(result["rows"], arm, share) for share in shares] for arm in arms}
+        start = [
+            f"| {arm} | {' | '.join(cells[arm])} |" for arm in (RANDOM_FROZEN.name, SCRATCH.name, SCRATCH_LONG.name)
+        ]
+        lines += [line for line in start if line not in told]
+        told += start
+        claims = [f"{result['claims'][share]['gain']:+.3f}, {result['claims'][share]['verdict']}" for share in shares]
+        tuned = [f"{found}: {claim}" for found, claim in zip(cells[TUNED.name], claims, strict=True)]
+        lines.append(f"| {task}, frozen | {' | '.join(cells[FROZEN.name])} |")
+        lines.append(f"| {task}, fine-tuned | {' | '.join(tuned)} |")
     return "\n".join(lines)
+
+
+def cell(rows: list[dict], arm: str, share: str) -> str:
+    """Mean and range over the seeds."""
+    values = [row["value"] for row in rows if row["arm"] == arm and f"{row['share']:g}" == share]
+    return f"{statistics.fmean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 
 if __name__ == "__main__":
