@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from registration import auc, fitted as fitted_confidence, registered, said, similarity
+from registration import auc, fitted as fitted_confidence, said, similarity
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from torch import Tensor
@@ -44,7 +44,8 @@ from depthscope.geometry.depth import backprojected
 from depthscope.prediction import points_of
 from depthscope.registration import Evidence, Registration, Target, View, refusals
 from depthscope.registration.calibration import ON_PHANTOMS as CONFIDENCE
-from depthscope.registration.frames import frame_views, register_frames
+from depthscope.registration.frames import frame_views
+from depthscope.registration.halves import register_by_halves
 from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.support import FEATURES, ON_PHANTOMS as SUPPORT
@@ -158,7 +159,8 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         rows = np.linspace(start, start + len(frames) // max(1, given.scenes) - 1, FRAMES).round().astype(int)
         scenes.append(scene_of([frames[row] for row in rows], target_of(clip, targets), true_from_sfm, "right"))
     fused = fuse(frames, Fusion(unit=sequence.unit))
-    whole = against(views_of(fused.surface, folder), fused.surface, target_of(clip, targets), true_from_sfm)
+    seen = views_of(fused.surface, folder)  # and measured over all of it, seen from these cameras or not
+    whole = against(seen, fused.surface.points, target_of(clip, targets), true_from_sfm)
     joint = scene_of(thinned(frames), target_of(clip, targets), true_from_sfm, "right")
     wrong = scene_of(thinned(frames), target_of(other, targets), None, "other patient")
     wrong["patient"] = other.parent.name
@@ -193,13 +195,8 @@ def thinned(frames: list[DepthFrame]) -> list[DepthFrame]:
 
 def scene_of(frames: list[DepthFrame], target: Target, true: Similarity | None, kind: str) -> dict:
     """The registration of a scene: its depth maps together, checked by halves."""
-    watch = time.process_time()
-    found = said(register_frames(frames, target))
-    return measured_of(
-        {"kind": kind, "views": len(frames), **found, "cpu_seconds": time.process_time() - watch},
-        torch.cat([view.surface.points for view in frame_views(frames)]),
-        true,
-    )
+    views = frame_views(frames)
+    return against(views, torch.cat([view.surface.points for view in views]), target, true, kind)
 
 
 def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
@@ -210,9 +207,14 @@ def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
     return targets[place]
 
 
-def against(views: tuple[View, ...], surface: Surface, target: Target, true: Similarity) -> dict:
-    """The registration of what cameras see of a surface, and its error over all of the surface, certain or not."""
-    return measured_of({"kind": "right", "views": len(views), **registered(views, target)}, surface.points, true)
+def against(
+    views: tuple[View, ...], points: Tensor, target: Target, true: Similarity | None, kind: str = "right"
+) -> dict:
+    """A registration of what cameras saw, checked by halves, and its error over some points of the source."""
+    watch = time.process_time()
+    found = said(register_by_halves(views, target))
+    record = {"kind": kind, "views": len(views), **found, "cpu_seconds": time.process_time() - watch}
+    return measured_of(record, points, true)
 
 
 def measured_of(record: dict, points: Tensor, true: Similarity | None) -> dict:

@@ -208,11 +208,11 @@ def test_point_drift_recovers_a_similarity_between_equal_clouds() -> None:
 
 def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> None:
     """How far the halves lie from the whole is evidence, and the whole begins there too; where each lies is played."""
-    from depthscope.registration import frames as module
+    from depthscope.registration import halves as module
 
     camera = Camera((40, 30), (50.0, 50.0), (20.0, 15.0))
     depth, motion = torch.full((30, 40), 10.0), RigidMotion.identity(dtype=torch.float64)
-    maps = [DepthFrame(depth, camera, motion, std=0.05 * depth)] * 8
+    views = frame_views([DepthFrame(depth, camera, motion, std=0.05 * depth)] * 8)
     square = Surface(
         torch.tensor([[0.0, 0, 0], [9, 0, 0], [0, 9, 0]], dtype=torch.float64),
         torch.tensor([[0.0, 0, 1]] * 3, dtype=torch.float64),
@@ -239,7 +239,7 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
             return at(place)
 
         monkeypatch.setattr(module, "register", played)
-        found = module.register_frames(maps, square, starts=(at(5.0).target_from_source,))
+        found = module.register_by_halves(views, square, starts=(at(5.0).target_from_source,))
         assert found.evidence.halves_apart_mm == pytest.approx(expected) and not left
         alone = [place for place in places[:2] if place is not None]
         assert calls == [(4, True, []), (4, True, []), (8, True, [5.0, *alone])]
@@ -247,9 +247,7 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
         assert found.confidence == 0.99
         assert not found.ambiguous or any("a half of the frames" in reason for reason in found.reasons)
     monkeypatch.setattr(module, "register", lambda *rest: at(0.0))
-    assert math.isnan(module.register_frames(maps[:4], square).evidence.halves_apart_mm)  # too few to halve
-    with pytest.raises(BadInputError, match="trusted"):
-        module.register_frames([DepthFrame(depth, camera, motion, std=0.3 * depth)], square)
+    assert math.isnan(module.register_by_halves(views[:4], square).evidence.halves_apart_mm)  # too few to halve
 
 
 def test_sizes_in_the_middle_of_what_endoscopes_see_are_likelier() -> None:

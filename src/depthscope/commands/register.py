@@ -23,7 +23,8 @@ from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.surface import vertex_normals
 from depthscope.pictures import painted
 from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register as align
-from depthscope.registration.frames import CERTAIN, FEWEST, register_frames
+from depthscope.registration.frames import CERTAIN, FEWEST, frame_views
+from depthscope.registration.halves import register_by_halves
 from depthscope.registration.options import WORKING_MM
 from depthscope.registration.view import thinned
 from depthscope.sequence import Sequence
@@ -65,9 +66,10 @@ def register(
         target: CT (DICOM folder, NIfTI, NRRD, MetaImage) or a surface in LPS mm with normals into the air.
         out: Folder for the results.
         start: File with a rough 4x4 from the surface to LPS mm; it is tried besides what is found without it.
-        sequence: Sequence that the surface was made from: its cameras tell what must be air.
+        sequence: Sequence that the surface was made from: its cameras tell what must be air, and what the first and the
+            second half of them saw must come to lie in the same place.
         prediction: Depth maps (of depthscope predict) that the surface was fused from: twenty of them are registered
-            jointly in place of the surface, and in two halves, which must agree. Needs --sequence.
+            jointly in place of the surface. Needs --sequence.
         scale: Millimetres to a unit of the surface, where that is known roughly.
         scale_std: Standard deviation of the logarithm of --scale.
         working_mm: Least and greatest median distance from which the scope was used; without --scale they bound it.
@@ -85,8 +87,11 @@ def register(
         raise BadInputError("--masks alone", "the depth maps that they are of", "give --prediction too")
     began, console = time.perf_counter(), Console(highlight=False)
     mesh, place, axes = source_surface(surface)
-    maps = None if prediction is None else some_maps(prediction, sequence, masks)
-    views = mesh if sequence is None or maps is not None else views_of(mesh, sequence)
+    views: tuple[View, ...] | None = None
+    if prediction is not None:
+        views = frame_views(some_maps(prediction, sequence, masks))
+    elif sequence is not None:
+        views = views_of(mesh, sequence)
     goal, target_source = target_surface(target, air_below, air_seed, smoothing_mm)
     if flip and goal.normals is not None and goal.faces is not None:
         goal, target_source = (
@@ -105,10 +110,10 @@ def register(
                 if status is not None:
                     status.update(stage)
 
-            if maps is None:
-                found = align(views, ready, options, starts, told)
+            if views is None:
+                found = align(mesh, ready, options, starts, told)
             else:
-                found = register_frames(maps, ready, options, starts, told)
+                found = register_by_halves(views, ready, options, starts, told)
         moved = replace(mesh.moved(found.target_from_source), unit="mm")
         distance = nearest(ready, moved.points.double(), moved.normals)
         comments = ("frame LPS", "SPACE=LPS", "scale by registration to the CT; colours are distances to it")
@@ -139,7 +144,7 @@ def register(
     )
     if found.ambiguous:
         console.print(f"refused: {'; '.join(found.reasons)}", soft_wrap=True)
-        console.print(f"next: {what_may_help(maps is not None, scale is not None)}", soft_wrap=True)
+        console.print(f"next: {what_may_help(prediction is not None, scale is not None)}", soft_wrap=True)
         return 3
     return 0
 
