@@ -75,6 +75,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     clips = [clip for folder in given.patients for clip in sorted(folder.glob("**/clip_*")) if clip.is_dir()]
+    folders = {clip.parent.name: clip.parent for clip in clips}
     targets: dict[Path, Target] = {}
     records = []
     for number, clip in enumerate(clips[: given.most]):
@@ -93,9 +94,7 @@ def main() -> None:
             place.with_suffix(".partial").rename(place)
         record = json.loads(place.read_text())
         if "unlike_mm" not in record["wrong"]:
-            record["wrong"]["unlike_mm"] = unlike(
-                clip, clip.parent.parent / record["wrong"]["patient"], sequence, record
-            )
+            record["wrong"]["unlike_mm"] = unlike(clip, folders[record["wrong"]["patient"]], sequence, record)
             place.write_text(json.dumps(record, indent=1))
         records.append(record)
         print(told(name, records[-1]), flush=True)

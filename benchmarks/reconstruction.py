@@ -46,6 +46,8 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     jobs = simulated_already(given) if given.on else to_be_simulated(given)
+    if not jobs:
+        raise SystemExit(f"no clip_* folders below {', '.join(map(str, given.on or ()))}: give what simulate wrote")
     rows = []
     for name, job in jobs.items():
         place = given.out / f"row_{name}{'_free' if given.no_camera else ''}.json"
