@@ -70,6 +70,12 @@ class Scene:
         """Where the surface's points lie that rays met, be it on this surface or on one deformed from it."""
         return self.caster.interpolated(hits, self.surface.points.double())
 
+    def with_texture(self, texture: Texture) -> "Scene":
+        """The same surface in another look; its tree is shared, for it takes longer to build than a frame to cast."""
+        other = replace(self, texture=texture)
+        vars(other).update(caster=self.caster, _attributes=self._attributes)
+        return other
+
     def deformed(self, points: Float[Tensor, "points 3"], normals: Float[Tensor, "points 3"]) -> "Scene":
         """The surface with its vertices and normals elsewhere, and the texture sticking to it."""
         surface = replace(self.surface, points=points, normals=normals)

@@ -1,7 +1,7 @@
 """The lining of a cavity: its colour and the wet film on it."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -34,15 +34,15 @@ class Mucosa:
     look: Look
     seed: int
 
-    @cached_property
+    @property
     def noise(self) -> Noise:
         """Its noise."""
-        return Noise.drawn(np.random.default_rng((self.seed, 41)))
+        return _noise(self.seed)
 
-    @cached_property
+    @property
     def vessels(self) -> Vessels:
         """Its vessels."""
-        return Vessels.drawn(np.random.default_rng((self.seed, 42)))
+        return _vessels(self.seed)
 
     def albedo(
         self,
@@ -90,3 +90,14 @@ class Mucosa:
         tilt = look.bumps * (wide[:, :3] + (0.1 + 0.2 * patch[:, None]) * small[:, :3])
         roughness = 0.22 - 0.17 * patch
         return functional.normalize(normals.float() + tilt, dim=-1), roughness
+
+
+# A patient's noise and vessels depend on the seed alone: kept, since one patient may be shown in many looks.
+@lru_cache(maxsize=4)
+def _noise(seed: int) -> Noise:
+    return Noise.drawn(np.random.default_rng((seed, 41)))
+
+
+@lru_cache(maxsize=4)
+def _vessels(seed: int) -> Vessels:
+    return Vessels.drawn(np.random.default_rng((seed, 42)))

@@ -1,0 +1,135 @@
+"""Stills: exact depth on the recorded frame, a function of their seeds, and lenses as wide as asked."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from depthscope.errors import BadInputError
+from depthscope.geometry.casting import RayCaster
+from depthscope.geometry.depth import pixel_grid
+from depthscope.simulation.anatomy import patient
+from depthscope.simulation.lenses import FIELDS_DEG, fisheye, full_frame, lens_for, octagon, projected_radius
+from depthscope.simulation.presets import round_picture
+from depthscope.simulation.stills import SPACING_MM, stills
+from depthscope.simulation.viewpoints import Viewpoints
+
+KINDS = ("nasal", "colon")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def drawn(request):
+    return list(stills(request.param, 5, 1, 4, (96, 80)))
+
+
+def test_a_still_is_a_recorded_frame_with_masks_and_depth(drawn):
+    for still in drawn:
+        assert still.image.shape == (80, 96, 3) and still.image.dtype == np.uint8
+        assert still.depth.shape == still.content.shape == still.foreign.shape == still.hidden.shape == (80, 96)
+        assert still.depth.dtype == np.float32
+        assert not still.depth[~still.content].any() and not still.foreign[~still.content].any()
+        assert (still.depth[still.content] > 0).mean() > 0.98
+        assert still.image[still.content].mean() > 15
+        assert still.camera.size_px == (96, 80)
+
+
+def test_distance_along_the_ray_is_depth_times_the_ray(drawn):
+    still = drawn[0]
+    rays = still.camera.unproject(pixel_grid(80, 96, torch.empty(0, dtype=torch.float64)))
+    points = torch.from_numpy(still.depth).double()[..., None] * rays
+    seen = still.depth > 0
+    np.testing.assert_allclose(still.distance[seen], points.norm(dim=-1).numpy()[seen], rtol=1e-6)
+    assert (still.distance >= still.depth).all()
+
+
+def test_a_still_depends_on_its_seeds_and_number_alone(drawn):
+    kind = drawn[0].anatomy
+    (again,) = stills(kind, 5, 1, 1, (96, 80), first=2)
+    for name in ("image", "depth", "content", "foreign", "hidden"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(drawn[2], name))
+    assert again.camera == drawn[2].camera
+    (other,) = stills(kind, 5, 2, 1, (96, 80), first=2)
+    assert not np.array_equal(other.depth, drawn[2].depth)
+    assert len({still.camera for still in drawn}) == len(drawn)
+
+
+def test_depth_lies_on_the_field_of_the_anatomy(monkeypatch):
+    poses = []
+    wrapped = Viewpoints.drawn
+    monkeypatch.setattr(Viewpoints, "drawn", lambda self, draw: poses.append(wrapped(self, draw)) or poses[-1])
+    still = next(s for s in stills("colon", 5, 3, 8, (64, 64)) if not s.foreign.any() and s.depth.max() < 200)
+    rays = still.camera.unproject(pixel_grid(64, 64, torch.empty(0, dtype=torch.float64)))
+    shown = torch.from_numpy(still.depth > 0)
+    anatomy = patient(5, "colon", spacing_mm=SPACING_MM["colon"])
+    points = poses[-1].inverse().apply(torch.from_numpy(still.depth)[shown].double()[:, None] * rays[shown])
+    # The mesh's flat triangles differ from the curved field by its sagitta.
+    off = anatomy.distance_mm(points).abs()
+    assert float(off.median()) < 0.02 and float(off.quantile(0.99)) < 0.2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_viewpoints_are_in_the_air_and_spread_over_the_anatomy(kind):
+    anatomy = patient(7, kind, spacing_mm=0.9)
+    viewpoints = Viewpoints.of(anatomy)
+    draw = np.random.default_rng(0)
+    cameras = [viewpoints.drawn(draw) for _ in range(60)]
+    centres = torch.stack([camera.origin for camera in cameras])
+    assert bool((anatomy.field(centres) < 0).all())
+    nearest = torch.cdist(centres, anatomy.lumen).argmin(1).double() / len(anatomy.lumen)
+    assert float(nearest.max() - nearest.min()) > 0.7
+    caster = RayCaster(anatomy.surface)
+    clear = [float(c.norm()) for c in torch.cdist(centres, anatomy.surface.points[::7]).amin(1)[:, None]]
+    assert min(clear) >= viewpoints.gaze.clearance_mm
+    ahead = torch.stack([camera.inverse().rotation[:, 2] for camera in cameras])
+    assert float(caster.cast(centres, ahead).found.double().mean()) > 0.95
+
+
+@pytest.mark.parametrize("field_deg", FIELDS_DEG.values())
+@pytest.mark.parametrize("projection", [-0.9, -0.5, 0.0, 0.5])
+def test_lenses_span_their_field_and_have_a_way_back(field_deg, projection):
+    disc = round_picture((256, 256), 0.48)
+    camera = lens_for(disc, field_deg, projection)
+    rim = torch.tensor([[disc.centre_px[0] + disc.radius_px, disc.centre_px[1]]], dtype=torch.float64)
+    ray = camera.unproject(rim)[0]
+    assert math.degrees(math.atan2(float(ray[:2].norm()), float(ray[2]))) == pytest.approx(field_deg / 2, abs=1e-6)
+    pixels = pixel_grid(256, 256, torch.empty(0, dtype=torch.float64))[disc.inside() > 0]
+    torch.testing.assert_close(camera.project(camera.unproject(pixels)), pixels, atol=1e-8, rtol=0)
+
+
+def test_fisheye_follows_the_projection_and_never_folds():
+    angle = torch.linspace(0.01, math.pi / 2, 300, dtype=torch.float64)
+    for projection in (-0.95, -0.5, 0.0, 0.3, 0.75):
+        lens = fisheye(projection, math.radians(60))
+        within = angle < math.radians(60)
+        wanted = projected_radius(angle, projection)
+        assert float((lens.radius(angle) - wanted)[within].abs().max()) < 2e-4
+        assert float(lens.radius(angle).diff().min()) > 0
+
+
+@pytest.mark.parametrize("disc", [octagon((96, 80)), full_frame((96, 80)), octagon((80, 96), 1.0, 0.05)])
+def test_cropped_pictures_lie_within_the_image_circle(disc):
+    shown = disc.inside() > 0
+    assert bool(shown[40, 40])
+    pixels = pixel_grid(*reversed(disc.size_px), torch.empty(0, dtype=torch.float64))[shown]
+    away = (pixels - torch.tensor(disc.centre_px, dtype=torch.float64)).norm(dim=-1)
+    assert float(away.max()) <= disc.radius_px
+    assert float(away.max()) > disc.radius_px - 12
+
+
+def test_full_frame_shows_every_pixel_and_an_octagon_cuts_its_corners():
+    assert bool((full_frame((96, 80)).inside() > 0).all())
+    shown = octagon((96, 80)).inside() > 0
+    assert not bool(shown[0, 0]) and bool(shown[40, 3]) and bool(shown[3, 48])
+
+
+@pytest.mark.parametrize("options", [{"draw_seed": -1}, {"count": -1}, {"size": (32, 64)}, {"patient_seed": -1}])
+def test_impossible_stills_are_refused(options):
+    with pytest.raises(BadInputError):
+        list(stills(**{"anatomy": "nasal", "patient_seed": 0, "draw_seed": 0, "count": 1, **options}))
+
+
+@pytest.mark.parametrize("options", [{"field_deg": 20.0}, {"field_deg": 180.0}, {"projection": 0.9}])
+def test_impossible_lenses_are_refused(options):
+    with pytest.raises(BadInputError):
+        lens_for(**{"disc": round_picture((64, 64), 0.5), "field_deg": 90.0, **options})
