@@ -13,6 +13,7 @@ from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.depth import backprojected, pixel_grid, sample, sampled_at
 from depthscope.geometry.scale import LogMedian
 from depthscope.networks import DepthPrediction, as_prediction
+from depthscope.networks.ray_channels import with_rays
 from depthscope.networks.snippet_network import depth_weights
 from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe, from_yaml
@@ -279,7 +280,8 @@ def _predicted(
     """The depth maps of a few frames."""
     seen = torch.stack([torch.from_numpy(window.view.image(image.numpy(), window.camera)) for image in images])
     batch = seen.permute(0, 3, 1, 2).to(device).float() / 255 * window.mask.to(device)
-    batch = batch.contiguous(memory_format=torch.channels_last)
+    pinhole = None if recording.camera is None else window.view.camera.pinhole.to(batch).repeated(len(batch))
+    batch = with_rays(model.network, batch, pinhole).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
         prediction = as_prediction(model.network(batch))
     prediction = DepthPrediction(

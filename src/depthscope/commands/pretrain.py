@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import docstring_parser
 import tyro
 
+from depthscope.commands import simulated_depth
 from depthscope.commands.flags import REGISTRY
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.pretext import SYSTEMS, Pretext, encoder_of, stored_options, system_named, write_encoder
@@ -31,14 +32,17 @@ def parse(arguments: list[str]) -> Callable[[], int]:
     """The call that the arguments ask for; each system has options of its own."""
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     if name is None or (arguments[0] in ("-h", "--help")):
-        print(f"usage: depthscope pretrain {{{','.join(SYSTEMS)}}} INPUT... --out RUN\n")
-        print("Learns from unlabelled video; depthscope pretrain TASK --help has the options of each.")
+        print(f"usage: depthscope pretrain {{{','.join((*SYSTEMS, 'depth'))}}} INPUT... --out RUN\n")
+        print("Learns from unlabelled video, or (depth) from the true depth of simulated frames.")
+        print("depthscope pretrain TASK --help has the options of each.")
         if name is None and not {"-h", "--help"} & set(arguments):
             raise BadInputError("no task", f"one of {', '.join(SYSTEMS)}")
         return lambda: 0
-    system = system_named(name)
     rest = list(arguments)
     rest.remove(name)
+    if name == "depth":
+        return lambda: simulated_depth.parse(rest)
+    system = system_named(name)
     base = _resumed(rest) if "--resume" in rest else system()
     if not isinstance(base, system):  # type: ignore[arg-type]
         raise BadInputError(f"the run in --out learned {type(base).__name__}", name, "name its task")

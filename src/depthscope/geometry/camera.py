@@ -43,6 +43,10 @@ class Pinhole:
         """Cameras picked along the batch."""
         return Pinhole(self.focal_px[index], self.centre_px[index])
 
+    def repeated(self, count: int) -> "Pinhole":
+        """One camera without a batch, as a batch of `count`."""
+        return Pinhole(self.focal_px.expand(count, -1), self.centre_px.expand(count, -1))
+
     def to(self, *args, **kwargs) -> "Pinhole":
         """As ``Tensor.to``."""
         return Pinhole(self.focal_px.to(*args, **kwargs), self.centre_px.to(*args, **kwargs))

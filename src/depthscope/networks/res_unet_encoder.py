@@ -114,9 +114,19 @@ class ResidualUNetEncoder(nn.Module):
         """Images in 0..1 as the first convolution takes them: -1..1."""
         return images * 2 - 1
 
-    def features(self, normalised: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
-        """The feature maps of normalised images, the finest first."""
-        maps = [self.stem(normalised)]
+    def features(
+        self, normalised: Float[Tensor, "batch 3 height width"], beside_stem: Tensor | None = None
+    ) -> list[Tensor]:
+        """The feature maps of normalised images, the finest first.
+
+        Args:
+            normalised: See `normalised`.
+            beside_stem: What is added to the first convolution's output: features of further channels.
+        """
+        if beside_stem is None:
+            maps = [self.stem(normalised)]
+        else:
+            maps = [self.stem[1:](self.first(normalised) + beside_stem)]
         for block in self.blocks:
             maps.append(block(maps[-1]))
         return maps

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from depthscope.networks import as_prediction
+from depthscope.networks.ray_channels import with_rays
 from depthscope.objectives import Siamese
 from depthscope.supervision import PairBatch
 from depthscope.training.augmentation import Augmentation
@@ -48,6 +49,7 @@ class SiameseDepth:
         """The losses of a batch of pairs, each a mean over pairs."""
         batch = self.augmentation(batch, self.seed)
         images = batch.images.transpose(0, 1).flatten(0, 1)  # all frames j, then all frames k
+        images = with_rays(self.network, images, batch.camera[[*range(len(batch))] * 2])
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         prediction = as_prediction(network(images.contiguous(memory_format=layout)))
         return self.objective(prediction, batch)

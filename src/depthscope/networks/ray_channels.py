@@ -1,0 +1,60 @@
+"""The ray of each pixel as two channels of a network's input, so that it need not guess the field of view.
+
+A ray at the angle a from the optical axis, seen at the angle b around it, has the channels (a cos b, a sin b), in
+radians: finite for every lens, also beyond 90 degrees, and turned as the image is turned. Zeros say that the camera is
+not known. (Channels for the camera: Facil et al. 2019, CAM-Convs; theirs are of a pinhole.)
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from depthscope.geometry import Pinhole
+from depthscope.geometry.depth import pixel_grid
+from depthscope.geometry.shapes import Points
+
+WIDEST_Z_RAD = 1.45
+"""Beyond this angle from the axis (83 degrees) z-depth is too small a share of the distance to be told apart."""
+
+
+def ray_channels(rays: Points) -> Float[Tensor, "*points 2"]:
+    """The channels of rays of any length, shape (*points, 3); 0 where a ray is NaN."""
+    across = rays[..., :2].norm(dim=-1, keepdim=True)
+    angle = torch.atan2(across, rays[..., 2:])
+    return (rays[..., :2] / across.clamp_min(1e-12) * angle).nan_to_num()
+
+
+def log_cosine(channels: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch height width"]:
+    """Logarithm of z-depth over distance along the ray; 0 where no ray is known, bounded at the rim of a wide lens."""
+    return torch.cos(channels.norm(dim=1).clamp_max(WIDEST_Z_RAD)).log()
+
+
+def pinhole_channels(camera: Pinhole, size_px: tuple[int, int]) -> Float[Tensor, "batch 2 height width"]:
+    """The channels of every pixel of images of `size_px` (width, height); the camera has batch shape (batch,)."""
+    width, height = size_px
+    pixels = pixel_grid(height, width, camera.focal_px)
+    rays = Pinhole(camera.focal_px[:, None, None], camera.centre_px[:, None, None]).unproject(
+        pixels.expand(len(camera.focal_px), -1, -1, -1)
+    )
+    return ray_channels(rays).movedim(-1, 1)
+
+
+def takes_rays(network: nn.Module) -> bool:
+    """Whether a network takes the channels beside the image."""
+    return bool(getattr(network, "rays", False))
+
+
+def with_rays(
+    network: nn.Module, images: Float[Tensor, "batch 3 height width"], camera: Pinhole | None
+) -> Float[Tensor, "batch channels height width"]:
+    """The input of a network: the images, and the channels of the camera where the network takes them.
+
+    Args:
+        network: The network itself, not a wrapper of it.
+        images: As it sees them.
+        camera: Of each image, batch shape (batch,); None where it is not known.
+    """
+    if camera is None or not takes_rays(network):
+        return images
+    channels = pinhole_channels(camera, (images.shape[-1], images.shape[-2]))
+    return torch.cat([images, channels.to(images)], 1)
