@@ -16,12 +16,13 @@ from depthscope.networks import DepthPrediction, as_prediction
 from depthscope.networks.ray_channels import with_rays
 from depthscope.networks.snippet_network import depth_weights
 from depthscope.objectives import ViewSynthesis
+from depthscope.pretrained import checkpoint_named
 from depthscope.recipes import Recipe, from_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import network_size
 from depthscope.supervision.view import View, view_of
 from depthscope.support import ON_PHANTOMS
-from depthscope.training import BEST, LAST, load_checkpoint
+from depthscope.training import LAST, load_checkpoint
 from depthscope.video import read_image
 from depthscope.video.windows import content_box, fitting_size
 
@@ -97,14 +98,13 @@ class DepthMap:
     unit: str
 
 
-def load_model(run: Path, *, last: bool = False) -> DepthModel:
-    """The network of a run folder (its best checkpoint, or with `last` the newest), or of a checkpoint file.
+def load_model(run: Path | str, *, last: bool = False) -> DepthModel:
+    """The network of a run folder (its best checkpoint, or with `last` the newest), of a checkpoint file, or "shipped".
 
     Raises:
         BadInputError: There is no whole checkpoint, or it does not fit the recipe that it names.
     """
-    run = Path(run)
-    path = run if run.is_file() else run / (LAST if last or not (run / BEST).is_file() else BEST)
+    path = Path(run) / LAST if last and Path(run).is_dir() else checkpoint_named(run)
     content = load_checkpoint(path)
     if "recipe" not in content:
         raise BadInputError(f"{path} names no recipe", "a checkpoint of a depth network", "train with depthscope train")

@@ -55,7 +55,9 @@ def simulated_depth(
             raise BadInputError(f"{start} has the network {model.recipe.network}", f"{options.network}")
         weights = model.network.state_dict()
     frames, other = StillStore.read(inputs), StillStore.read(unseen)
-    print(f"{len(frames)} frames of {len(frames.patients)} patients, {len(other)} of {len(other.patients)} to measure on")
+    print(
+        f"{len(frames)} frames of {len(frames.patients)} patients, {len(other)} of {len(other.patients)} to measure on"
+    )
     with telling_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         result = learn(options, frames, other, out, resume=resume, start=weights)

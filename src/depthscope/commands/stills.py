@@ -82,7 +82,9 @@ def stills(
             "1 or more patients and frames, and nothing negative",
         )
     if seed + patients > len(SPLITS[split]):
-        raise BadInputError(f"patients up to {seed + patients - 1} of the {split} split", f"0 to {len(SPLITS[split]) - 1}")
+        raise BadInputError(
+            f"patients up to {seed + patients - 1} of the {split} split", f"0 to {len(SPLITS[split]) - 1}"
+        )
     kinds = get_args(Kind) if anatomy == "all" else (anatomy,)
     first = SPLITS[split].start + seed
     wanted = [Patient(out, kind, first + n, frames, pixels, draw) for n in range(patients) for kind in kinds]
@@ -118,7 +120,9 @@ def pack(patient: Patient) -> None:
     with writing_folder(patient.folder) as folder:
         arrays = packing(folder, patient.frames, patient.size_px)
         fields = []
-        for number, still in enumerate(drawn(patient.anatomy, patient.seed, patient.draw, patient.frames, patient.size_px)):
+        for number, still in enumerate(
+            drawn(patient.anatomy, patient.seed, patient.draw, patient.frames, patient.size_px)
+        ):
             arrays["images"][number] = still.image
             arrays["depth"][number] = still.depth
             rays = ray_channels(rays_of(still.camera))
@@ -158,5 +162,3 @@ def _single_thread() -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-

@@ -35,6 +35,8 @@ def parse(arguments: list[str]) -> Callable[[], int]:
     recipe = with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
     if given.encoder is not None:
         recipe = with_encoder(recipe, given.encoder)
+    if given.start is not None:
+        recipe = with_start(recipe, given.start)
     return lambda: train(
         given.sequences,
         given.out,
@@ -113,6 +115,19 @@ def train(
     )
     print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0
+
+
+def with_start(recipe: Recipe, start: str) -> Recipe:
+    """The recipe with the network of a run, or of the weights that ship, that begins with all of its weights.
+
+    Raises:
+        BadInputError: There is no such run.
+    """
+    from depthscope.pretrained import SHIPPED, read_start
+
+    begun = start if start in ("", SHIPPED) else str(Path(start).resolve())
+    network = read_start(begun).network if begun else recipe.network
+    return dataclasses.replace(recipe, network=network, start=begun)
 
 
 def with_encoder(recipe: Recipe, run: Path) -> Recipe:
@@ -242,6 +257,12 @@ def _parser(base: Recipe) -> type:
         "steps": flag(int | None, "Number of steps (as --training.steps).", None),
         "resume": flag(bool, "Go on with the run in --out.", False),
         "encoder": flag(Path | None, "A run of depthscope pretrain whose encoder the network starts from.", None),
+        "start": flag(
+            str | None,
+            "A run whose weights, all of them, the network begins with; 'shipped' for those that come with depthscope, "
+            "'' for random ones.",
+            None,
+        ),
         "accept_rejected": flag(bool, "Train also on sequences whose stored verdict is not 'accepted'.", False),
         "camera": flag(Path | None, "A camera.yaml for images that come without SfM.", None),
         "mask": flag(Path | None, "An image that is white where they show tissue.", None),

@@ -123,10 +123,8 @@ class ResidualUNetEncoder(nn.Module):
             normalised: See `normalised`.
             beside_stem: What is added to the first convolution's output: features of further channels.
         """
-        if beside_stem is None:
-            maps = [self.stem(normalised)]
-        else:
-            maps = [self.stem[1:](self.first(normalised) + beside_stem)]
+        first = self.first(normalised)
+        maps = [self.stem[1:](first if beside_stem is None else first + beside_stem)]
         for block in self.blocks:
             maps.append(block(maps[-1]))
         return maps

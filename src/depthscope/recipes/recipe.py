@@ -20,6 +20,8 @@ class Recipe:
         supervision: How sequences become supervision.
         augmentation: What the network sees of a frame.
         training: How it is trained.
+        start: A run whose weights the network begins with, or "shipped" for those that come with this package; the
+            network is then of that run. "" begins with random weights.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Recipe:
     supervision: Supervision = field(default_factory=Supervision)
     augmentation: Augmentation | SnippetAugmentation = field(default_factory=Augmentation)
     training: Training = field(default_factory=Training)
+    start: str = ""
 
     def __post_init__(self) -> None:
         by_pairs = isinstance(self.objective, Siamese)

@@ -6,11 +6,13 @@ from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.networks.encoder_file import StartsFromFile
 from depthscope.objectives import Siamese, ViewSynthesis
+from depthscope.pretrained import read_start
 from depthscope.recipes import Recipe, to_yaml
 from depthscope.runs.held_out import HeldOutPoints, HeldOutSnippets
 from depthscope.sequence import Sequence
@@ -148,6 +150,7 @@ def _from_points(recipe: Recipe, sequences: list[Sequence], store: Path):
     network = recipe.network.build()
     if isinstance(recipe.network, StartsFromFile):
         recipe.network.load_start(network)
+    begin(network, recipe)
     task = SiameseDepth(
         network=network,
         objective=recipe.objective,
@@ -158,6 +161,25 @@ def _from_points(recipe: Recipe, sequences: list[Sequence], store: Path):
     return task, PairDraws(clips, recipe.training.seed), HeldOutPoints(clips, unseen)
 
 
+def begin(network: nn.Module, recipe: Recipe) -> None:
+    """Gives a depth network the weights that the recipe starts from, if it names any.
+
+    Raises:
+        BadInputError: They are of another network.
+    """
+    if not recipe.start:
+        return
+    start = read_start(recipe.start)
+    try:
+        network.load_state_dict(start.weights)
+    except RuntimeError as error:
+        raise BadInputError(
+            f"{start.source} holds the weights of {start.network}",
+            f"{recipe.network}",
+            "train with --start, which takes the network from there",
+        ) from error
+
+
 def _from_video(recipe: Recipe, footage: list[Footage], store: Path):
     """Task, draws, validation and unit of length of a recipe that learns by view synthesis.
 
@@ -166,8 +188,10 @@ def _from_video(recipe: Recipe, footage: list[Footage], store: Path):
     """
     assert isinstance(recipe.objective, ViewSynthesis) and isinstance(recipe.augmentation, SnippetAugmentation)
     clips, unseen = prepared_snippets(footage, recipe, store)
+    network = snippet_network(recipe.network, recipe.objective)
+    begin(network.depth, recipe)
     task = VideoDepth(
-        network=snippet_network(recipe.network, recipe.objective),
+        network=network,
         objective=recipe.objective,
         augmentation=recipe.augmentation,
         seed=recipe.training.seed,

@@ -23,7 +23,7 @@ from depthscope.geometry import Camera
 from depthscope.geometry.depth import pixel_grid
 
 CONTENT, FOREIGN = 1, 2
-"""Bits of a label: the pixel lies within the content area; it shows an instrument or another thing that is no tissue."""
+"""Bits of a label: the pixel lies within the content area; it shows a tool or another thing that is no tissue."""
 
 ARRAYS = ("images", "depth", "rays", "labels")
 
@@ -72,9 +72,7 @@ class PackedPatient:
         """
         try:
             figures = json.loads((folder / "result.json").read_text())
-            found = cls(
-                folder, figures["anatomy"], figures["patient"], figures["frames"], tuple(figures["size_px"])
-            )
+            found = cls(folder, figures["anatomy"], figures["patient"], figures["frames"], tuple(figures["size_px"]))
             shapes = {name: getattr(found, name).shape[:3] for name in ARRAYS}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInputError(
@@ -131,8 +129,12 @@ class StillStore:
         """
         patients: list[PackedPatient] = []
         for folder in folders:
-            places = [folder] if (folder / "images.npy").is_file() else sorted(p.parent for p in folder.rglob("images.npy"))
-            places = [place for place in places if not any(part.startswith(".") for part in place.parts[len(folder.parts) :])]
+            places = (
+                [folder] if (folder / "images.npy").is_file() else sorted(p.parent for p in folder.rglob("images.npy"))
+            )
+            places = [
+                place for place in places if not any(part.startswith(".") for part in place.parts[len(folder.parts) :])
+            ]
             if not places:
                 raise BadInputError(f"{folder} holds no packed frames", "a folder written by depthscope stills")
             patients += [PackedPatient.read(place) for place in places]

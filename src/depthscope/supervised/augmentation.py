@@ -126,7 +126,9 @@ class Looks:
         u = torch.stack([torch.rand(16, generator=g, device=device) for g in generators]) * 2 - 1
         images = batch.images.float() / 255
         light = images.clamp_min(1e-4) ** factor(u[:, 0], self.gamma)
-        light = light * factor(u[:, 1], self.exposure) * torch.cat([factor(u[:, 2 + i], self.colour) for i in range(3)], 1)
+        light = (
+            light * factor(u[:, 1], self.exposure) * torch.cat([factor(u[:, 2 + i], self.colour) for i in range(3)], 1)
+        )
         light = light * self._relit(generators, light.shape, u[:, 15])
         grey = light.mean(1, keepdim=True)
         strength = 1 + (1 - self.saturation) * u[:, 5, None, None, None]

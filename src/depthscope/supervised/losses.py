@@ -1,9 +1,9 @@
 """What is asked of a depth map whose true depth is known.
 
-With e = log of predicted over true depth at a pixel, and m its mean over a frame: the mean of |e - m| (as the log error
-of Eigen et al. 2014, absolute for its outliers), |m| with a small weight, since the look of tissue tells something of
-its distance, and differences of e over 1, 2, 4 and 8 pixels (gradient matching of Li and Snavely 2018), which make edges
-edges. The deviation that the network tells is trained on |e - m| as it comes out, which teaches depth nothing.
+With e = log of predicted over true depth at a pixel, and m its mean over a frame: the mean of |e - m| (as the log
+error of Eigen et al. 2014, absolute for its outliers), |m| with a small weight, since the look of tissue says a little
+of its distance, and differences of e over 1, 2, 4 and 8 pixels (gradient matching of Li and Snavely 2018), which make
+edges edges. The deviation that the network predicts is trained on |e - m| as it comes out, which teaches depth nothing.
 """
 
 import math

@@ -61,7 +61,10 @@ class UnseenPatients:
                         shared[name].append((error[row][known[row]], middle[row]))
                     if said.log_std is not None:
                         deviations = (error - middle[:, None]).abs() / said.log_std.flatten(1).exp()
-                        within += [tuple(float((d[k] < n).float().mean()) for n in (1, 2)) for d, k in zip(deviations, known, strict=True)]  # type: ignore[misc]
+                        within += [
+                            tuple(float((d[k] < n).float().mean()) for n in (1, 2))
+                            for d, k in zip(deviations, known, strict=True)
+                        ]  # type: ignore[misc]
         with_rays, without = means(per_anatomy), means(blind)
         found = {
             "score": (mean(with_rays.values()) + mean(without.values())) / 2,
@@ -82,8 +85,15 @@ class UnseenPatients:
             batch = gathered([plain.plain(self.store[int(n)], self.size_px) for n in some], some.tolist()).to(device)
             images = batch.images.float() / 255 * batch.content[:, None]
             patients = [self.store.patients[owners[n]] for n in some]
-            yield [(p.anatomy, p.seed) for p in patients], StillBatch(
-                images.contiguous(memory_format=torch.channels_last), batch.depth, batch.rays, batch.content, batch.draws
+            yield (
+                [(p.anatomy, p.seed) for p in patients],
+                StillBatch(
+                    images.contiguous(memory_format=torch.channels_last),
+                    batch.depth,
+                    batch.rays,
+                    batch.content,
+                    batch.draws,
+                ),
             )
 
 

@@ -1,0 +1,71 @@
+"""The weights that ship: a depth network that was taught by the true depth of simulated patients.
+
+``depth.pt`` is a checkpoint as any run leaves one, of the averaged weights alone in half precision; ``depth.yaml`` says
+what it was trained on, how well it does, and where it fails. Both are made by ``depthscope export RUN``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.networks import NetworkOptions
+from depthscope.networks.snippet_network import depth_weights
+from depthscope.objectives import ViewSynthesis
+from depthscope.recipes import from_yaml
+from depthscope.training import BEST, LAST, load_checkpoint
+
+SHIPPED = "shipped"
+"""What stands for these weights where a run is asked for."""
+
+WEIGHTS = Path(__file__).with_name("depth.pt")
+CARD = Path(__file__).with_name("depth.yaml")
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a network begins with in place of random weights.
+
+    Attributes:
+        network: Options of the network that the weights are of.
+        weights: Of the whole network.
+        source: Where they came from.
+    """
+
+    network: NetworkOptions
+    weights: dict[str, Tensor]
+    source: Path
+
+
+def checkpoint_named(name: str | Path) -> Path:
+    """The checkpoint that a name stands for: of `SHIPPED`, of a run's folder (its best one), or the file itself.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    if str(name) == SHIPPED:
+        if not WEIGHTS.is_file():
+            raise BadInputError(
+                f"this installation has no {WEIGHTS.name}", "the weights that ship with depthscope", "install it again"
+            )
+        return WEIGHTS
+    run = Path(name)
+    return run if run.is_file() else run / (BEST if (run / BEST).is_file() else LAST)
+
+
+def read_start(name: str | Path) -> Start:
+    """The network and weights of a run, of a checkpoint file, or of `SHIPPED`.
+
+    Raises:
+        BadInputError: There is no whole checkpoint, or it is not of a depth network.
+    """
+    path = checkpoint_named(name)
+    content = load_checkpoint(path)
+    if "recipe" not in content or "network" not in content:
+        raise BadInputError(f"{path} names no recipe", "a checkpoint of a depth network", "train with depthscope train")
+    recipe = from_yaml(content["recipe"], source=f"the recipe in {path}")
+    weights = content["network"]
+    if isinstance(recipe.objective, ViewSynthesis):
+        weights = depth_weights(weights)
+    return Start(recipe.network, weights, path)
