@@ -24,6 +24,7 @@ VERBS = {
     "transfer": "whether a pretrained encoder helps depth here: five arms, several seeds, one table",
     "compare": "train several recipes on the same clips with equal steps: one table and one page",
     "predict": "what a trained network says of a video: depth maps, or tracks, masks, places, sounds, colours",
+    "export": "a trained network for other programs: ONNX, or its weights alone",
     "fuse": "one surface from the depth maps of a clip",
     "register": "a surface to a CT: rotation, shift and scale without a start by hand, and how sure that is",
     "evaluate": "how good depth maps are, against a sequence's points or true depth",

@@ -14,7 +14,7 @@ from depthscope.networks import NetworkOptions
 from depthscope.networks.snippet_network import depth_weights
 from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import from_yaml
-from depthscope.training import BEST, LAST, load_checkpoint
+from depthscope.training import BEST, LAST, load_checkpoint, save_checkpoint
 
 SHIPPED = "shipped"
 """What stands for these weights where a run is asked for."""
@@ -69,3 +69,18 @@ def read_start(name: str | Path) -> Start:
     if isinstance(recipe.objective, ViewSynthesis):
         weights = depth_weights(weights)
     return Start(recipe.network, weights, path)
+
+
+def write_weights(checkpoint: Path, out: Path) -> None:
+    """The averaged weights of a checkpoint alone, in half precision: what is needed to predict and to start from.
+
+    Raises:
+        BadInputError: It is not of a depth network, or `out` cannot be written.
+    """
+    read_start(checkpoint)  # refuses what is no depth network
+    content = load_checkpoint(checkpoint)
+    weights = {name: value.half() if value.is_floating_point() else value for name, value in content["network"].items()}
+    kept = {
+        key: content[key] for key in ("recipe", "unit_length", "unit", "patients", "step", "best") if key in content
+    }
+    save_checkpoint(out, {**kept, "network": weights})

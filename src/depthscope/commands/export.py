@@ -1,0 +1,48 @@
+"""``depthscope export RUN --out FILE``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from depthscope.errors import BadInputError
+
+
+def export(
+    run: Annotated[Positional[str], arg(metavar="RUN")],
+    /,
+    out: Path,
+    size: str = "",
+    last: bool = False,
+) -> int:
+    """A trained network for other programs: as ONNX, or its weights alone as a small checkpoint.
+
+    Args:
+        run: Folder of a training run, a checkpoint file, or shipped.
+        out: FILE.onnx, or FILE.pt for the averaged weights in half precision.
+        size: Size of the network's images in pixels, as 192x160; by default about the area it was trained on.
+        last: Use the newest checkpoint instead of the best.
+    """
+    from depthscope.commands.simulate.options import size_px
+    from depthscope.onnx_export import write_onnx
+    from depthscope.prediction import load_model
+    from depthscope.pretrained import write_weights
+    from depthscope.video.windows import fitting_size
+    from depthscope.workspace import telling_write_errors
+
+    if out.suffix not in (".onnx", ".pt"):
+        raise BadInputError(f"--out {out}", "a file that ends in .onnx or .pt")
+    model = load_model(run, last=last)
+    with telling_write_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".pt":
+            write_weights(model.source, out)
+            print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; depthscope predict {out} INPUT --out DEPTH")
+            return 0
+        supervision = model.recipe.supervision
+        chosen = size_px(size) if size else supervision.size_px
+        chosen = chosen or fitting_size((0, 0, 320, 256), supervision.area_px, model.divisor)
+        difference = write_onnx(model, out, chosen)
+    same = f"equal to PyTorch within {difference:.1g}" if difference == difference else "not compared with PyTorch"
+    print(f"{out}: images of {chosen[0]} x {chosen[1]} pixels, any batch, {same}")
+    return 0
