@@ -21,7 +21,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from depthscope.commands.evaluate import consistency, flat_frames, frames_at_points
+from depthscope.commands.evaluate.depth import consistency, flat_frames, frames_at_points
 from depthscope.evaluation import DepthEvaluation, FrameDepth, evaluated
 from depthscope.formats import depth_maps, read_sequence
 from depthscope.geometry import depth as depth_module

@@ -92,6 +92,13 @@ def test_losses_agree_with_their_definition():
     assert torch.allclose(soft_dice_loss(logits, labels.byte()), 1 - sum(dice) / 2)  # class 2 is not shown
 
 
+def test_the_dice_of_an_unsure_network_has_sums_below_not_squares():
+    """Half sure of a class on its own pixels and not at all elsewhere: 1 - 2 (n / 2) / (n / 2 + n)."""
+    logits = torch.zeros(1, 3, 2, 2)
+    logits[0, 1] = -100.0  # classes 0 and 2 share all
+    assert float(soft_dice_loss(logits, torch.zeros(1, 2, 2).byte())) == pytest.approx(1 / 3)
+
+
 @pytest.mark.parametrize("labels", [torch.full((1, 4, 4), UNKNOWN), torch.zeros(1, 4, 4)])
 def test_losses_are_finite_with_nothing_known_and_on_constant_frames(labels):
     logits = torch.zeros(1, 5, 4, 4, requires_grad=True)

@@ -16,7 +16,12 @@ from depthscope.geometry import Brown, Camera, KannalaBrandt, RigidMotion, Simil
 from depthscope.sequence import Observations, Sequence
 from depthscope.supervision import Holdout, PairRule, Supervision, clip, network_size
 from depthscope.supervision.clip import held_out, padded
-from depthscope.supervision.confidence import accumulated_parallax_rad, point_confidence
+from depthscope.supervision.confidence import (
+    ImageMotion,
+    RayAngles,
+    accumulated_motion_px,
+    accumulated_parallax_rad,
+)
 from depthscope.supervision.pairs import pair_table, pairs_to_draw
 from depthscope.supervision.point_filter import light_outliers
 from depthscope.supervision.sparse_depth import raster, soft_mask, sparse_depth
@@ -57,6 +62,9 @@ def test_sparse_depth_and_soft_mask_equal_a_loop_in_which_the_nearer_wins(seed):
 def test_a_raster_of_nothing_is_empty():
     empty = torch.zeros(0, dtype=F64)
     assert raster(torch.zeros(0, 2, dtype=F64), empty, empty, (3, 2)).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+point_confidence = RayAngles()
 
 
 def arc(tracks: list[list[int]], angle: float = 0.05) -> Sequence:
@@ -119,6 +127,56 @@ def test_c1_confidence_does_not_depend_on_world_resolution_direction_of_time_or_
     assert torch.allclose(point_confidence(permuted), c[order], 0, 1e-12)
 
 
+@pytest.mark.parametrize("quantile", [0.75, 0.5, 1.0])
+def test_the_cap_is_the_stated_quantile_of_support(tiny, quantile):
+    """c = min(1, n a / q) with q that quantile, found here by counting: it falls between two ranked points."""
+    support = sorted((tiny.seen.sum(0) * accumulated_parallax_rad(tiny)).tolist())
+    place = quantile * (len(support) - 1)
+    low, high = support[int(place)], support[min(int(place) + 1, len(support) - 1)]
+    limit = low + (place - int(place)) * (high - low)
+    c = RayAngles(quantile)(replace(tiny, point_error_px=None))
+    expected = torch.tensor([min(1.0, s / limit) for s in support], dtype=F64)
+    assert torch.allclose(c.sort().values, expected, 0, 1e-12)
+    assert RayAngles() == RayAngles(0.75)
+    with pytest.raises(BadInputError, match="quantile"):
+        RayAngles(0.0)
+
+
+def test_c_as_the_paper_words_it_is_the_path_of_the_projections_times_the_track(tiny):
+    tracks = [[0, 1, 2, 5], [1, 3], [0, 5]]
+    sequence = arc(tracks)
+    camera = sequence.cameras[0]
+    support = []
+    for p, track in enumerate(tracks):
+        seen = [sequence.camera_from_world[f].apply(sequence.points[p]) for f in track]
+        pixels = [
+            (camera.focal_px[0] * x / z + camera.centre_px[0], camera.focal_px[1] * y / z + camera.centre_px[1])
+            for x, y, z in (point.tolist() for point in seen)
+        ]
+        path = sum(((a - c) ** 2 + (b - d) ** 2) ** 0.5 for (a, b), (c, d) in zip(pixels, pixels[1:], strict=False))
+        support.append(len(track) * path)
+    expected = torch.tensor(support, dtype=F64) / max(support)
+    assert torch.allclose(ImageMotion()(sequence), expected, 0, 1e-9)
+    c = ImageMotion()(tiny)
+    assert float(c.max()) == 1 and bool((c > 0).all()) and int((c == 1).sum()) == 1  # no cap
+    assert torch.equal(ImageMotion()(replace(tiny, point_error_px=torch.ones(len(tiny.points), dtype=F64))), c)
+
+
+def test_a_turning_camera_adds_to_the_papers_c_and_not_to_ours():
+    still = arc([[0, 1, 2]] * 4)
+    turns = stacked(*(motion((0, 0.05 * i, 0)) for i in range(3)))
+    turning = replace(still, camera_from_world=turns @ still.camera_from_world)
+    assert torch.allclose(accumulated_parallax_rad(turning), accumulated_parallax_rad(still), 0, 1e-12)
+    assert float((accumulated_motion_px(turning) - accumulated_motion_px(still)).abs().min()) > 1
+
+
+def test_which_c_is_an_option(tmp_path):
+    sequence = tiny_sequence(tmp_path / "images")
+    ours, papers = (made(sequence, tmp_path / "store", confidence=form) for form in (RayAngles(), ImageMotion()))
+    assert not torch.equal(ours.points.weight, papers.points.weight)
+    assert torch.equal(ours.points.pixels, papers.points.pixels)
+
+
 def test_a_large_reprojection_error_lowers_confidence():
     sequence = arc([[0, 1, 2]] * 5)
     plain = point_confidence(sequence)
@@ -137,6 +195,8 @@ def test_c1_a_camera_that_only_turns_is_an_error(tiny):
     assert accumulated_parallax_rad(pure).max() < 1e-12
     with pytest.raises(BadInputError, match="no parallax; expected a camera that moves"):
         point_confidence(pure)
+    with pytest.raises(BadInputError, match="no parallax"):  # though the projections move
+        ImageMotion()(pure)
 
 
 def test_padded_lists_hold_each_frames_points_and_weight_0_beyond():

@@ -134,11 +134,13 @@ def test_validation_is_repeatable(clip):
 
 
 def test_whole_clips_are_kept_from_training(data, tmp_path):
-    other = replace(data[1], name="other")
+    clips = [replace(data[1], name=f"clip-{number}") for number in range(8)]
     recipe = replace(TINY, supervision=replace(TINY.supervision, holdout=Holdout(sequences=0.3)))
-    trained, unseen = prepared([data[1], other], recipe, tmp_path)
-    assert len(trained) == len(unseen) == 1
-    assert {trained[0].name, unseen[0].name} == {data[1].name, "other"}
+    trained, unseen = prepared(clips, recipe, tmp_path)
+    assert (len(trained), len(unseen)) == (6, 2)
+    assert {one.name for one in (*trained, *unseen)} == {clip.name for clip in clips}
+    trained, unseen = prepared(clips[:2], recipe, tmp_path)
+    assert (len(trained), len(unseen)) == (2, 0)  # of a few, all are trained on
     with pytest.raises(BadInputError, match="two sequences called"):
         prepared([data[1], data[1]], recipe, tmp_path)
 

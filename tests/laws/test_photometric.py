@@ -373,8 +373,23 @@ def test_a_mask_of_one_is_the_plain_loss_and_equal_logits_cost_log_2():
     assert torch.allclose(EverySource(0.2)(errors, valid, sure).loss, plain, 0, 1e-12)
     even = torch.zeros(2, 2, 2, 6, 8, dtype=F64)
     assert torch.allclose(explainability_penalty(even), tensor(1.0, 1.0) * 2 * np.log(2), 0, 1e-12)
-    expected = plain / 2 + 0.2 * 2 * np.log(2)
-    assert torch.allclose(EverySource(0.2)(errors, valid, even).loss, expected, 0, 1e-12)
+    found = EverySource(0.2)(errors, valid, even)
+    assert torch.allclose(found.loss, plain / 2, 0, 1e-12)
+    assert torch.allclose(found.penalty, tensor(1.0, 1.0) * 0.2 * 2 * np.log(2), 0, 1e-12)
+    assert EverySource()(errors, valid).penalty is None
+
+
+def test_the_weight_of_the_images_does_not_weigh_the_explainability_regulariser():
+    """SfMLearner compares images in -1..1, hence a view weight of 2; its lambda_e of 0.2 stays 0.2."""
+    batch, depth, motions = wall_snippet(*SIZE)
+    objective = replace(SFMLEARNER, view_weight=2.0)
+    even = tuple(torch.zeros(1, 2, 2, 48 // 2**s, 64 // 2**s, dtype=F64) for s in range(4))
+    prediction = predicted(depth, motions, 4)
+    prediction = prediction._replace(motions=prediction.motions._replace(explained=even))
+    double, single = objective(prediction, batch), replace(objective, view_weight=1.0)(prediction, batch)
+    assert float(double["explained"]) == pytest.approx(0.2 * 4 * 2 * np.log(2), rel=1e-12)  # scales, sources
+    assert float(double["view"]) == pytest.approx(2 * float(single["view"]), rel=1e-12)
+    assert float(double["loss"]) == pytest.approx(sum(float(double[n]) for n in ("view", "smooth", "explained")))
 
 
 # --- 11: geometry consistency

@@ -60,6 +60,23 @@ def test_weighted_mean_and_spread_ignore_points_without_weight():
 
 
 @estimators
+@pytest.mark.parametrize("junk", [float("nan"), float("inf"), -float("inf")])
+def test_a_point_without_weight_may_hold_anything(estimator, junk):
+    log_depth, log_sparse, weight = frames()
+    weight[:, 5] = 0
+    expected = estimator(log_sparse - log_depth, weight)
+    log_depth[:, 5] = junk
+    log_depth.requires_grad_()
+    found = estimator(log_sparse - log_depth, weight)
+    for name in ("log_factor", "spread", "trimmed", "supported"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    if found.log_factor.requires_grad:
+        found.log_factor.sum().backward()
+        assert bool(log_depth.grad.isfinite().all()) and not bool(log_depth.grad[:, 5].any())
+    assert float(weighted_mean(tensor(1, junk), tensor(2, 0))) == 1
+
+
+@estimators
 def test_k1_scaled_depth_does_not_know_the_scale_of_the_prediction(estimator):
     log_depth, log_sparse, weight = frames()
     scale = estimator(log_sparse - log_depth, weight)

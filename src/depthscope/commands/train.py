@@ -19,6 +19,7 @@ from depthscope.networks import ResidualDisparity, ResidualEncoder, ResUNet
 from depthscope.networks.encoder import EncoderOptions
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.recipes import FAST, RECIPES, Recipe, from_yaml, read_recipe, recipe_named, with_steps
+from depthscope.runs import ValidatedOn
 from depthscope.sequence import Sequence
 from depthscope.training import BEST, LAST, launched, load_checkpoint
 
@@ -91,8 +92,11 @@ def train(
                 read, sources = [*read, *given], [*sources, *[folder] * len(given)]
             read = told_apart(read, sources)
             fabric = launched(recipe.training)
-            for one in read:
-                print(f"{one.name}: {described(one)}")
+            kept_back = recipe.supervision.holdout.kept_back(len(read))
+            for number, one in enumerate(read):
+                print(f"{one.name}: {described(one)}{', kept from training' if number in kept_back else ''}")
+            if kept_back:
+                print(f"training on {len(read) - len(kept_back)} of {len(read)} clips; the others are validated on")
             out.mkdir(parents=True, exist_ok=True)
             if not resume:
                 (out / "recipe.yaml").write_text(to_yaml(recipe))
@@ -111,7 +115,7 @@ def train(
         raise
     print(
         f"{result.steps} steps in {result.seconds:.0f} s ({result.pairs_per_second:.1f} pairs/s, {result.precision}); "
-        f"{validated(result.best or result.validation)}"
+        f"{validated(result.best or result.validation, result.validated_on)}"
     )
     print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0
@@ -183,11 +187,12 @@ def described(clip: Sequence | Footage) -> str:
     return f"{frames} without structure from motion"
 
 
-def validated(best: dict[str, float]) -> str:
+def validated(best: dict[str, float], on: ValidatedOn) -> str:
     """What a validation found, in words."""
     if "abs_rel" in best:
-        return f"points kept from training: AbsRel {best['abs_rel']:.4f}, median {best['median']:.4f}"
-    return f"snippets kept from training: photometric error {best['score']:.4f} (no measure of depth)"
+        beware = "" if on.kept else " (no measure of accuracy)"
+        return f"{on}: AbsRel {best['abs_rel']:.4f}, median {best['median']:.4f}{beware}"
+    return f"{on}: photometric error {best['score']:.4f} (no measure of depth)"
 
 
 def checked_verdict(folder: Path, accept_rejected: bool) -> str:

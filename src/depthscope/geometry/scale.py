@@ -43,7 +43,11 @@ class Scale:
 
 
 def weighted_mean(values: PerPoint, weight: PerPoint) -> PerFrame:
-    """The mean ``sum w v / sum w`` over the last axis; 0 where there is no weight. Values without weight may be any."""
+    """The mean ``sum w v / sum w`` over the last axis; 0 where there is no weight.
+
+    Values without weight may be anything, NaN and infinities too: they are selected away, as 0 times NaN is NaN.
+    """
+    values = torch.where(weight > 0, values, 0.0)
     total = weight.sum(-1)
     empty = total <= 0
     return torch.where(empty, 0.0, (weight * values).sum(-1) / torch.where(empty, 1.0, total))

@@ -1,7 +1,7 @@
 """Weights of an encoder alone, as a file: names and tensors, as torchvision publishes them."""
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a file, by name.
 
     Raises:
-        BadInputError: It is missing or unreadable, or holds something else.
+        BadInputError: It is missing or unreadable, holds something else, or numbers that are not finite.
     """
     if not path.is_file():
         raise BadInputError(f"{path} is missing", "a file of an encoder's weights", "check the path, or leave it away")
@@ -32,7 +32,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise BadInputError(f"{path} cannot be read ({type(error).__name__})", "a file of weights") from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise BadInputError(f"{path} is no file of weights", "tensors by name", "give encoder.pt of a pretext run")
+    if (bad := not_finite_in(weights)) is not None:
+        raise BadInputError(f"{path} holds weights that are not finite ({bad})", "numbers", "pretrain again")
     return weights
+
+
+def not_finite_in(weights: Any) -> str | None:
+    """The name of the first tensor that holds NaN or infinities, or None; also where these are no weights at all."""
+    if not isinstance(weights, dict):
+        return None
+    tensors = ((name, value) for name, value in weights.items() if isinstance(value, Tensor))
+    return next((str(name) for name, value in tensors if not bool(value.isfinite().all())), None)
 
 
 def fitted(encoder: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

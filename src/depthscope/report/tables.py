@@ -39,7 +39,8 @@ def key_figures(case: CaseFolder) -> Html | None:
     if (middle := run.figure(best, "median")) is not None:
         mean, drift = run.figure(best, "abs_rel"), run.figure(best, "scale_drift")
         beside = _list(("mean", share(mean)), ("drift of scale", share(drift)), ("steps", whole(run.figure("steps"))))
-        rows.append(("Depth against points in validation, median", share(middle), beside, middle.file))
+        points = "points trained on" if "trained on" in run.said("validated_on") else "points in validation"
+        rows.append((f"Depth against {points}, median", share(middle), beside, middle.file))
     if (ate := truth.figure("path", "ate")) is not None:
         beside = _list(
             ("of the path's extent", share(truth.figure("path", "ate_of_extent"))),

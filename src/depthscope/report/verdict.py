@@ -188,11 +188,16 @@ def _depth(case: CaseFolder) -> list[Html]:
         beside = joined(", with a drift of scale of ", drift) if drift is not None else None
         said.append(
             joined(
-                "In validation it meets the points of structure from motion within ", middle, " (median)", beside,
-                ". That is agreement with the reconstruction, not with the anatomy.",
+                "In validation it meets the points of structure from motion", _trained_points(run), " within ", middle,
+                " (median)", beside, ". That is agreement with the reconstruction, not with the anatomy.",
             )
         )  # fmt: skip
     return said
+
+
+def _trained_points(run: Results) -> str:
+    """What is to be said of the points of a validation, where none were kept from training."""
+    return " that it was trained on, as none were kept," if "trained on" in run.said("validated_on") else ""
 
 
 def _surface(case: CaseFolder) -> list[Html]:

@@ -3,17 +3,20 @@
 from depthscope.runs.held_out import (
     HeldOutPoints,
     HeldOutSnippets,
+    ValidatedOn,
     frames_to_look_at,
     log_depth_at,
     predicted,
     relative_errors,
     scale_of,
 )
-from depthscope.runs.run import prepared, prepared_snippets, train_recipe
+from depthscope.runs.run import RunResult, prepared, prepared_snippets, train_recipe
 
 __all__ = [
     "HeldOutPoints",
     "HeldOutSnippets",
+    "RunResult",
+    "ValidatedOn",
     "frames_to_look_at",
     "log_depth_at",
     "predicted",

@@ -1,6 +1,7 @@
-"""Validation on what was kept from training."""
+"""Validation on what was kept from training, or, where nothing was, on what was trained on, which is then said."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,29 @@ TRUSTED_SHARE = 0.9
 """The score leaves out the worst tenth of the held-out points: some are wrong themselves, and few decide a mean."""
 
 
+class ValidatedOn(StrEnum):
+    """What a validation looks at; on what was trained on it chooses a checkpoint, and is no measure of accuracy."""
+
+    KEPT_POINTS = "points kept from training"
+    KEPT_CLIPS = "clips kept from training"
+    KEPT_BOTH = "points and clips kept from training"
+    TRAINED_POINTS = "points of the clips trained on, as none were kept from training"
+    KEPT_SNIPPETS = "snippets kept from training"
+    TRAINED_SNIPPETS = "snippets trained on, as none were kept from training"
+
+    @property
+    def kept(self) -> bool:
+        """Whether it was kept from training."""
+        return self not in (ValidatedOn.TRAINED_POINTS, ValidatedOn.TRAINED_SNIPPETS)
+
+
 @dataclass(frozen=True, eq=False)
 class HeldOutPoints:
     """Validation on SfM points that were kept from training: agreement with SfM, not with anatomy.
 
     Every frame is brought to the points it was trained on, and measured at the others; clips that were kept from
-    training as a whole are scaled and measured on all their points.
+    training as a whole are scaled and measured on all their points. Where nothing was kept, the points that were
+    trained on choose the checkpoint, and `looks_at` says so.
 
     Attributes:
         clips: Clips that were trained on.
@@ -36,6 +54,20 @@ class HeldOutPoints:
     clips: tuple[Clip, ...]
     unseen: tuple[Clip, ...] = ()
     batch: int = 8
+
+    @property
+    def looks_at(self) -> ValidatedOn:
+        """What is measured at."""
+        points = any(_has_points(one.held_out) for one in self.clips)
+        match points, bool(self.unseen):
+            case True, True:
+                return ValidatedOn.KEPT_BOTH
+            case True, False:
+                return ValidatedOn.KEPT_POINTS
+            case False, True:
+                return ValidatedOn.KEPT_CLIPS
+            case _:
+                return ValidatedOn.TRAINED_POINTS
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """Errors at the measured points; "score" decides which checkpoint is best (smaller is better).
@@ -66,9 +98,14 @@ class HeldOutPoints:
 
     def _measurements(self) -> list[tuple[Clip, SparsePoints, SparsePoints]]:
         """Clips with the points that decide their scale and those that are measured."""
-        held = [(one, one.points, one.held_out) for one in self.clips if bool((one.held_out.weight > 0).any())]
-        unseen = [(one, one.points, one.points) for one in self.unseen]
-        return held + unseen or [(one, one.points, one.points) for one in self.clips]
+        if not self.looks_at.kept:
+            return [(one, one.points, one.points) for one in self.clips]
+        held = [(one, one.points, one.held_out) for one in self.clips if _has_points(one.held_out)]
+        return held + [(one, one.points, one.points) for one in self.unseen]
+
+
+def _has_points(points: SparsePoints) -> bool:
+    return bool((points.weight > 0).any())
 
 
 def frames_to_look_at(one: Clip, measured: SparsePoints) -> Tensor:
@@ -113,7 +150,8 @@ class HeldOutSnippets:
 
     Attributes:
         task: What is trained.
-        clips: Clips that were trained on; their held-out snippets are looked at, all of them where none were kept.
+        clips: Clips that were trained on; their held-out snippets are looked at. Where no snippet and no clip was kept,
+            those that were trained on choose the checkpoint, and `looks_at` says so.
         unseen: Clips that were not trained on.
         batch: Snippets in one pass.
     """
@@ -122,6 +160,12 @@ class HeldOutSnippets:
     clips: tuple[SnippetClip, ...]
     unseen: tuple[SnippetClip, ...] = ()
     batch: int = 4
+
+    @property
+    def looks_at(self) -> ValidatedOn:
+        """What is measured at."""
+        kept = bool(self.unseen) or any(len(one.held_out) for one in self.clips)
+        return ValidatedOn.KEPT_SNIPPETS if kept else ValidatedOn.TRAINED_SNIPPETS
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """Errors of the view synthesis; "score" decides which checkpoint is best (smaller is better).
@@ -145,7 +189,9 @@ class HeldOutSnippets:
 
     def _rows(self) -> list[tuple[SnippetClip, Tensor]]:
         """Clips and frames to look at, evenly spaced where there are many."""
-        rows = [(one, row) for one in self.clips for row in one.held_out]
-        rows += [(one, row) for one in self.unseen for row in one.snippets]
-        rows = rows or [(one, row) for one in self.clips for row in one.snippets]
+        if self.looks_at.kept:
+            rows = [(one, row) for one in self.clips for row in one.held_out]
+            rows += [(one, row) for one in self.unseen for row in one.snippets]
+        else:
+            rows = [(one, row) for one in self.clips for row in one.snippets]
         return rows[:: max(1, -(-len(rows) // VALIDATION_FRAMES))]

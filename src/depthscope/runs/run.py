@@ -1,6 +1,7 @@
 """A run: a recipe and clips become a trained network in a folder."""
 
 from collections.abc import Sequence as Rows
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from depthscope.networks.encoder_file import StartsFromFile
 from depthscope.objectives import Siamese, ViewSynthesis
 from depthscope.pretrained import read_start
 from depthscope.recipes import Recipe, to_yaml
-from depthscope.runs.held_out import HeldOutPoints, HeldOutSnippets
+from depthscope.runs.held_out import HeldOutPoints, HeldOutSnippets, ValidatedOn
 from depthscope.sequence import Sequence
 from depthscope.supervision import Clip, Holdout, SnippetClip, clip, network_size, snippet_clip
 from depthscope.supervision.snippets import in_one_unit
@@ -31,6 +32,21 @@ from depthscope.training import (
 )
 
 One = TypeVar("One", Clip, SnippetClip)
+
+
+@dataclass(frozen=True)
+class RunResult(TrainingResult):
+    """What came of a run, and of which clips.
+
+    Attributes:
+        trained_on: Names of the clips that were trained on.
+        kept_back: Names of those that were kept from training as a whole.
+        validated_on: What `validation` and `best` were measured at.
+    """
+
+    trained_on: tuple[str, ...]
+    kept_back: tuple[str, ...]
+    validated_on: ValidatedOn
 
 
 def prepared(sequences: Rows[Sequence], recipe: Recipe, store: Path) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
@@ -77,10 +93,7 @@ def _common_size(clips: Rows[Sequence] | Rows[Footage], recipe: Recipe) -> tuple
 
 
 def _split(clips: list[One], holdout: Holdout) -> tuple[tuple[One, ...], tuple[One, ...]]:
-    generator = torch.Generator().manual_seed(holdout.seed)
-    kept = round(holdout.sequences * len(clips) + 0.499) if len(clips) > 1 else 0
-    order = torch.randperm(len(clips), generator=generator).tolist()
-    unseen = set(order[: min(kept, len(clips) - 1)])
+    unseen = holdout.kept_back(len(clips))
     return (
         tuple(one for number, one in enumerate(clips) if number not in unseen),
         tuple(one for number, one in enumerate(clips) if number in unseen),
@@ -96,7 +109,7 @@ def train_recipe(
     quiet: bool = False,
     store: Path | None = None,
     fabric: Fabric | None = None,
-) -> TrainingResult:
+) -> RunResult:
     """Trains the recipe's network on the clips and leaves checkpoints and logs in `out`.
 
     Args:
@@ -124,8 +137,14 @@ def train_recipe(
             footage = [one if isinstance(one, Footage) else Footage.of(one) for one in sequences]
             task, draws, validate, unit = _from_video(recipe, footage, store)
             record |= unit
-    return train(
+    result = train(
         task, draws, recipe.training, out, validate=validate, record=record, resume=resume, fabric=fabric, quiet=quiet
+    )
+    return RunResult(
+        **vars(result),
+        trained_on=tuple(one.name for one in validate.clips),
+        kept_back=tuple(one.name for one in validate.unseen),
+        validated_on=validate.looks_at,
     )
 
 

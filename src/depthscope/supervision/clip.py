@@ -1,6 +1,7 @@
 """From a sequence to what a network learns from: frames, sparse points with soft masks, pairs."""
 
 from dataclasses import dataclass, field, replace
+from math import floor
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.geometry import Pinhole, RigidMotion
 from depthscope.sequence import Sequence
-from depthscope.supervision.confidence import point_confidence
+from depthscope.supervision.confidence import ImageMotion, RayAngles
 from depthscope.supervision.pairs import PairRule, pairs_to_draw
 from depthscope.supervision.point_filter import light_outliers
 from depthscope.supervision.sparse_depth import SparsePoints
@@ -20,13 +21,17 @@ from depthscope.supervision.view import View, through, view_of
 from depthscope.supervision.visibility import widened
 from depthscope.video.windows import content_box, fitting_size
 
+FEWEST_TO_SPLIT = 8
+"""Sequences below which none is kept from training: each is worth more to learn from than to measure on."""
+
 
 @dataclass(frozen=True)
 class Holdout:
     """What is kept from training, to choose the best checkpoint by and to be honest with.
 
     Attributes:
-        sequences: Share of the sequences, where there are at least two.
+        sequences: Share of the sequences, rounded down, where there are at least `FEWEST_TO_SPLIT`; of fewer, all are
+            trained on.
         frames: Share of the frames of every sequence.
         points: Share of the points of every sequence, in all their frames.
         seed: Of the random choice.
@@ -42,6 +47,14 @@ class Holdout:
             if not 0 <= getattr(self, name) < 1:
                 raise BadInputError(f"holdout.{name} {getattr(self, name)}", "a share from 0 to below 1")
 
+    def kept_back(self, sequences: int) -> frozenset[int]:
+        """Which of so many sequences are kept from training as a whole, by their numbers."""
+        if sequences < FEWEST_TO_SPLIT:
+            return frozenset()
+        count = floor(self.sequences * sequences + 1e-9)  # 0.29 of 100 is 28.999999999999996
+        order = torch.randperm(sequences, generator=torch.Generator().manual_seed(self.seed))
+        return frozenset(order[:count].tolist())
+
 
 @dataclass(frozen=True)
 class Supervision:
@@ -53,6 +66,7 @@ class Supervision:
         erosion_px: Pixels of the network's image by which the content mask is shrunk.
         widen_frames: Points count as seen this many frames around their track (0, as the paper: only within it).
         min_track: Fewest frames that a point must have been triangulated from.
+        confidence: How far points are trusted, the c of Eq. 2.
         light_filter: Drop points whose depth does not fit their brightness.
         light_cutoff: In standard deviations.
         pairs: Which frames to train on together.
@@ -64,6 +78,7 @@ class Supervision:
     erosion_px: int = 1
     widen_frames: int = 0
     min_track: int = 2
+    confidence: RayAngles | ImageMotion = field(default_factory=RayAngles)
     light_filter: bool = False
     light_cutoff: float = 4.0
     pairs: PairRule = field(default_factory=PairRule)
@@ -186,7 +201,7 @@ def tracked(sequence: Sequence, options: Supervision, size_px: tuple[int, int], 
 
     kept = held_out(sequence, options)
     held_point, training_frames = kept.points, ~kept.frames
-    confidence = point_confidence(sequence)
+    confidence = options.confidence(sequence)
     sequence = widened(sequence, options.widen_frames)
 
     rows = observations_in(sequence, store)

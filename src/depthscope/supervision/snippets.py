@@ -220,7 +220,7 @@ def _eye(footage: Footage, unit_length: float, options: Supervision, size_px: tu
 
 
 def _held_out(footage: Footage, options: Supervision, rows: Tensor) -> Bool[Tensor, " snippets"]:
-    """Targets kept from training: those of the SfM's own choice, or a share of the snippets with at least one."""
+    """Targets kept from training: a share of the frames; none where nothing would be left to train on."""
     share = options.holdout.frames
     generator = torch.Generator().manual_seed(options.holdout.seed)
     frames = torch.rand(len(footage), generator=generator) < share

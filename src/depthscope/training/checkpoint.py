@@ -7,9 +7,12 @@ from typing import Any
 import torch
 
 from depthscope.errors import BadInputError
+from depthscope.networks.encoder_file import not_finite_in
 
 LAYOUT = 1
 LAST, BEST = "checkpoint.pt", "best.pt"
+WEIGHTS = ("network", "training_network")
+"""What of a checkpoint is weights: never read where one is not finite, as everything predicted would be NaN."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -33,7 +36,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     """The content of a checkpoint.
 
     Raises:
-        BadInputError: It is missing, truncated, or not a checkpoint of this package.
+        BadInputError: It is missing, truncated, not a checkpoint of this package, or its weights are not finite.
     """
     if not path.is_file():
         raise BadInputError(f"{path} is missing", "a checkpoint written by depthscope train", "check the run folder")
@@ -46,4 +49,11 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("layout") != LAYOUT:
         found = content.get("layout") if isinstance(content, dict) else type(content).__name__
         raise BadInputError(f"{path} has layout {found}", f"a depthscope checkpoint of layout {LAYOUT}", "train again")
+    for part in WEIGHTS:
+        if (bad := not_finite_in(content.get(part))) is not None:
+            raise BadInputError(
+                f"{path} holds weights that are not finite ({part}.{bad})",
+                "numbers",
+                "use an older checkpoint, or train again",
+            )
     return content

@@ -176,6 +176,17 @@ def resolved_precision(precision: str, device_type: str) -> Literal["fp32", "bf1
         return precision  # type: ignore[return-value]
     if device_type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device_type == "cpu" and torch.backends.mkldnn.is_available():
-        return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    if device_type == "cpu":
+        return "bf16" if computes_in_bf16() else "fp32"
     return "fp32"
+
+
+def computes_in_bf16() -> bool:
+    """Whether this CPU multiplies bf16 in units of its own (AVX512-BF16 or AMX), and the library uses them.
+
+    A CPU that merely has AVX512 converts every number first, and one without it takes a reference kernel: both are
+    slower than fp32.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

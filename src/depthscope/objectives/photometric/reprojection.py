@@ -25,10 +25,13 @@ class Reprojected:
     Attributes:
         loss: Of each sample, shape (batch,).
         kept: Share of the pixels that any source sees from which the loss has a gradient, shape (batch,).
+        penalty: Of the explainability masks, with its weight lambda_e, shape (batch,); None where there are none. It
+            says nothing about images, so what weighs the photometric loss does not weigh it.
     """
 
     loss: Float[Tensor, " batch"]
     kept: Float[Tensor, " batch"]
+    penalty: Float[Tensor, " batch"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class EverySource:
             valid: Where they say something.
             logits: Of the explainability masks, at any size; the second of two says how well a pixel is explained.
         """
-        penalty = errors.new_zeros(len(errors))
+        penalty = None
         if self.explainability is not None and logits is not None:
             penalty = self.explainability * explainability_penalty(logits)
             size = errors.shape[-2:]
@@ -98,7 +101,7 @@ class EverySource:
                 logits = functional.interpolate(logits.flatten(1, 2), size=size, mode="bilinear").unflatten(1, (-1, 2))
             errors = logits.softmax(2)[:, :, 1] * errors
         total = masked_mean(errors.flatten(0, 1), valid.flatten(0, 1)).unflatten(0, valid.shape[:2]).sum(1)
-        return Reprojected(total + penalty, masked_mean(valid.any(1).to(errors), torch.ones_like(valid[:, 0])))
+        return Reprojected(total, masked_mean(valid.any(1).to(errors), torch.ones_like(valid[:, 0])), penalty)
 
 
 def explainability_penalty(logits: Logits) -> Float[Tensor, " batch"]:

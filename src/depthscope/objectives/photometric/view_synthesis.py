@@ -36,7 +36,7 @@ class ViewSynthesis:
         smoothness: What is asked of disparity by itself.
         full_resolution: Compare every scale's depth at full size (Godard et al. 2019), not with smaller images.
         average_scales: Mean over the scales (Godard et al. 2019), not their sum (Zhou et al. 2017).
-        view_weight: Of the photometric part.
+        view_weight: Of the photometric part alone: smoothness and the explainability regulariser have their own.
         brightness: How a source is brought to the target's brightness before they are compared, or None.
         highlights: Mirror images of the lamp that are left out, or None to keep them.
         consistency: Agreement of the depths of target and sources, or None.
@@ -90,13 +90,13 @@ class ViewSynthesis:
             batch: With clean images: changed colours are for the network alone.
 
         Returns:
-            "loss", its terms "view", "smooth" and if asked for "consistency"; as diagnostics "kept" (share of the seen
-            pixels that carry a gradient), "seen" (share of the pixels that any source sees) and with a learned camera
-            "focal" (its factor).
+            "loss", its terms "view", "smooth" and if asked for "explained" and "consistency"; as diagnostics "kept"
+            (share of the seen pixels that carry a gradient), "seen" (share of the pixels that any source sees) and with
+            a learned camera "focal" (its factor).
         """
         snippet = PreparedSnippet.of(prediction, batch, self.highlights, self.scale)
         scales = range(len(prediction.disparities))
-        views, smooths, kept, seen = [], [], [], []
+        views, smooths, penalties, kept, seen = [], [], [], [], []
         full = self._level(snippet, None) if self.full_resolution else None
         finest: list[Synthesis] = []
         for scale in scales:
@@ -111,6 +111,8 @@ class ViewSynthesis:
             finest = finest or warps
             reprojected, valid = self._reprojected(warps, level, snippet, scale)
             views.append(reprojected.loss)
+            if reprojected.penalty is not None:
+                penalties.append(reprojected.penalty)
             kept.append(reprojected.kept)
             seen.append(valid.to(depth).mean((-1, -2)))
             image, mask = snippet.target_at(own_size)
@@ -120,6 +122,8 @@ class ViewSynthesis:
             "view": self.view_weight * share * self._mean(torch.stack(views).sum(0), snippet),
             "smooth": share * self._mean(torch.stack(smooths).sum(0), snippet),
         }
+        if penalties:
+            terms["explained"] = share * self._mean(torch.stack(penalties).sum(0), snippet)
         if self.consistency is not None and snippet.source_depths is not None:
             losses = self._consistency(finest, snippet)
             terms["consistency"] = self.consistency.weight * self._mean(losses, snippet)

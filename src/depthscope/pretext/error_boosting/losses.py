@@ -21,7 +21,12 @@ def weighted_cross_entropy(logits: Logits, labels: Labels, weights: Float[Tensor
 
 
 def soft_dice_loss(logits: Logits, labels: Labels) -> Float[Tensor, ""]:
-    """1 - the Dice of probabilities over the batch, averaged over the classes it shows (Milletari et al. 2016)."""
+    """1 - ``2 sum p g / (sum p + sum g)`` over the batch, averaged over the classes that it shows.
+
+    The sums in the denominator are those of Dice's coefficient (Sudre et al. 2017). Milletari et al. 2016 have sums of
+    squares there, ``sum p^2 + sum g^2``. The two agree where every p is 0 or 1; where p is 0.5 on all pixels of a class
+    and 0 elsewhere, the loss of that class is 1/3 here and 1/5 there.
+    """
     known = (labels != UNKNOWN)[:, None]
     classes = logits.shape[1]
     truth = functional.one_hot(torch.where(known[:, 0], labels, 0).long(), classes).movedim(-1, 1) * known
