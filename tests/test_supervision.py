@@ -129,7 +129,7 @@ def test_c1_confidence_does_not_depend_on_world_resolution_direction_of_time_or_
 
 @pytest.mark.parametrize("quantile", [0.75, 0.5, 1.0])
 def test_the_cap_is_the_stated_quantile_of_support(tiny, quantile):
-    """c = min(1, n a / q) with q that quantile, found here by counting: it falls between two ranked points."""
+    """Here c = min(1, n a / q) with q that quantile, found here by counting: it falls between two ranked points."""
     support = sorted((tiny.seen.sum(0) * accumulated_parallax_rad(tiny)).tolist())
     place = quantile * (len(support) - 1)
     low, high = support[int(place)], support[min(int(place) + 1, len(support) - 1)]
