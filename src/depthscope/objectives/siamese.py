@@ -13,6 +13,7 @@ from depthscope.geometry.scale import ScaleEstimator, TrimmedLogMean
 from depthscope.networks import DepthPrediction
 from depthscope.objectives.consistency import Absolute, ConsistencyResidual, Normalised
 from depthscope.objectives.flow import sparse_flow_loss
+from depthscope.objectives.prior import gradient_difference
 from depthscope.objectives.sparse import robust_scale_invariant_loss, scale_agreement, scale_invariant_loss
 from depthscope.supervision import PairBatch, SparsePoints
 
@@ -30,6 +31,8 @@ class Siamese:
         consistency: Residual of Eq. 4.
         flow_weight: Weight of the sparse flow loss (0 in the paper, which does not have it).
         agreement_weight: Weight of the disagreement of scale between the frames of a pair (0 in the paper).
+        prior_weight: Weight of what the network keeps of the weights it started from, where it started from any
+            (`depthscope.objectives.prior`; 0 in the paper, which starts from random ones).
         scale: Estimator of the scaling layer.
         soft_mask: False replaces the soft masks by binary ones (an ablation).
         nearest_pixel: Read predictions at the pixel that holds the point, as Eq. 1 is printed, not between pixels.
@@ -45,6 +48,7 @@ class Siamese:
     consistency: ConsistencyResidual = field(default_factory=Absolute)
     flow_weight: float = 0.0
     agreement_weight: float = 0.0
+    prior_weight: float = 0.0
     scale: ScaleEstimator = field(default_factory=TrimmedLogMean)
     soft_mask: bool = True
     nearest_pixel: bool = False
@@ -58,6 +62,7 @@ class Siamese:
             "early_consistency_weight",
             "flow_weight",
             "agreement_weight",
+            "prior_weight",
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise BadInputError(f"objective.{name} {getattr(self, name)}", "a weight of 0 or more")
@@ -66,12 +71,18 @@ class Siamese:
             if value is not None and not value > 0:
                 raise BadInputError(f"objective.{name} {value}", "more than 0")
 
-    def __call__(self, prediction: DepthPrediction, batch: PairBatch) -> dict[str, Float[Tensor, ""]]:
+    def __call__(
+        self,
+        prediction: DepthPrediction,
+        batch: PairBatch,
+        prior: Float[Tensor, "frames height width"] | None = None,
+    ) -> dict[str, Float[Tensor, ""]]:
         """Losses of a batch, each a mean over the pairs with points in both frames; "loss" is their sum (Eq. 5).
 
         Args:
             prediction: Of the frames j of all pairs, then the frames k: shape (2 * pairs, height, width).
             batch: The pairs.
+            prior: Log depth of the same frames by the weights that training started from.
 
         Returns:
             "loss", the terms that have a weight, and as diagnostics "scale_spread", "trimmed", "overlap" (share of the
@@ -107,6 +118,8 @@ class Siamese:
             terms["flow"] = per_pair(losses)
         if self.agreement_weight:
             terms["agreement"] = per_pair(scale_agreement(scale.log_factor, _swapped(scale.log_factor)) / 2)
+        if self.prior_weight and prior is not None:
+            terms["prior"] = gradient_difference(log_depth - prior, frames.mask)
 
         total = log_depth.new_zeros(())
         for name, term in terms.items():

@@ -14,6 +14,7 @@ from depthscope.recipes.from_video import (
     SFMLEARNER,
 )
 from depthscope.recipes.named import RECIPES, recipe_named
+from depthscope.recipes.pretrained_network import PRETRAINED_NETWORK
 from depthscope.recipes.recipe import Recipe, with_steps
 from depthscope.recipes.yaml_form import NETWORKS, from_yaml, read_recipe, to_yaml
 
@@ -25,6 +26,7 @@ __all__ = [
     "MONODEPTH2_S",
     "NETWORKS",
     "PAPER_2018",
+    "PRETRAINED_NETWORK",
     "RECIPES",
     "Recipe",
     "SFMLEARNER",

@@ -170,12 +170,15 @@ def _from_points(recipe: Recipe, sequences: list[Sequence], store: Path):
     if isinstance(recipe.network, StartsFromFile):
         recipe.network.load_start(network)
     begin(network, recipe)
+    keeps = recipe.start and recipe.objective.prior_weight
+    prior = deepcopy(network).eval().requires_grad_(False) if keeps else None
     task = SiameseDepth(
         network=network,
         objective=recipe.objective,
         augmentation=recipe.augmentation,
         seed=recipe.training.seed,
         channels_last=recipe.training.channels_last,
+        prior=prior,
     )
     return task, PairDraws(clips, recipe.training.seed), HeldOutPoints(clips, unseen)
 

@@ -9,13 +9,13 @@ edges edges. The deviation that the network predicts is trained on |e - m| as it
 import math
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry.scale import weighted_mean
 from depthscope.networks import DepthPrediction
+from depthscope.objectives.prior import gradient_difference
 
 UNIT_MM = 20.0
 """A log depth of 0 is so far; about the middle of what endoscopes see."""
@@ -50,22 +50,11 @@ class TrueDepthLoss:
         centred = error - mean[:, None, None]
         shape = weighted_mean(centred.abs().flatten(1), weight.flatten(1)).mean()
         scale = (mean**2 + 1e-4).sqrt().mean()
-        gradient = sum(differences(centred, known, step) for step in (1, 2, 4, 8))
-        losses = {"shape": shape, "scale": scale, "gradient": torch.as_tensor(gradient)}
-        total = shape + self.scale_weight * scale + self.gradient_weight * losses["gradient"]
+        gradient = gradient_difference(centred, known)
+        losses = {"shape": shape, "scale": scale, "gradient": gradient}
+        total = shape + self.scale_weight * scale + self.gradient_weight * gradient
         if prediction.log_std is not None:
             surprise = centred.detach().abs() * math.sqrt(2) * (-prediction.log_std).exp() + prediction.log_std
             losses["deviation"] = weighted_mean(surprise.flatten(1), weight.flatten(1)).mean()
             total = total + self.deviation_weight * losses["deviation"]
         return {"loss": total, **losses}
-
-
-def differences(values: Maps, known: Bool[Tensor, "batch height width"], step: int) -> Float[Tensor, ""]:
-    """Mean absolute difference of pixels `step` apart, along both axes, where both are known."""
-    total = values.new_zeros(())
-    for axis in (1, 2):
-        length = values.shape[axis] - step
-        a, b = values.narrow(axis, 0, length), values.narrow(axis, step, length)
-        both = known.narrow(axis, 0, length) & known.narrow(axis, step, length)
-        total = total + (torch.where(both, a - b, 0.0).abs().sum()) / both.sum().clamp_min(1)
-    return total

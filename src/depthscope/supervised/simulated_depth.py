@@ -7,7 +7,7 @@ import torch
 
 from depthscope.networks import ResUNet
 from depthscope.pretext.stored import to_yaml as options_to_yaml
-from depthscope.recipes import Recipe, to_yaml
+from depthscope.recipes import PRETRAINED_NETWORK, Recipe, to_yaml
 from depthscope.simulation.still_store import StillStore, patients_of
 from depthscope.supervised.augmentation import Looks, Placement
 from depthscope.supervised.draws import Size, StillDraws
@@ -32,7 +32,7 @@ class SimulatedDepth:
         training: How it is trained.
     """
 
-    network: ResUNet = field(default_factory=lambda: ResUNet(width=16, widest=256, uncertainty=True, rays=True))
+    network: ResUNet = PRETRAINED_NETWORK
     objective: TrueDepthLoss = field(default_factory=TrueDepthLoss)
     placement: Placement = field(default_factory=Placement)
     looks: Looks = field(default_factory=Looks)

@@ -37,6 +37,7 @@ class SiameseDepth:
         augmentation: What the network sees.
         seed: Of the augmentation.
         channels_last: Memory layout of the images.
+        prior: The network with the weights that training started from, where the objective keeps something of them.
     """
 
     network: nn.Module
@@ -44,6 +45,7 @@ class SiameseDepth:
     augmentation: Augmentation
     seed: int = 0
     channels_last: bool = True
+    prior: nn.Module | None = None
 
     def loss(self, network: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
         """The losses of a batch of pairs, each a mean over pairs."""
@@ -51,5 +53,9 @@ class SiameseDepth:
         images = batch.images.transpose(0, 1).flatten(0, 1)  # all frames j, then all frames k
         images = with_rays(self.network, images, batch.camera[[*range(len(batch))] * 2])
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        prediction = as_prediction(network(images.contiguous(memory_format=layout)))
-        return self.objective(prediction, batch)
+        images = images.contiguous(memory_format=layout)
+        prediction, before = as_prediction(network(images)), None
+        if self.prior is not None:
+            with torch.no_grad():
+                before = as_prediction(self.prior.to(images.device)(images)).log_depth
+        return self.objective(prediction, batch, before)

@@ -1,0 +1,46 @@
+"""``depthscope depth INPUT --out DIR``."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+
+def depth(
+    input: Annotated[Positional[Path], arg(metavar="INPUT")],  # noqa: A002 - the name on the command line
+    /,
+    out: Path,
+    camera: Path | None = None,
+    mask: Path | None = None,
+    clouds: int = 0,
+    video: bool = True,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    batch: int = 8,
+    run: str = "shipped",
+) -> int:
+    """Depth of an image, a folder of images or a video at once: no training, no structure from motion, no camera.
+
+    The network learned from simulated patients; its depth has no unit ("relative"), and a camera makes it better.
+
+    Args:
+        input: An image, a folder of images, a video, or a sequence folder.
+        out: Folder for the depth maps.
+        camera: camera.yaml of the recording.
+        mask: An image that is white where the camera shows tissue.
+        clouds: Point clouds of every N-th frame (with a camera); 0 for none.
+        video: Also write the frames and their depth side by side as a video.
+        device: Where to compute.
+        batch: Frames in one pass.
+        run: Another network than the one that ships.
+    """
+    from depthscope.commands.predict import Writing, open_recording, write_prediction
+    from depthscope.prediction import load_model, resolved_device
+
+    began = time.perf_counter()
+    recording = open_recording(input, camera, mask)
+    given = Writing(clouds, video, batch, resolved_device(device), began)
+    write_prediction(load_model(run), recording, input, out, given)
+    print(f"look at {out / 'preview'}" + (f" or {out / 'video.mp4'}" if video else ""))
+    print(f"next: depthscope run {input} --out CASE, which learns from this very video and measures it")
+    return 0
