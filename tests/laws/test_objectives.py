@@ -1,6 +1,7 @@
 """Laws of the losses: Eq. 3 (S1-S4), Eq. 4 and 5 (L1, L2), the flow loss, and finiteness (F1)."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -279,6 +280,19 @@ def test_l1_the_true_depth_of_a_plane_costs_nothing_whatever_its_scale(residual)
     assert flat["sparse"] > 1e-4
     assert flat["consistency"] > 1e-3
     assert flat["flow"] > 1e-4
+
+
+def test_the_prior_costs_its_weight_times_the_change_of_differences():
+    batch, depths = pair_batch(wall_pair)
+    log_depth = depths.log()
+    bumpy = log_depth + 0.1 * random(*log_depth.shape, seed=4)
+    without = Siamese()(DepthPrediction(bumpy), batch, log_depth)["loss"]
+    losses = Siamese(prior_weight=2.0)(DepthPrediction(bumpy), batch, log_depth)
+    assert float(losses["prior"]) > 0.1
+    assert float(losses["loss"] - without) == pytest.approx(2 * float(losses["prior"]), rel=1e-6)
+    scaled = Siamese(prior_weight=2.0)(DepthPrediction(log_depth + math.log(3)), batch, log_depth)
+    assert float(scaled["prior"]) < 1e-9
+    assert "prior" not in Siamese(prior_weight=2.0)(DepthPrediction(bumpy), batch)
 
 
 def test_the_true_depth_of_a_ball_costs_hardly_anything():
