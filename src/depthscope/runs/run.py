@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from depthscope.errors import BadInputError
@@ -30,6 +29,7 @@ from depthscope.training import (
     snippet_network,
     train,
 )
+from depthscope.training.devices import Fabric
 
 One = TypeVar("One", Clip, SnippetClip)
 

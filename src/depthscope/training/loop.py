@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from depthscope.errors import BadInputError, InterruptedRunError
 from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from depthscope.training.devices import Fabric
 from depthscope.training.draws import Draws, batches
 from depthscope.training.interruption import interruption
 from depthscope.training.logs import RunLog
@@ -52,13 +52,15 @@ class TrainingResult:
 
 def launched(options: Training) -> Fabric:
     """The devices to train on; several are joined here (or by torchrun or SLURM, which Fabric recognises)."""
+    import lightning_fabric
+
     for name in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     device_type = options.accelerator
     if device_type == "auto":
         device_type = "cuda" if torch.cuda.is_available() else "cpu"
     precision = resolved_precision(options.precision, device_type)
-    fabric = Fabric(
+    fabric = lightning_fabric.Fabric(
         accelerator=device_type,
         devices=options.devices,
         strategy="ddp" if options.devices > 1 else "auto",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from depthscope.errors import BadInputError, DepthscopeError
+from depthscope.training.devices import Fabric
 from depthscope.training.options import Training
 from depthscope.training.task import Task
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Int64
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions
@@ -24,6 +23,7 @@ from depthscope.pretext.learned import Learned, Score
 from depthscope.pretext.starting import seeded
 from depthscope.pretext.stored import to_yaml
 from depthscope.training import LAST, Adam, Training, TrainingResult, load_checkpoint, save_checkpoint, train
+from depthscope.training.devices import Fabric
 from depthscope.training.draws import generator_of
 from depthscope.training.loop import launched
 
