@@ -7,15 +7,18 @@ import trimesh
 
 from depthscope.errors import BadInputError
 from depthscope.simulation.anatomy import SPLITS, Anatomy, patient, split_of
+from depthscope.simulation.anatomy.abdomen import Abdomen
+from depthscope.simulation.anatomy.bronchus import BronchialTree
+from depthscope.simulation.anatomy.extraction import first_touch
 from depthscope.simulation.anatomy.field import Bending, Ripples, ellipsoid, scroll, smooth_max, with_gradient
 from depthscope.simulation.anatomy.nasal import NasalCavity
 
-COARSE_MM = 0.9
+COARSE_MM = {"nasal": 0.9, "colon": 0.9, "bronchus": 1.1, "abdomen": 2.0}
 
 
-@pytest.fixture(scope="module", params=["nasal", "colon"])
+@pytest.fixture(scope="module", params=list(COARSE_MM))
 def anatomy(request) -> Anatomy:
-    return patient(4, request.param, spacing_mm=COARSE_MM)
+    return patient(4, request.param, spacing_mm=COARSE_MM[request.param])
 
 
 def test_surface_is_closed_and_on_the_zero_of_the_field(anatomy):
@@ -48,19 +51,25 @@ def test_landmarks_lie_on_the_surface(anatomy):
     points = torch.stack(list(anatomy.landmarks.values()))
     assert float(anatomy.distance_mm(points).abs().max()) < 0.1
     mesh = anatomy.surface.points
-    assert float(torch.cdist(points, mesh).amin(1).max()) < 1.5 * COARSE_MM
+    assert float(torch.cdist(points, mesh).amin(1).max()) < 1.5 * COARSE_MM[anatomy.kind]
 
 
-def test_lumen_runs_through_air(anatomy):
-    assert bool((anatomy.field(anatomy.lumen) < 0).all())
-    steps = (anatomy.lumen[1:] - anatomy.lumen[:-1]).norm(dim=-1)
-    assert float(steps.max()) < 0.6
+def test_every_passage_runs_through_air(anatomy):
+    assert anatomy.passages[0] is anatomy.lumen
+    for passage in anatomy.passages:
+        assert bool((anatomy.field(passage) < 0).all())
+        assert float((passage[1:] - passage[:-1]).norm(dim=-1).max()) < 0.6
 
 
 def test_turbinates_and_folds_are_labelled(anatomy):
     share = torch.bincount(anatomy.regions, minlength=len(anatomy.region_names)) / len(anatomy.regions)
-    wanted = ("septum", "inferior_turbinate", "middle_turbinate") if anatomy.kind == "nasal" else ("wall", "fold")
-    for name in wanted:
+    wanted = {
+        "nasal": ("septum", "inferior_turbinate", "middle_turbinate"),
+        "colon": ("wall", "fold"),
+        "bronchus": ("trachea", "main_bronchus", "lobar_bronchus", "segmental_bronchus", "cartilage"),
+        "abdomen": ("peritoneum", "liver", "large_bowel", "bowel"),
+    }
+    for name in wanted[anatomy.kind]:
         assert share[anatomy.region_names.index(name)] > 0.03
 
 
@@ -74,12 +83,49 @@ def test_gradient_is_that_of_differences(anatomy):
     assert float(close.double().mean()) > 0.97  # the rest lies on creases
 
 
-@pytest.mark.parametrize("kind", ["nasal", "colon"])
+@pytest.mark.parametrize("kind", list(COARSE_MM))
 def test_a_seed_gives_one_anatomy_and_another_seed_another(kind):
-    first, again, other = (patient(seed, kind, spacing_mm=1.0) for seed in (7, 7, 8))
+    first, again, other = (patient(seed, kind, spacing_mm=min(1.3 * COARSE_MM[kind], 2.0)) for seed in (7, 7, 8))
     assert torch.equal(first.surface.points, again.surface.points)
     assert all(torch.equal(first.landmarks[name], again.landmarks[name]) for name in first.landmarks)
     assert first.surface.points.shape != other.surface.points.shape
+
+
+def test_airways_halve_their_cube_and_part_at_a_carina():
+    tree = BronchialTree.drawn(11, 0.0)
+    for airway in range(len(tree.parent)):
+        children = (tree.parent == airway).nonzero()[:, 0]
+        if airway and len(children):  # Murray: r0^3 = r1^3 + r2^3
+            assert float((tree.radius[children, 0] ** 3).sum()) == pytest.approx(float(tree.radius[airway, 1] ** 3))
+    right, left = (tree.end[i] - tree.start[i] for i in (1, 2))
+    assert float(left.norm()) > 1.3 * float(right.norm())
+    angle = float(torch.rad2deg(torch.arccos((right @ left) / right.norm() / left.norm())))
+    assert 35 < angle < 95
+    assert 10 < 2 * float(tree.radius[0, 1]) < 25
+    assert int(tree.generation.max()) >= 3 and len(tree.parent) > 12
+
+
+def test_the_membrane_behind_the_trachea_is_flat_and_its_front_has_cartilages():
+    tree = BronchialTree.drawn(3, 0.0)
+    axis = tree.end[0] - tree.start[0]
+    along = torch.linspace(12, 30, 400, dtype=torch.float64)
+    reach = {}
+    for name, way in (("front", -tree.behind[0]), ("back", tree.behind[0])):
+        steps = torch.arange(3.0, 14.0, 0.02, dtype=torch.float64)
+        points = tree.start[0] + along[:, None, None] * axis / axis.norm() + steps[:, None] * way
+        tissue = tree(tree.in_patient(points)) > 0
+        reach[name] = steps[tissue.int().argmax(1)]
+    assert float(reach["back"].mean()) < 0.9 * float(reach["front"].mean())
+    assert float(reach["front"].std()) > 3 * float(reach["back"].std())  # rings before, none behind
+
+
+def test_organs_of_an_abdomen_hang_under_the_dome_within_working_distance():
+    shape = Abdomen.drawn(2, 0.0)
+    for way in shape.middles:
+        assert float(shape(way).max()) < -9.0
+        ends = 0.5 * (way[-1] - way[-20])
+        hit = first_touch(shape, way[-1:], ends[None], reach=200.0)
+        assert 8 < float((hit - way[-1]).norm()) < 150
 
 
 def test_swelling_moves_landmarks_into_air_and_not_far():

@@ -11,9 +11,9 @@ from depthscope.simulation.path import CLIP, Trajectory, camera_from_world
 MANNERS = ("insertion", "retraction", "sweep", "pivot", "dwell")
 
 
-@pytest.fixture(scope="module", params=["nasal", "colon"])
+@pytest.fixture(scope="module", params=["nasal", "colon", "bronchus", "abdomen"])
 def anatomy(request) -> Anatomy:
-    return patient(4, request.param, spacing_mm=0.7)
+    return patient(4, request.param, spacing_mm=2.0 if request.param == "abdomen" else 0.8)
 
 
 def test_camera_stays_in_the_air_and_clear_of_tissue(anatomy):

@@ -121,6 +121,19 @@ def rigid_4mm() -> Lighting:
     return Lighting(lamps, ambient=0.08)
 
 
+def bronchoscope_6mm() -> Lighting:
+    """A bronchoscope of 6 mm: two light guides to the sides of the lens, as Olympus's BF-1TH190 has."""
+    lamps = tuple(Lamp((x, 0.4, 0.0), spread=1.5, strength=1 / 2, radius_mm=0.4) for x in (-1.6, 1.6))
+    return Lighting(lamps, ambient=0.10)
+
+
+def laparoscope_10mm() -> Lighting:
+    """A laparoscope of 10 mm: fibres in a ring around the rod lenses, here as four lamps."""
+    places = ((3.4, 0.0), (0.0, 3.4), (-3.4, 0.0), (0.0, -3.4))
+    lamps = tuple(Lamp((x, y, 0.0), spread=2.4, strength=1 / 4, radius_mm=1.0) for x, y in places)
+    return Lighting(lamps, ambient=0.06)
+
+
 def coaxial() -> Lighting:
     """One light in the lens that shines equally everywhere: the common simplification, for comparison."""
     return Lighting((Lamp(),))
@@ -130,6 +143,8 @@ LIGHTINGS = {
     "colonoscope_effective": colonoscope_effective,
     "colonoscope_leds": colonoscope_leds,
     "rigid_4mm": rigid_4mm,
+    "bronchoscope_6mm": bronchoscope_6mm,
+    "laparoscope_10mm": laparoscope_10mm,
     "coaxial": coaxial,
 }
 """The scopes whose light is known, by name."""

@@ -19,6 +19,23 @@ from depthscope.simulation.texture import Look
 __all__ = ["Look", "Setup", "drawn_lamps", "drawn_lens", "drawn_sensor", "drawn_setup", "drawn_tissue"]
 
 
+LAMPS_MM: dict[Kind, tuple[float, float]] = {
+    "nasal": (0.4, 2.2),
+    "colon": (1.5, 5.0),
+    "bronchus": (0.6, 2.2),
+    "abdomen": (1.5, 5.0),
+}
+"""How far lamps sit from the lens: half the tip's diameter at most."""
+
+FOCUS_MM: dict[Kind, tuple[float, float]] = {
+    "nasal": (8.0, 18.0),
+    "colon": (12.0, 40.0),
+    "bronchus": (6.0, 20.0),
+    "abdomen": (40.0, 100.0),
+}
+"""Depths that are sharp."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """What one still is taken with.
@@ -76,7 +93,7 @@ def drawn_lens(draw: np.random.Generator, size: tuple[int, int], kind: Kind) -> 
 
 def drawn_lamps(draw: np.random.Generator, kind: Kind) -> Lighting:
     """One lamp, two, a crescent or a ring, beside the lens or in it."""
-    reach = {"nasal": (0.4, 2.2), "colon": (1.5, 5.0)}[kind]
+    reach = LAMPS_MM[kind]
     count = int(draw.choice([1, 1, 2, 2, 3, 4]))
     off, start = _log(draw, *reach), draw.uniform(0, 2 * math.pi)
     spread, radius = _log(draw, 0.4, 3.2), _log(draw, 0.2, 0.9)
@@ -98,7 +115,7 @@ def drawn_sensor(draw: np.random.Generator, kind: Kind, size: tuple[int, int], w
     k, harm = min(size) / 256, 2.0 if worn else 1.0
     warm = draw.normal(0, 0.09)
     return Sensor(
-        focus_mm=_log(draw, 8.0, 18.0) if kind == "nasal" else _log(draw, 12.0, 40.0),
+        focus_mm=_log(draw, *FOCUS_MM[kind]),
         defocus_px=k * harm * _log(draw, 0.5, 2.4),
         soft_px=min(1.6, harm**0.5 * k * _log(draw, 0.3, 0.9)),
         chromatic_px=k * _log(draw, 0.1, 1.0),

@@ -47,5 +47,5 @@ def flat_patch(scene: Scene, view: View, camera_from_world: RigidMotion, flatnes
     world_from_camera = camera_from_world.inverse()
     turned = RigidMotion(world_from_camera.rotation, torch.zeros(3, dtype=torch.float64)).apply(normals)
     surface = Surface(world_from_camera.apply(points), turned, None, faces, "mm")
-    tones = scene.tones.mean(0, keepdim=True).expand(len(points), 3).contiguous()
+    tones = scene.tones.mean(0, keepdim=True).expand(len(points), -1).contiguous()
     return replace(scene, surface=surface, tones=tones, rest=None)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion
 from depthscope.geometry.motion import rotate
-from depthscope.simulation.anatomy import Anatomy
+from depthscope.simulation.anatomy import Anatomy, Kind
 from depthscope.simulation.anatomy.field import in_blocks
 
 Manner = Literal["insertion", "retraction", "sweep", "pivot", "dwell"]
@@ -36,6 +36,33 @@ OFTEN: tuple[Manner, ...] = ("insertion", "insertion", "retraction", "sweep", "p
 
 ACROSS: dict[Manner, float] = {"insertion": 0.25, "retraction": 0.25, "sweep": 0.8, "pivot": 1.0, "dwell": 0.1}
 """Share of the way that leads across the lumen, where there is room; the rest leads along it."""
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a scope is held in an anatomy.
+
+    Attributes:
+        reach_mm: How far ahead along the lumen it looks.
+        down: What is down in the picture, in LPS; None carries a direction along the way.
+        rigid: Whether it turns about a point at the entry.
+        bias_deg: Standard deviation of the angle that a clip looks off the way by.
+        sight_mm: How far it is looked for tissue.
+    """
+
+    reach_mm: float
+    down: tuple[float, float, float] | None
+    rigid: bool
+    bias_deg: float
+    sight_mm: float = 80.0
+
+
+HANDLINGS: dict[Kind, Handling] = {
+    "nasal": Handling(16.0, (0.0, 0.0, -1.0), True, 9.0),
+    "colon": Handling(30.0, None, False, 6.0),
+    "bronchus": Handling(14.0, None, False, 5.0),
+    "abdomen": Handling(45.0, (0.0, 1.0, 0.0), True, 8.0, 260.0),
+}
 
 Places = Float[Tensor, "frames 3"]
 Times = Float[Tensor, " frames"]
@@ -118,7 +145,7 @@ def camera_from_world(
     drawn = OFTEN[int(draw.integers(len(OFTEN)))]
     manner = trajectory.manner or drawn
     begin = _begin(way, trajectory, draw)
-    bias = torch.from_numpy(draw.normal(0, 1, 2)) * math.radians(9.0 if anatomy.kind == "nasal" else 6.0)
+    bias = torch.from_numpy(draw.normal(0, 1, 2)) * math.radians(HANDLINGS[anatomy.kind].bias_deg)
     depth = _median_depth(anatomy, _posed(way, begin, torch.zeros(1, 2), bias[None], torch.zeros(1)))
     length = trajectory.baseline * depth
     across = min(ACROSS[manner] * length, 1.2 * float(way.at(way.room, begin)))
@@ -175,13 +202,13 @@ class Way:
     tree: KDTree
 
     @classmethod
-    def through(cls, anatomy: Anatomy, clearance_mm: float) -> "Way":
-        """The longest wide enough stretch of the lumen.
+    def through(cls, anatomy: Anatomy, clearance_mm: float, tree: KDTree | None = None) -> "Way":
+        """The longest wide enough stretch of the lumen; `tree` holds the surface's vertices, if it is there already.
 
         Raises:
             BadInputError: There is none of 5 mm.
         """
-        tree = KDTree(anatomy.surface.points.numpy())
+        tree = tree or KDTree(anatomy.surface.points.numpy())
         lumen, step = anatomy.lumen, float((anatomy.lumen[1] - anatomy.lumen[0]).norm())
         room = torch.from_numpy(tree.query(lumen.numpy())[0]) - clearance_mm - 0.1
         room = torch.where(in_blocks(anatomy.field, lumen) < 0, room, -1.0)
@@ -192,17 +219,17 @@ class Way:
                 f"less than the {float(room.max()) + clearance_mm:.1f} mm at its widest",
                 "lower the clearance or the swelling, or take another patient",
             )
-        nasal = anatomy.kind == "nasal"
-        reach = int((16.0 if nasal else 30.0) / step)
+        handling = HANDLINGS[anatomy.kind]
+        reach = int(handling.reach_mm / step)
         target = lumen[(torch.arange(len(lumen)) + reach).clamp_max(len(lumen) - 1)]
         final = functional.normalize(lumen[-1] - lumen[-1 - reach // 2], dim=-1)
         target = target + (reach - (len(lumen) - 1 - torch.arange(len(lumen))).clamp(0, reach))[:, None] * step * final
         ahead = functional.normalize(target - lumen, dim=-1)
         ahead = functional.normalize(torch.from_numpy(gaussian_filter1d(ahead.numpy(), 8, axis=0)), dim=-1)
-        down = lumen.new_tensor([0.0, 0.0, -1.0]).expand_as(lumen) if nasal else _carried(ahead)
+        down = _carried(ahead) if handling.down is None else lumen.new_tensor(handling.down).expand_as(lumen)
         kept = slice(first, last + 1)
         pivot = anatomy.lumen[0] - 8.0 * functional.normalize(anatomy.lumen[12] - anatomy.lumen[0], dim=-1)
-        return cls(step, lumen[kept], ahead[kept], down[kept], room[kept], pivot if nasal else None, tree)
+        return cls(step, lumen[kept], ahead[kept], down[kept], room[kept], pivot if handling.rigid else None, tree)
 
     @property
     def length_mm(self) -> float:
@@ -262,10 +289,10 @@ def _median_depth(anatomy: Anatomy, camera: RigidMotion) -> float:
     grid = torch.linspace(-HALF_VIEW, HALF_VIEW, 15, dtype=torch.float64)
     y, x = torch.meshgrid(grid, grid, indexing="ij")
     rays = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
-    depths = torch.arange(0.5, 80.0, 0.5, dtype=torch.float64)
+    depths = torch.arange(0.5, HANDLINGS[anatomy.kind].sight_mm, 0.5, dtype=torch.float64)
     points = camera[0].inverse().apply((depths[:, None, None] * rays).reshape(-1, 3))
     tissue = (in_blocks(anatomy.field, points) > 0).reshape(len(depths), -1)
-    return float(torch.where(tissue.any(0), depths[tissue.int().argmax(0)], 80.0).median())
+    return float(torch.where(tissue.any(0), depths[tissue.int().argmax(0)], HANDLINGS[anatomy.kind].sight_mm).median())
 
 
 def _wander(draw: np.random.Generator, clip: Times, cycles: tuple[float, float]) -> Times:

@@ -5,6 +5,7 @@ distorting lens and the mild faults of a good scope. `hard` has plain wet tissue
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -19,13 +20,25 @@ from depthscope.simulation.debris import Debris
 from depthscope.simulation.disturbances import Disturbances
 from depthscope.simulation.exposure import Shutter
 from depthscope.simulation.instrument import Instrument
-from depthscope.simulation.light import AutoGain, Lighting, coaxial, colonoscope_effective, colonoscope_leds, rigid_4mm
+from depthscope.simulation.light import (
+    AutoGain,
+    Lighting,
+    bronchoscope_6mm,
+    coaxial,
+    colonoscope_effective,
+    colonoscope_leds,
+    laparoscope_10mm,
+    rigid_4mm,
+)
 from depthscope.simulation.path import Trajectory
 from depthscope.simulation.render import Shading
 from depthscope.simulation.sensor import Disc, Sensor
 from depthscope.simulation.texture import Look
 
 Preset = Literal["clean", "typical", "hard"]
+
+FOCUS_MM: dict[Kind, float] = {"nasal": 13.0, "colon": 20.0, "bronchus": 12.0, "abdomen": 70.0}
+"""Depth that a scope is made to be sharp at."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,11 @@ def subject(
 
 def tissue(dice: Dice, kind: Kind) -> Look:
     """The look of a patient's tissue; the colon is paler, and its vessels are wider apart."""
+    match kind:
+        case "bronchus":
+            return airway_lining(dice)
+        case "abdomen":
+            return serosa(dice)
     nasal = kind == "nasal"
     return Look(
         contrast=dice.about(0.65, 1.25),
@@ -196,6 +214,37 @@ def tissue(dice: Dice, kind: Kind) -> Look:
     )
 
 
+def airway_lining(dice: Dice) -> Look:
+    """The lining of airways: pale pink, with fine vessels and a thin film."""
+    return Look(
+        contrast=dice.about(0.6, 1.25),
+        blood=dice.about(0.9, 1.3),
+        blotches=dice.about(0.25, 1.4),
+        vessels=dice.about(0.8, 1.4),
+        grain=dice.about(0.02, 1.5),
+        tile_mm=dice.about(32.0, 1.35),
+        wetness=dice.within(0.4, 0.8),
+        bumps=dice.about(0.05, 1.35),
+        hue=dice.within(-0.04, 0.10),
+    )
+
+
+def serosa(dice: Dice) -> Look:
+    """The wet, smooth cover of abdominal organs, which their regions tint."""
+    return Look(
+        contrast=dice.about(0.7, 1.25),
+        blood=dice.about(0.9, 1.3),
+        blotches=dice.about(0.22, 1.4),
+        vessels=dice.about(0.8, 1.4),
+        grain=dice.about(0.02, 1.5),
+        tile_mm=dice.about(75.0, 1.35),
+        wetness=dice.within(0.55, 0.9),
+        bumps=dice.about(0.05, 1.35),
+        hue=dice.within(-0.05, 0.08),
+        scale=dice.about(2.2, 1.3),
+    )
+
+
 def clean_scope(dice: Dice, seed: int, size_px: tuple[int, int]) -> Scope:
     """A pinhole with its light in the lens."""
     disc = round_picture(size_px, 0.48)
@@ -207,11 +256,11 @@ def clean_scope(dice: Dice, seed: int, size_px: tuple[int, int]) -> Scope:
 
 
 def typical_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -> Scope:
-    """A good scope: rigid with a crescent of fibres for the nose, flexible with lamps around the lens for the colon."""
+    """A good scope: rigid for nose and abdomen, flexible for colon and airways, with the lamps of its kind."""
     k = size_px[0] / 320  # what the optics do grows with the pixels, what the sensor and processor do does not
     disc, camera = lens(dice, kind, size_px, 0.48)
     sensor = Sensor(
-        focus_mm=dice.about(13.0 if kind == "nasal" else 20.0, 1.3),
+        focus_mm=dice.about(FOCUS_MM[kind], 1.3),
         defocus_px=k * dice.about(1.6, 1.4),
         soft_px=dice.about(0.6, 1.2),
         chromatic_px=k * dice.about(0.5, 1.5),
@@ -263,14 +312,18 @@ def round_picture(size_px: tuple[int, int], share: float, shift: tuple[float, fl
 
 
 def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tuple[Disc, Camera]:
-    """A round picture and the lens that fills it: Brown's model for a rigid scope, a fisheye for a flexible one."""
+    """A round picture and the lens that fills it: Brown's model for a rigid scope, a fisheye for a flexible one.
+
+    Laparoscopes see about 70 degrees, bronchoscopes 110 to 120 (Olympus BF-P190, BF-1TH190).
+    """
     disc = round_picture(size_px, share, (dice.within(-0.012, 0.012), dice.within(-0.012, 0.012)))
     side = min(size_px)
     centre = (disc.centre_px[0] + dice.within(-0.01, 0.01) * side, disc.centre_px[1] + dice.within(-0.01, 0.01) * side)
-    if kind == "nasal":
-        half, distortion = math.radians(dice.within(72.0, 86.0)) / 2, Brown((dice.within(-0.24, -0.10), 0.02, 0.0, 0.0))
+    if kind in ("nasal", "abdomen"):
+        field = (72.0, 86.0) if kind == "nasal" else (64.0, 78.0)
+        half, distortion = math.radians(dice.within(*field)) / 2, Brown((dice.within(-0.24, -0.10), 0.02, 0.0, 0.0))
     else:
-        half = math.radians(dice.within(100.0, 124.0)) / 2
+        half = math.radians(dice.within(*((100.0, 124.0) if kind == "colon" else (104.0, 120.0)))) / 2
         distortion = KannalaBrandt((dice.within(-0.03, 0.01), dice.within(-0.004, 0.002), 0.0, 0.0))
     edge = torch.tensor([[math.tan(half), 0.0]], dtype=torch.float64)
     focal = disc.radius_px / float(distortion.distort(edge)[0, 0])
@@ -278,9 +331,18 @@ def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tupl
     return disc, Camera(size_px, focal_px, centre, distortion, source="simulated")
 
 
+LAMPS: dict[Kind, tuple[Callable[[], Lighting], ...]] = {
+    "nasal": (rigid_4mm,),
+    "colon": (colonoscope_leds, colonoscope_effective),
+    "bronchus": (bronchoscope_6mm,),
+    "abdomen": (laparoscope_10mm,),
+}
+"""Known scopes for each anatomy."""
+
+
 def lamps(dice: Dice, kind: Kind) -> Lighting:
     """Lamps within 30 % of those of a known scope."""
-    known = (rigid_4mm,) if kind == "nasal" else (colonoscope_leds, colonoscope_effective)
+    known = LAMPS[kind]
     light = known[int(dice.draw.integers(len(known)))]()
     light = light.varied(dice.about(1.0, 1.3), dice.about(1.0, 1.3))
     return replace(light, gamma=dice.within(2.1, 2.3), ambient=dice.about(0.06, 1.5))

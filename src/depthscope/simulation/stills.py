@@ -32,7 +32,7 @@ from depthscope.simulation.sensor import picture
 from depthscope.simulation.texture import Mucosa
 from depthscope.simulation.viewpoints import Viewpoints
 
-SPACING_MM: dict[Kind, float] = {"nasal": 0.45, "colon": 0.7}
+SPACING_MM: dict[Kind, float] = {"nasal": 0.45, "colon": 0.7, "bronchus": 0.6, "abdomen": 1.5}
 """Mesh of stills: coarser than that of clips, since it is made for a few dozen pictures."""
 
 ATTEMPTS = 40

@@ -1,10 +1,11 @@
 """Single viewpoints spread over a whole anatomy: near and far, down the lumen, at its walls, and back."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
@@ -44,6 +45,8 @@ class Gaze:
 GAZES = {
     "nasal": Gaze(ahead=0.7, wall=0.25, back=0.03, cone_deg=13.0, roll_deg=30.0, clearance_mm=1.2),
     "colon": Gaze(clearance_mm=2.5),
+    "bronchus": Gaze(ahead=0.75, wall=0.2, back=0.02, cone_deg=14.0, clearance_mm=1.3, off=0.6),
+    "abdomen": Gaze(ahead=0.6, wall=0.3, back=0.0, cone_deg=20.0, roll_deg=35.0, clearance_mm=10.0, off=0.6),
 }
 """How views are spread in each anatomy."""
 
@@ -62,13 +65,15 @@ class Viewpoints:
 
     @classmethod
     def of(cls, anatomy: Anatomy, gaze: Gaze | None = None) -> "Viewpoints":
-        """Those of an anatomy, along its lumen.
+        """Those of an anatomy, along all of its passages.
 
         Raises:
             BadInputError: No passage is wide enough.
         """
         gaze = gaze or GAZES[anatomy.kind]
-        return cls((Way.through(anatomy, gaze.clearance_mm),), gaze)
+        tree = KDTree(anatomy.surface.points.numpy())
+        ways = [Way.through(replace(anatomy, lumen=lumen), gaze.clearance_mm, tree) for lumen in anatomy.passages]
+        return cls(tuple(ways), gaze)
 
     def drawn(self, draw: np.random.Generator) -> RigidMotion:
         """``camera_from_world`` of one viewpoint.

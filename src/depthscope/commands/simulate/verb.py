@@ -13,7 +13,7 @@ from depthscope.commands.simulate.jobs import Job, patient_job
 from depthscope.commands.simulate.options import Options, light_of, require_numbers, size_px
 from depthscope.commands.simulate.schedule import do_all
 from depthscope.errors import BadInputError
-from depthscope.simulation.anatomy import SPLITS
+from depthscope.simulation.anatomy import SPLITS, Kind
 from depthscope.simulation.faults import Faults
 from depthscope.workspace import telling_write_errors, versions, write_result
 
@@ -26,7 +26,7 @@ RECORD = "simulation.yaml"
 
 def simulate(
     out: Path,
-    anatomy: Literal["nasal", "colon"] = "nasal",
+    anatomy: Kind = "nasal",
     patients: int = 1,
     clips: int = 1,
     frames: int = 40,

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from depthscope.simulation.anatomy.abdomen import Abdomen
+from depthscope.simulation.anatomy.bronchus import BronchialTree
 from depthscope.simulation.anatomy.colon import Colon
 from depthscope.simulation.anatomy.extraction import first_touch
 from depthscope.simulation.anatomy.field import projected
@@ -54,12 +56,30 @@ def colon_landmarks(shape: Colon) -> Landmarks:
     return _touched(shape, tuple(sights), starts, directions)
 
 
+def bronchial_landmarks(shape: BronchialTree) -> Landmarks:
+    """The carina, the ridges where the airways divide again, and the front of the trachea, in LPS mm."""
+    dividing = sorted(set(shape.parent.tolist()) - {-1})
+    names = ["carina" if i == 0 else f"ridge_{i}" for i in dividing]
+    sights = {name: shape.carina(i) for name, i in zip(names, dividing, strict=True)}
+    sights |= {f"trachea_front_{k}": shape.front(share) for k, share in enumerate((0.3, 0.5, 0.7, 0.9))}
+    starts, directions = (torch.stack(list(column)) for column in zip(*sights.values(), strict=True))
+    return _touched(shape, tuple(sights), starts, directions)
+
+
+def abdominal_landmarks(shape: Abdomen) -> Landmarks:
+    """Gallbladder, liver, ligament, stomach, omentum and loops of bowel, in LPS mm."""
+    sights = shape.sights()
+    starts, directions = (torch.stack(list(column)) for column in zip(*sights.values(), strict=True))
+    return _touched(shape, tuple(sights), starts, directions, reach=220.0)
+
+
 def _touched(
-    shape: NasalCavity | Colon,
+    shape: NasalCavity | Colon | BronchialTree | Abdomen,
     names: tuple[str, ...],
     starts: Float[Tensor, "rays 3"],
     directions: Float[Tensor, "rays 3"],
+    reach: float = 40.0,
 ) -> Landmarks:
     """Where each ray first touches the tissue of the CT, moved onto the swollen tissue."""
-    points = first_touch(replace(shape, swelling_mm=0.0), starts, directions, reach=40.0)
+    points = first_touch(replace(shape, swelling_mm=0.0), starts, directions, reach)
     return dict(zip(names, projected(shape, points), strict=True))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from depthscope.geometry import Camera, RigidMotion
-from depthscope.simulation.anatomy import Anatomy
+from depthscope.simulation.anatomy import Anatomy, Kind
 from depthscope.simulation.breathing import breathed
 from depthscope.simulation.debris import soiled
 from depthscope.simulation.exposure import during, row_by_row
@@ -22,6 +22,14 @@ from depthscope.simulation.presets import Disturbances, Scope
 from depthscope.simulation.render import Placed, Rendered, Scene, View, cavity, flow_to, render, wanted_gains
 from depthscope.simulation.sensor import Disc, picture
 from depthscope.simulation.texture import Look, Mucosa, smoothed_over, tones
+
+SCENES: dict[Kind, tuple[int, float]] = {
+    "nasal": (40, 8.0),
+    "colon": (40, 8.0),
+    "bronchus": (10, 8.0),
+    "abdomen": (3, 30.0),
+}
+"""Rounds in which the regions' seams are smoothed, and the reach in mm by which a place is deep in a cavity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +98,11 @@ def view_of(camera: Camera, disc: Disc) -> View:
 
 def scene_of(anatomy: Anatomy, look: Look) -> Scene:
     """The patient's surface with its tissue: the regions' tones, and how deep in a cavity each vertex lies."""
-    table = tones(anatomy.surface, anatomy.regions, anatomy.region_names)
+    rounds, reach = SCENES[anatomy.kind]
+    table = tones(anatomy.surface, anatomy.regions, anatomy.region_names, rounds)
     bare = Scene(anatomy.surface, Mucosa(look, anatomy.seed), table)
-    deep = smoothed_over(anatomy.surface, cavity(bare)[:, None], 6)
-    table[:, 2:] = ((deep - 0.1) / 0.6).clamp(0, 1)
+    deep = smoothed_over(anatomy.surface, cavity(bare, reach)[:, None], 6)
+    table[:, 2:3] = ((deep - 0.1) / 0.6).clamp(0, 1)
     return bare
 
 

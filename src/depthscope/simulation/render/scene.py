@@ -25,22 +25,24 @@ class Scene:
     Attributes:
         surface: Triangles with normals into the air, in mm.
         texture: What it looks like.
-        tones: Blood, vessels and depth in a cavity of each vertex, shape (points, 3); see `texture.Mucosa.albedo`.
+        tones: Blood, vessels and depth in a cavity of each vertex, and its tint where it has one, shape (points, 3) or
+            (points, 6); see `texture.Mucosa.albedo`.
         gloss: How many times more than water its film mirrors.
         rest: The same surface before it was deformed, which the texture sticks to; None is this one.
     """
 
     surface: Surface
     texture: Texture
-    tones: Float[Tensor, "points 3"]
+    tones: Float[Tensor, "points tones"]
     gloss: float = 1.0
     rest: "Scene | None" = None
 
     def __post_init__(self) -> None:
         if self.surface.faces is None or not len(self.surface.faces) or self.surface.normals is None:
             raise BadInputError("a surface without faces or normals", "a triangle mesh with normals")
-        if self.tones.shape != (len(self.surface.points), 3):
-            raise BadInputError(f"tones of shape {tuple(self.tones.shape)}", f"({len(self.surface.points)}, 3)")
+        count = len(self.surface.points)
+        if self.tones.shape not in ((count, 3), (count, 6)):
+            raise BadInputError(f"tones of shape {tuple(self.tones.shape)}", f"({count}, 3) or ({count}, 6)")
 
     @cached_property
     def caster(self) -> RayCaster:
@@ -48,7 +50,7 @@ class Scene:
         return RayCaster(self.surface)
 
     @cached_property
-    def _attributes(self) -> Float[Tensor, "points 6"]:
+    def _attributes(self) -> Float[Tensor, "points attributes"]:
         """Normal and tones of each vertex."""
         assert self.surface.normals is not None
         return torch.cat([self.surface.normals, self.tones], 1).float()
@@ -61,7 +63,7 @@ class Scene:
         """Whether something stands between pairs of points."""
         return self.caster.blocked(starts, ends)
 
-    def at(self, hits: Hits) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, "rays 3"]]:
+    def at(self, hits: Hits) -> tuple[Float[Tensor, "rays 3"], Float[Tensor, "rays tones"]]:
         """Unit normals and tones where rays met the surface."""
         values = self.caster.interpolated(hits, self._attributes)
         return functional.normalize(values[:, :3], dim=-1), values[:, 3:]

@@ -194,7 +194,7 @@ def _shaded(
     # Walls light each other: deeper in a cavity more, and each bounce takes the colour of the tissue once more. All
     # bounces are a geometric series, of which so much of the light stays in the cavity.
     series = albedo * albedo / (1 - STAYS * albedo)
-    bounced = lighting.ambient * (0.15 + 0.85 * tones[:, 2:]) * around[:, None] * series
+    bounced = lighting.ambient * (0.15 + 0.85 * tones[:, 2:3]) * around[:, None] * series
     diffuse = (albedo * arrives[:, None] + bounced) / math.pi
     zero = hits.found.float()
     found = Samples(

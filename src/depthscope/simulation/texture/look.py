@@ -26,6 +26,8 @@ class Look:
         wetness: 0 is dry and dull, 1 wet with small sharp glints.
         bumps: Tilt of the film's bumps in radians, the standard deviation.
         hue: Shift of the pale tissue's green against its red.
+        tint: What the pale tissue's red, green and blue are multiplied by.
+        scale: Size of blotches, mottling and bumps against those of a nose; larger organs have larger ones.
     """
 
     contrast: float = 1.0
@@ -37,6 +39,8 @@ class Look:
     wetness: float = 0.6
     bumps: float = 0.07
     hue: float = 0.0
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("contrast", "blood", "blotches", "vessels", "grain", "wetness", "bumps"):
@@ -44,6 +48,8 @@ class Look:
                 raise BadInputError(f"tissue with {name} {getattr(self, name):g}", "0 to 4")
         if not 2 <= self.tile_mm <= 200:
             raise BadInputError(f"a vessel tile of {self.tile_mm:g} mm", "2 to 200 mm")
+        if not all(0.1 <= factor <= 3 for factor in (*self.tint, self.scale)):
+            raise BadInputError(f"tissue with the tint {self.tint} and scale {self.scale:g}", "0.1 to 3")
 
 
 @runtime_checkable

@@ -48,7 +48,7 @@ class Mucosa:
         self,
         points: Places,
         normals: Places,
-        tones: Float[Tensor, "points 3"],
+        tones: Float[Tensor, "points n"],
         cell_mm: Float[Tensor, " points"],
     ) -> Places:
         """Linear RGB reflectance, in 0..1.
@@ -56,14 +56,16 @@ class Mucosa:
         Args:
             points: Of the wall, in mm, in the patient.
             normals: Unit normals.
-            tones: How much blood and vessels this region has, both 1 in the mean, and how deep in a cavity it lies.
+            tones: How much blood and vessels this region has, both 1 in the mean, and how deep in a cavity it lies;
+                three more columns, if there are, tint it.
             cell_mm: What one pixel covers at each point: finer detail is averaged out.
         """
         look = self.look
-        wide, near = self.noise(points, 15.0), self.noise(points, 4.5, 1.0)
-        bent = points.float() + 0.35 * near[:, :3]
-        fine = self.noise(bent, 1.1, 2.0)
-        seen = torch.exp(-((cell_mm.float() / 0.6) ** 2))  # mottling is lost in pixels as wide as it
+        size = look.scale
+        wide, near = self.noise(points, 15.0 * size), self.noise(points, 4.5 * size, 1.0)
+        bent = points.float() + 0.35 * size * near[:, :3]
+        fine = self.noise(bent, 1.1 * size, 2.0)
+        seen = torch.exp(-((cell_mm.float() / (0.6 * size)) ** 2))  # mottling is lost in pixels as wide as it
         blotch = 0.75 * wide[:, 0] + 0.5 * near[:, 3] + 0.22 * fine[:, 0] * seen
         blood = look.blood * tones[:, 0] * torch.exp(look.contrast * look.blotches * blotch)
         blood = blood + look.contrast * look.grain * seen * (fine[:, 1] + 0.6 * fine[:, 2])
@@ -77,7 +79,9 @@ class Mucosa:
 
         red = (blood + artery + capillary).clamp_min(0)[:, None] * blood.new_tensor(ARTERIAL)
         purple = vein[:, None] * blood.new_tensor(VENOUS)
-        pale = blood.new_tensor(PALE) * (1 + look.hue * blood.new_tensor([0.0, 1.0, 0.6]))
+        pale = blood.new_tensor(PALE) * (1 + look.hue * blood.new_tensor([0.0, 1.0, 0.6])) * blood.new_tensor(look.tint)
+        if tones.shape[1] > 3:
+            pale = pale * tones[:, 3:]
         # Fat and scar scatter more, mucus less: lightness of its own, without hue.
         light = 1 + 0.10 * look.contrast * (wide[:, 3] + 0.5 * near[:, 0] + 0.3 * fine[:, 3] * seen)
         return (pale * torch.exp(-red - purple) * light[:, None]).clamp(0.004, 0.98)
@@ -85,7 +89,7 @@ class Mucosa:
     def film(self, points: Places, normals: Places) -> tuple[Places, Float[Tensor, " points"]]:
         """Unit normals of the wet film at points of the wall, some degrees off it, and its roughness."""
         look = self.look
-        wide, small = self.noise(points, 3.6, 3.0), self.noise(points, 1.0, 4.0)
+        wide, small = self.noise(points, 3.6 * look.scale, 3.0), self.noise(points, 1.0 * look.scale, 4.0)
         patch = torch.sigmoid(1.8 * wide[:, 3] + 4 * (look.wetness - 0.5))
         tilt = look.bumps * (wide[:, :3] + (0.1 + 0.2 * patch[:, None]) * small[:, :3])
         roughness = 0.22 - 0.17 * patch
