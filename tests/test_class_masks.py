@@ -73,7 +73,7 @@ def test_a_class_that_is_white_is_not_unknown(tmp_path: Path):
         (lambda f: (f / "classes.yaml").write_text("classes: [{id: 0}]"), "has the class"),
         (lambda f: (f / "classes.yaml").write_text("classes: [{id: 300, name: a}]"), "the id 300"),
         (lambda f: (f / "classes.yaml").write_text("classes: [{id: 1, name: a}, {id: 1, name: b}]"), "two classes"),
-        (lambda f: (f / "classes.yaml").write_text("- ]"), "is no YAML"),
+        (lambda f: (f / "classes.yaml").write_text("- ]"), "is not YAML"),
         (lambda f: (f / "classes.yaml").write_text("classes: 3"), "no list called classes"),
     ],
 )

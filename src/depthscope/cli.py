@@ -9,6 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from depthscope.errors import DepthscopeError, InterruptedRunError
+from depthscope.reading import explained
+
+INTERNAL_ERROR = 70
+"""Exit code of a mistake in this package (EX_SOFTWARE of sysexits.h)."""
 
 VERBS = {
     "demo": "a simulated patient through everything, and how good the result is in mm",
@@ -35,7 +39,10 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb and returns the exit code: 0 done, 2 bad input, 3 no answer in the data, 130 interrupted."""
+    """Runs one verb and returns the exit code.
+
+    0 done, 2 bad input, 3 no answer in the data, 130 interrupted, 70 a mistake in this package.
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two spinning threads collapse on a busy machine
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in arguments
@@ -66,6 +73,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print("interrupted", file=sys.stderr)
         return InterruptedRunError.exit_code
+    except BrokenPipeError:  # whoever read our output has gone
+        return _silenced()
+    except Exception as error:
+        if verbose:
+            raise
+        line, code = unforeseen(error)
+        print(line, file=sys.stderr)
+        return code
+
+
+def unforeseen(error: Exception) -> tuple[str, int]:
+    """The line and the exit code for an exception that no reader has explained.
+
+    What the operating system refuses names its file; anything else is a mistake in this package, and is called one.
+    """
+    if isinstance(error, OSError) and error.filename is not None:
+        told = explained(error, error.filename, remedy="check the path, its permissions and the space on its disk")
+        return f"error: {told}", told.exit_code
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch has no class for it
+        return "error: out of memory; use fewer or smaller inputs, or a larger machine", DepthscopeError.exit_code
+    what = " ".join(str(error).split())[:200]
+    return (
+        f"internal error: {type(error).__name__}{': ' + what if what else ''}; this is a mistake in depthscope; "
+        "please report it with the command; --verbose shows the traceback",
+        INTERNAL_ERROR,
+    )
+
+
+def _silenced() -> int:
+    """Keeps Python from complaining once more at its end about a pipe that was closed; the code of SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 @contextmanager

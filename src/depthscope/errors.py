@@ -1,5 +1,7 @@
 """The errors a user can meet: each says what was found, what was expected, and the way out."""
 
+import os
+import stat
 from pathlib import Path
 
 
@@ -41,11 +43,25 @@ class InterruptedRunError(DepthscopeError):
 
 
 def require_file(path: Path, purpose: str) -> Path:
-    """The path itself if it is a file.
+    """The path itself if it is a file that can be read from start to end.
 
     Raises:
-        BadInputError: The file is missing.
+        BadInputError: It is missing, a folder, a link to nothing, a pipe or a device, or may not be looked at.
     """
-    if not path.is_file():
-        raise BadInputError(f"{path} is missing", purpose, "check the folder, or export it again")
-    return path
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise BadInputError(
+                f"{path} is a link to {os.readlink(path)}, which is missing", purpose, "copy the file itself"
+            ) from None
+        raise BadInputError(f"{path} is missing", purpose, "check the folder, or export it again") from None
+    except PermissionError as error:
+        raise BadInputError(f"{path}: permission denied", purpose, "make its folder readable, or copy it") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{path} cannot be read ({why})", purpose, "check the path") from error
+    if stat.S_ISREG(mode):
+        return path
+    what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    raise BadInputError(f"{path} is {what}, not a file", purpose, "check the path")

@@ -12,17 +12,18 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.depth import backprojected, pixel_grid, sample, sampled_at
 from depthscope.geometry.scale import LogMedian
-from depthscope.networks import DepthPrediction, as_prediction
+from depthscope.networks import DepthPrediction, NetworkOptions, as_prediction
 from depthscope.networks.ray_channels import with_rays
 from depthscope.networks.snippet_network import depth_weights
 from depthscope.objectives import ViewSynthesis
 from depthscope.pretrained import checkpoint_named
+from depthscope.reading import reading
 from depthscope.recipes import Recipe, from_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import network_size
 from depthscope.supervision.view import View, view_of
 from depthscope.support import ON_PHANTOMS
-from depthscope.training import LAST, load_checkpoint
+from depthscope.training import LAST, load_checkpoint, weights_of
 from depthscope.video import read_image
 from depthscope.video.windows import content_box, fitting_size
 
@@ -98,8 +99,13 @@ class DepthMap:
     unit: str
 
 
-def load_model(run: Path | str, *, last: bool = False) -> DepthModel:
+def load_model(run: Path | str, *, last: bool = False, network: str = "") -> DepthModel:
     """The network of a run folder (its best checkpoint, or with `last` the newest), of a checkpoint file, or "shipped".
+
+    Args:
+        run: The folder or the file.
+        last: The newest checkpoint in place of the best.
+        network: ``package.module:Class`` of a network from elsewhere that the checkpoint may name.
 
     Raises:
         BadInputError: There is no whole checkpoint, or it does not fit the recipe that it names.
@@ -108,22 +114,37 @@ def load_model(run: Path | str, *, last: bool = False) -> DepthModel:
     content = load_checkpoint(path)
     if "recipe" not in content:
         raise BadInputError(f"{path} names no recipe", "a checkpoint of a depth network", "train with depthscope train")
-    recipe = from_yaml(content["recipe"], source=f"the recipe in {path}")
-    network = recipe.network.build()
+    recipe = from_yaml(content["recipe"], source=f"the recipe in {path}", trusted=(network,) if network else ())
+    weights = weights_of(content, path)
+    if isinstance(recipe.objective, ViewSynthesis):
+        weights = depth_weights(weights)
+    with reading(path, "weights of the network that its recipe names", "train again"):
+        built = _built(recipe.network, weights, path)
+    built = built.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    unit_length, unit = content.get("unit_length"), content.get("unit", "relative")
+    if not isinstance(unit, str) or not (unit_length is None or isinstance(unit_length, float | int)):
+        raise BadInputError(f"{path} is in units of {unit_length} {unit}", "a number and a name", "train again")
+    return DepthModel(built, recipe, recipe.network.divisor, path, unit_length, unit)
+
+
+def _built(options: NetworkOptions, weights: dict[str, Tensor], path: Path) -> nn.Module:
+    """The network with these weights; compared first without memory, as a file may name a network of any size."""
     try:
-        weights = content["network"]
-        network.load_state_dict(depth_weights(weights) if isinstance(recipe.objective, ViewSynthesis) else weights)
-    except KeyError as error:
-        raise BadInputError(f"{path} holds no weights", "a whole checkpoint", "train again") from error
-    except RuntimeError as error:
+        with torch.device("meta"):
+            expected = {name: tuple(value.shape) for name, value in options.build().state_dict().items()}
+    except NotImplementedError:  # a network from elsewhere that computes as it is built
+        expected = None
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if expected is not None and found != expected:
+        name = next(name for name in (*expected, *found) if found.get(name) != expected.get(name))
         raise BadInputError(
-            f"{path} does not fit its recipe ({str(error).splitlines()[0]})",
+            f"{path} does not fit its recipe ({name[:80]} is {found.get(name)}, not {expected.get(name)})",
             "weights of the same network",
             "train again",
-        ) from error
-    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    unit_length, unit = content.get("unit_length"), content.get("unit", "relative")
-    return DepthModel(network, recipe, recipe.network.divisor, path, unit_length, unit)
+        )
+    network = options.build()
+    network.load_state_dict(weights)
+    return network
 
 
 def predict(

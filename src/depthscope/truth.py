@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, require_file
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.geometry.depth import pixel_grid, sampled_at
+from depthscope.reading import bytes_of
 from depthscope.sequence import Observations, Sequence
 from depthscope.video import image_size, read_grey
 
@@ -347,10 +348,10 @@ def _decoded(path: Path) -> np.ndarray:
     """Any image or ``.npy`` array, as it is stored."""
     try:
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-    except (OSError, ValueError, cv2.error):
+            return np.load(require_file(path, "a depth map"), allow_pickle=False)
+        data = np.frombuffer(bytes_of(path, "a depth map"), np.uint8)
+        values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except (OSError, ValueError, EOFError, cv2.error):
         values = None
     if values is None:
         raise BadInputError(f"{path} cannot be read", "a depth map", "download it again")

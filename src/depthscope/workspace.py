@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from depthscope.errors import BadInputError
+from depthscope.reading import json_of, reader
 
 RECORDED_VERSIONS = ("depthscope", "torch", "lightning-fabric", "numpy", "opencv-python-headless", "pycolmap")
 
@@ -105,6 +106,7 @@ def write_result(folder: Path, figures: dict[str, Any]) -> Path:
     return path
 
 
+@reader("a folder written by depthscope")
 def read_result(folder: Path) -> dict[str, Any]:
     """The figures of a result folder.
 
@@ -112,9 +114,9 @@ def read_result(folder: Path) -> dict[str, Any]:
         BadInputError: There are none.
     """
     path = Path(folder) / "result.json"
-    if not path.is_file():
+    if not path.exists():
         raise BadInputError(f"{folder} has no result.json", "a folder written by depthscope", "check the path")
-    return json.loads(path.read_text())
+    return json_of(path, "the figures of a result", remedy="run the command that wrote it again")
 
 
 def write_provenance(folder: Path, *, options: dict[str, Any], inputs: dict[str, str], seconds: float) -> Path:

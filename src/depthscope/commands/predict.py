@@ -62,6 +62,7 @@ def predict(
     batch: int = 8,
     last: bool = False,
     split: Path | None = None,
+    network: str = "",
 ) -> int:
     """Depth of every frame of a sequence, image folder or video.
 
@@ -79,13 +80,15 @@ def predict(
         last: Use the newest checkpoint instead of the best.
         split: KITTI: a list of the frames to predict on (left eyes); INPUT is the folder it starts from, and OUT gets a
             folder for each drive.
+        network: package.module:Class of a network from elsewhere that RUN was trained with. Only what is named here is
+            imported, whatever a checkpoint says.
     """
     from depthscope.formats import kitti, read_sequence
 
     if batch < 1 or clouds < 0:
         raise BadInputError(f"--batch {batch} and --clouds {clouds}", "1 or more, and 0 or more")
     start = time.perf_counter()
-    model = load_model(run, last=last)
+    model = load_model(run, last=last, network=network)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     given = Writing(clouds, video, batch, device, start)

@@ -20,6 +20,7 @@ from depthscope.formats import (
     tum,
 )
 from depthscope.formats.jhu.direction import PoseDirection
+from depthscope.reading import reader
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip, with_points
 from depthscope.video import IMAGE_ENDINGS, VIDEO_ENDINGS
@@ -132,18 +133,21 @@ def layouts() -> str:
     return "; or ".join(f"{layout.title} ({layout.needs})" for layout in known)
 
 
+@reader("a folder that may be listed")
 def recognised(folder: Path) -> bool:
     """Whether a folder is laid out like one of the formats, with points or with dense depth."""
     folder = Path(folder)
     return folder.is_dir() and (_with_points(folder) is not None or _dense(folder) is not None)
 
 
+@reader("a folder that may be listed")
 def is_truth(folder: Path) -> bool:
     """Whether a folder is laid out like a dataset with dense depth, and not like a sequence with points."""
     folder = Path(folder)
     return folder.is_dir() and _with_points(folder) is None and _dense(folder) is not None
 
 
+@reader("a sequence folder")
 def read_sequence(folder: Path, pose_direction: PoseDirection = "auto") -> Sequence:
     """Reads a sequence folder of any known layout; for a dataset with dense depth, points are drawn from the depth.
 
@@ -165,6 +169,7 @@ def read_sequence(folder: Path, pose_direction: PoseDirection = "auto") -> Seque
     raise _unknown(folder)
 
 
+@reader("a dataset folder with dense depth")
 def read_truth(folder: Path) -> TruthClip:
     """Reads a dataset folder with dense depth.
 

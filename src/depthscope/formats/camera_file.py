@@ -5,27 +5,23 @@ from typing import Any
 
 import yaml
 
-from depthscope.errors import BadInputError, require_file
+from depthscope.errors import BadInputError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
+from depthscope.reading import reader, yaml_of
 
 REQUIRED = ("model", "size_px", "focal_px", "centre_px")
 OPTIONAL = ("distortion", "source")
 MODELS = ("pinhole", "brown", "fisheye", "omnidirectional")
 
 
+@reader("a camera file", "write it again")
 def read(path: Path) -> Camera:
     """Reads a camera file.
 
     Raises:
         BadInputError: The file is missing, is no camera file, or its numbers make no camera.
     """
-    path = require_file(Path(path), "a camera file")
-    try:
-        entries = yaml.safe_load(path.read_text(errors="replace"))
-    except yaml.YAMLError as error:
-        raise BadInputError(
-            f"{path} is not YAML", f"a camera file with {', '.join(REQUIRED)}", "write it again"
-        ) from error
+    entries = yaml_of(Path(path), f"a camera file with {', '.join(REQUIRED)}", object)
     if not isinstance(entries, dict):
         raise BadInputError(f"{path} is no camera file", f"entries {', '.join(REQUIRED)}", "write it again")
     missing = [name for name in REQUIRED if name not in entries]

@@ -10,12 +10,14 @@ import torch
 from depthscope.errors import BadInputError, require_file
 from depthscope.formats import camera_file
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.reading import reader
 from depthscope.truth import DepthEncoding, DepthFile
 from depthscope.video import check_sizes, image_size
 
 CAMERA = "camera.yaml"
 
 
+@reader("a folder that may be listed")
 def numbered(folder: Path, pattern: str) -> dict[int, Path]:
     """The files of a folder whose whole name fits a pattern, by the number in its first group, in order.
 
@@ -62,6 +64,7 @@ def depth_beside(
     return tuple(DepthFile(maps[n], encoding) for n in frames)
 
 
+@reader("rows of numbers")
 def rows_of_numbers(path: Path, columns: Series[int], separators: str = r"[,\s]+") -> np.ndarray:
     """A text file of numbers, one row for each line that is not empty or a comment.
 

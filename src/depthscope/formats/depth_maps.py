@@ -13,6 +13,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file
 from depthscope.geometry import Camera
+from depthscope.reading import bytes_of, reader
 from depthscope.truth import undistorted_depth
 
 ENDINGS = (".tiff", ".tif")
@@ -26,13 +27,15 @@ def write(path: Path, depth: Float[Tensor, "height width"]) -> Path:
     return Path(path)
 
 
+@reader("a 32-bit float TIFF of depth", "write it again")
 def read(path: Path) -> Float[Tensor, "height width"]:
     """Reads one map; NaN, infinite and negative values become 0, which is unknown.
 
     Raises:
         BadInputError: It is not a float image of one channel.
     """
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    data = bytes_of(path, "a 32-bit float TIFF of depth")
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise BadInputError(f"{path} cannot be read", "a 32-bit float TIFF of depth", "write it again")
     if values.ndim != 2 or values.dtype.kind != "f":
@@ -45,6 +48,7 @@ def read(path: Path) -> Float[Tensor, "height width"]:
     return torch.from_numpy(np.where(known, values, 0).astype(np.float32))
 
 
+@reader("a folder with depth/<frame>.tiff")
 def listed(folder: Path) -> dict[str, Path]:
     """The maps of a folder (or of its ``depth`` folder) by frame name.
 

@@ -18,6 +18,7 @@ from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, check_count, numbered, size_of
 from depthscope.formats.motions import motions_of
 from depthscope.formats.simcol3d import right_handed
+from depthscope.reading import reader
 from depthscope.truth import TruthClip
 
 COLUMNS = ("tx", "ty", "tz", "rx", "ry", "rz", "rw")
@@ -66,6 +67,7 @@ def read(folder: Path) -> TruthClip:
     )
 
 
+@reader("tX,tY,tZ,rX,rY,rZ,rW,time")
 def pose_table(path: Path) -> np.ndarray:
     """The columns tX tY tZ rX rY rZ rW of a CSV file, by their names; commas or semicolons.
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from depthscope.errors import BadInputError, require_file
+from depthscope.errors import BadInputError
 from depthscope.footage import Footage, OtherEye
 from depthscope.formats.dataset_files import numbered, rows_of_numbers
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.reading import inside, reader, text_of
 from depthscope.video import image_size
 
 MM_PER_M = 1000.0
@@ -51,6 +52,7 @@ def recognises(folder: Path) -> bool:
     return _layout(folder) is not None or bool(_drives(folder))
 
 
+@reader("a drive of KITTI")
 def read(folder: Path, *, stereo: bool = False) -> tuple[Footage, ...]:
     """Both eyes of a drive or odometry sequence, or of every drive of a day, as clips of their own.
 
@@ -73,6 +75,7 @@ def read(folder: Path, *, stereo: bool = False) -> tuple[Footage, ...]:
     return tuple(one for drive in drives for one in _eyes(drive, RAW, None, stereo))
 
 
+@reader("a folder of drives of KITTI")
 def read_split(root: Path, split: Path, *, stereo: bool = False) -> tuple[Footage, ...]:
     """The frames that a split names as targets, of all drives under `root`; every other frame may be a source.
 
@@ -94,6 +97,7 @@ def read_split(root: Path, split: Path, *, stereo: bool = False) -> tuple[Footag
     return tuple(clips)
 
 
+@reader("a folder of drives of KITTI")
 def left_of_split(root: Path, split: Path) -> dict[str, Footage]:
     """The drives that a list of frames to test on names, by their names in it: left eyes, with those frames as targets.
 
@@ -119,7 +123,7 @@ def read_list(split: Path) -> list[tuple[str, int, int]]:
         BadInputError: The file is missing or empty, or a line is damaged; it names the line.
     """
     lines = []
-    for number, line in enumerate(require_file(Path(split), "a list of frames").read_text().splitlines(), 1):
+    for number, line in enumerate(text_of(Path(split), "a list of frames").splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -143,7 +147,8 @@ def read_path(file: Path) -> RigidMotion:
 
 def _named(root: Path, name: str, split: Path) -> tuple[Path, Layout]:
     """The drive that a list calls so."""
-    drive = root / name if (root / name).is_dir() else root / name.zfill(2)
+    drive = inside(root, name, split)
+    drive = drive if drive.is_dir() else root / name.zfill(2)
     layout = _layout(drive)
     if layout is None:
         raise BadInputError(f"{drive}, which {split.name} names, is no drive", "its frames", "unpack it there")
@@ -227,7 +232,7 @@ def entry(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         BadInputError: The file is missing, or has no such line of as many numbers.
     """
-    lines = require_file(path, "the calibration of this drive").read_text().splitlines()
+    lines = text_of(path, "the calibration of this drive").splitlines()
     entries = {key.strip(): values.split() for key, _, values in (line.partition(":") for line in lines)}
     count = int(np.prod(shape))
     try:

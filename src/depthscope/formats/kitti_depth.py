@@ -16,6 +16,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.formats import kitti
 from depthscope.formats.dataset_files import numbered
+from depthscope.reading import bytes_of
 from depthscope.truth import DepthEncoding, DepthFile, DepthSource, TruthClip
 
 SCANS, ANNOTATED = "velodyne_points/data", "proj_depth/groundtruth/image_02"
@@ -44,7 +45,8 @@ class LidarScan:
         Raises:
             BadInputError: The file is no whole number of points.
         """
-        values = np.fromfile(self.path, np.float32)
+        data = bytes_of(self.path, "points of four numbers")
+        values = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
         if not len(values) or len(values) % 4:
             raise BadInputError(f"{self.path} holds {len(values)} numbers", "four for each point", "unpack it again")
         points = values.reshape(-1, 4).astype(np.float64)

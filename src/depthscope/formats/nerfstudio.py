@@ -18,6 +18,7 @@ import numpy as np
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import motions_of_matrices
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
+from depthscope.reading import inside, json_of, reader
 from depthscope.sequence import Sequence
 from depthscope.truth import DepthEncoding, DepthFile, TruthClip
 from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size
@@ -36,6 +37,7 @@ def recognises(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+@reader("a folder of nerfstudio")
 def read(folder: Path) -> TruthClip:
     """Reads a folder.
 
@@ -45,7 +47,7 @@ def read(folder: Path) -> TruthClip:
     folder = Path(folder)
     path = folder / FILE
     try:
-        entries = json.loads(path.read_text())
+        entries = json_of(path, "frames with file_path and transform_matrix")
         frames = sorted(entries["frames"], key=lambda frame: str(frame["file_path"]))
         matrices = np.array([frame["transform_matrix"] for frame in frames], float)
     except (ValueError, KeyError, TypeError) as error:
@@ -59,7 +61,7 @@ def read(folder: Path) -> TruthClip:
     if not np.isfinite(matrices).all():
         bad = frames[int(np.argmin(np.isfinite(matrices).all((1, 2))))]["file_path"]
         raise BadInputError(f"{path}: the pose of {bad} is not finite", "a rigid motion", "leave this frame out")
-    images = tuple(_image(folder, str(frame["file_path"])) for frame in frames)
+    images = tuple(_image(folder, str(frame["file_path"]), path) for frame in frames)
     cameras = tuple(_camera({**entries, **frame}, image, path) for frame, image in zip(frames, images, strict=True))
     for camera in dict.fromkeys(cameras):
         own = [image for image, c in zip(images, cameras, strict=True) if c == camera]
@@ -114,11 +116,13 @@ def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
     return ("poses are written as world_from_camera with OpenGL axes" + (", in metres" if scale != 1 else ""),)
 
 
-def _image(folder: Path, name: str) -> Path:
+def _image(folder: Path, name: str, source: Path) -> Path:
     """The image of a frame; Blender-NeRF leaves the ending away."""
-    if Path(name).suffix.lower() in IMAGE_ENDINGS:
-        return folder / name
-    return next((p for e in IMAGE_ENDINGS if (p := folder / f"{name}{e}").is_file()), folder / f"{name}.png")
+    place = inside(folder, name, source)
+    if place.suffix.lower() in IMAGE_ENDINGS:
+        return place
+    endings = (place.with_name(f"{place.name}{ending}") for ending in IMAGE_ENDINGS)
+    return next((file for file in endings if file.is_file()), place.with_name(f"{place.name}.png"))
 
 
 def _depth(folder: Path, frame: dict[str, Any], entries: dict[str, Any], unit: float, path: Path) -> DepthFile | None:
@@ -129,7 +133,7 @@ def _depth(folder: Path, frame: dict[str, Any], entries: dict[str, Any], unit: f
         raise BadInputError(
             f"{path} has depth and an applied_scale", "poses in the unit of the depth", "undo the scale"
         )
-    file = folder / str(name)
+    file = inside(folder, str(name), path)
     if not file.is_file():
         raise BadInputError(f"{file}, named in {FILE}, is missing", "the depth of this frame", "copy it too")
     per_level = float(entries.get("depth_unit_scale_factor", DEPTH_SCALE)) * unit

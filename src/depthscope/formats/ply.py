@@ -13,6 +13,7 @@ import torch
 
 from depthscope.errors import BadInputError, require_file
 from depthscope.geometry import Surface
+from depthscope.reading import reader
 
 TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1",
@@ -69,6 +70,7 @@ class Contents:
     comments: tuple[str, ...]
 
 
+@reader("a PLY file")
 def read(path: Path) -> Surface:
     """Reads a surface or point cloud.
 
@@ -167,6 +169,7 @@ def coordinates(contents: Contents, path: Path) -> np.ndarray:
     return points.astype(np.float64)
 
 
+@reader("a PLY file")
 def read_contents(path: Path) -> Contents:
     """Every element of a PLY file.
 

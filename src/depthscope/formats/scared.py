@@ -7,7 +7,6 @@ which OpenCV reads the third first; ``camera-pose`` maps keyframe to frame, whic
 OpenCV's, with integer pixel centres. Not verified, as the data is not here: the half pixel, and the name ``data/left``.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, motions_of_matrices, numbered, size_of
 from depthscope.geometry import Brown, Camera, NoDistortion, RigidMotion
+from depthscope.reading import json_of
 from depthscope.truth import DepthEncoding, DepthFile, TruthClip
 
 STILL, STILL_DEPTH, CALIBRATION = "Left_Image.png", "left_depth_map.tiff", "endoscope_calibration.yaml"
@@ -120,7 +120,7 @@ def _name(folder: Path) -> str:
 
 def _read_frame_data(path: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarray]:
     try:
-        entries = json.loads(path.read_text())
+        entries = json_of(path, "camera-calibration {KL, DL} and camera-pose 4x4")
         calibration = entries["camera-calibration"]
         k, d = np.array(calibration["KL"], float), np.array(calibration["DL"], float).ravel()
         pose = np.array(entries["camera-pose"], float).reshape(4, 4)

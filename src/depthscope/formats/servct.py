@@ -5,14 +5,14 @@ holds P1, P2 and Q for each pair. The pairs are single views: there are no poses
 how P1 is nested in the JSON (any list of 12 numbers, nested or flat, is read), and the half pixel of its centre.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from depthscope.errors import BadInputError, require_file
+from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, numbered, size_of
 from depthscope.geometry import Camera
+from depthscope.reading import json_of
 from depthscope.truth import DepthEncoding, TruthClip
 
 ENCODING = DepthEncoding("uint16", 1 / 256)
@@ -55,9 +55,8 @@ def read(folder: Path) -> TruthClip:
 
 
 def _camera(path: Path, size: tuple[int, int]) -> Camera:
-    require_file(path, "the calibration of a frame")
     try:
-        entry = json.loads(path.read_text())["P1"]
+        entry = json_of(path, "the calibration of a frame")["P1"]
         p = np.array(entry["data"] if isinstance(entry, dict) else entry, float).reshape(3, 4)
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(

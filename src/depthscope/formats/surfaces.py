@@ -19,12 +19,14 @@ from depthscope.errors import BadInputError, require_file
 from depthscope.formats import ply
 from depthscope.geometry import Surface
 from depthscope.geometry.surface import vertex_normals
+from depthscope.reading import reader
 
 ENDINGS = (".ply", ".stl", ".obj", ".vtp")
 
 VTK_TYPES = {"Float32": "f4", "Float64": "f8", "Int32": "i4", "Int64": "i8", "UInt8": "u1", "UInt32": "u4"}
 
 
+@reader("a surface (PLY, STL, OBJ, VTP)")
 def read(path: Path) -> tuple[Surface, str]:
     """Reads a surface, and says in words which axes it was in.
 

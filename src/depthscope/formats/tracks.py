@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from depthscope.errors import BadInputError
+from depthscope.reading import reader, reading, text_of
 
 HEAD = ("frame", "point", "x", "y", "confidence")
 
@@ -47,6 +48,7 @@ def write(path: Path, rows: Iterable[tuple[str, int, float, float, float]]) -> P
     return Path(path)
 
 
+@reader("a table of tracks")
 def read(path: Path) -> Tracks:
     """Reads a file of tracks.
 
@@ -87,13 +89,10 @@ def read_points(path: Path) -> Float[np.ndarray, "points 2"]:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} cannot be read as text", "a CSV file", "check the path") from error
-    return [
-        [cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
-    ]
+    text = text_of(path, "a CSV file")
+    with reading(path, "a CSV file"):
+        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
+    return [row for row in rows if any(row)]
 
 
 def _numbers(path: Path, rows: Rows[tuple[str, ...]], columns: int, first: int) -> Float[np.ndarray, "rows columns"]:

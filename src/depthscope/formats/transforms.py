@@ -1,20 +1,21 @@
 """Similarities as files: 4x4 matrices in text, JSON or YAML, and ITK transforms that 3D Slicer opens."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import SimpleITK
 import torch
-import yaml
 
 from depthscope.errors import BadInputError, require_file
+from depthscope.formats import itk
 from depthscope.geometry import RigidMotion, Similarity
+from depthscope.reading import json_of, reader, text_of, yaml_of
 
 NAMES = ("target_from_source", "matrix", "transform")
 """Keys under which a matrix is looked for in JSON and YAML."""
 
 
+@reader("a 4x4 matrix (text, JSON, YAML or .tfm)", "write it again")
 def read(path: Path) -> Similarity:
     """Reads ``target_from_source``, roughly a similarity: the nearest one to the 4x4 matrix is returned.
 
@@ -27,7 +28,7 @@ def read(path: Path) -> Similarity:
     path = require_file(Path(path), "a 4x4 matrix (text, JSON, YAML or .tfm)")
     try:
         matrix = _matrix(path)
-    except (ValueError, TypeError, RuntimeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, OverflowError) as error:  # also NumPy's LinAlgError
         raise BadInputError(
             f"{path} holds no 4x4 matrix", "16 numbers in rows, from the surface to LPS mm", "write it again"
         ) from error
@@ -48,20 +49,15 @@ def read(path: Path) -> Similarity:
 def _matrix(path: Path) -> np.ndarray:
     match path.suffix.lower():
         case ".json" | ".yaml" | ".yml":
-            text = path.read_text()
-            found = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+            read_file = json_of if path.suffix.lower() == ".json" else yaml_of
+            found = read_file(path, "a 4x4 matrix", object)
             if isinstance(found, dict):
                 found = next((found[name] for name in NAMES if name in found), None)
             return np.array(found, dtype=np.float64).reshape(4, 4)
         case ".tfm" | ".h5":
-            itk = SimpleITK.ReadTransform(str(path))
-            origin = np.array(itk.TransformPoint((0.0, 0.0, 0.0)))
-            columns = [np.array(itk.TransformPoint(tuple(axis))) - origin for axis in np.eye(3)]
-            inverse = np.eye(4)
-            inverse[:3, :3], inverse[:3, 3] = np.stack(columns, 1), origin
-            return np.linalg.inv(inverse)
+            return np.linalg.inv(itk.read_transform(path, "an ITK transform of a similarity"))
         case _:
-            return np.array(path.read_text().replace(",", " ").split(), dtype=np.float64).reshape(4, 4)
+            return np.array(text_of(path, "a 4x4 matrix").replace(",", " ").split(), dtype=np.float64).reshape(4, 4)
 
 
 def write_text(similarity: Similarity, path: Path) -> Path:
@@ -78,8 +74,8 @@ def write_itk(similarity: Similarity, path: Path) -> Path:
     round: put the source's model under the loaded transform, and it lies in the CT.
     """
     inverse = similarity.inverse().matrix.double()
-    itk = SimpleITK.AffineTransform(3)
-    itk.SetMatrix(inverse[:3, :3].reshape(-1).tolist())
-    itk.SetTranslation(inverse[:3, 3].tolist())
-    SimpleITK.WriteTransform(itk, str(path))
+    affine = SimpleITK.AffineTransform(3)
+    affine.SetMatrix(inverse[:3, :3].reshape(-1).tolist())
+    affine.SetTranslation(inverse[:3, 3].tolist())
+    SimpleITK.WriteTransform(affine, str(path))
     return path

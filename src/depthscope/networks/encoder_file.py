@@ -6,7 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, require_file
+from depthscope.reading import reader
 
 
 @runtime_checkable
@@ -18,19 +19,17 @@ class StartsFromFile(Protocol):
         ...
 
 
+@reader("a file of weights")
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a file, by name.
 
     Raises:
         BadInputError: It is missing or unreadable, holds something else, or numbers that are not finite.
     """
-    if not path.is_file():
-        raise BadInputError(f"{path} is missing", "a file of an encoder's weights", "check the path, or leave it away")
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive fails in many ways
-        raise BadInputError(f"{path} cannot be read ({type(error).__name__})", "a file of weights") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+    require_file(path, "a file of an encoder's weights")
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
+    if not named or not all(isinstance(value, Tensor) for value in weights.values()):
         raise BadInputError(f"{path} is no file of weights", "tensors by name", "give encoder.pt of a pretext run")
     if (bad := not_finite_in(weights)) is not None:
         raise BadInputError(f"{path} holds weights that are not finite ({bad})", "numbers", "pretrain again")

@@ -90,4 +90,6 @@ def stored_options(run: Path) -> tuple[str, Any]:
     for name, kind in SYSTEMS.items():
         if text.startswith(f"type: {kind}\n"):
             return name, from_yaml(text, (system_named(name),), str(run))  # type: ignore[arg-type]
-    raise BadInputError(f"{run} learned {text.splitlines()[0]}", f"one of {', '.join(SYSTEMS)}", "use another version")
+    raise BadInputError(
+        f"{run} learned {text.partition(chr(10))[0][:80]}", f"one of {', '.join(SYSTEMS)}", "use another version"
+    )

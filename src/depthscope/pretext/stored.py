@@ -13,7 +13,8 @@ from depthscope.errors import BadInputError
 from depthscope.networks.encoder import Encoder, EncoderOptions
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
-from depthscope.training import LAST, load_checkpoint
+from depthscope.reading import reading, text_of, yaml_from
+from depthscope.training import LAST, load_checkpoint, weights_of
 
 
 def to_yaml(options: Any) -> str:
@@ -32,7 +33,9 @@ def from_yaml(text: str, kinds: tuple[type, ...], source: str = "the run") -> An
     Raises:
         BadInputError: It is of another class, or holds options that are not known.
     """
-    given = yaml.safe_load(text)
+    if not isinstance(text, str):
+        raise BadInputError(f"{source} names its task by a {type(text).__name__}", "a text", "train again")
+    given = yaml_from(text, source, "the options of a task")
     by_name = {kind.__name__: kind for kind in kinds}
     name = given.get("type") if isinstance(given, dict) else None
     if name not in by_name:
@@ -46,7 +49,11 @@ def pretext_of(run: Path) -> str | None:
     Raises:
         BadInputError: There is no checkpoint.
     """
-    return load_checkpoint(checkpoint_of(run)).get("pretext")
+    path = checkpoint_of(run)
+    text = load_checkpoint(path).get("pretext")
+    if not (text is None or isinstance(text, str)):
+        raise BadInputError(f"{path} names its task by a {type(text).__name__}", "a text", "train again")
+    return text
 
 
 def stored_weights(run: Path) -> dict[str, Tensor]:
@@ -55,7 +62,8 @@ def stored_weights(run: Path) -> dict[str, Tensor]:
     Raises:
         BadInputError: There is no checkpoint.
     """
-    return load_checkpoint(checkpoint_of(run))["network"]
+    path = checkpoint_of(run)
+    return weights_of(load_checkpoint(path), path)
 
 
 def write_encoder(encoder: nn.Module, options: EncoderOptions, run: Path) -> Path:
@@ -83,7 +91,7 @@ def encoder_of(run: Path) -> EncoderOptions:
     """
     if not (run / "encoder.pt").is_file() or not (run / "encoder.yaml").is_file():
         raise BadInputError(f"{run} has no encoder.pt", "a finished run of depthscope pretrain", "finish it first")
-    text = (run / "encoder.yaml").read_text()
+    text = text_of(run / "encoder.yaml", "the options of an encoder")
     options = from_yaml(text, (ResUNetEncoder, ResidualEncoder), str(run / "encoder.yaml"))
     return replace(options, weights=str((run / "encoder.pt").resolve()))
 
@@ -115,7 +123,8 @@ def _value(given: Any, kind: Any, source: str) -> Any:
         unknown = set(given) - set(hints) - {"type"}
         if unknown:
             raise BadInputError(f"{source} holds the option {min(unknown)}", f"options of {found.__name__}")
-        return found(**{name: _value(item, hints[name], source) for name, item in given.items() if name != "type"})
+        with reading(source, f"options of {found.__name__}"):
+            return found(**{name: _value(item, hints[name], source) for name, item in given.items() if name != "type"})
     if isinstance(given, list):
         return tuple(tuple(item) if isinstance(item, list) else item for item in given)
     return Path(given) if isinstance(given, str) and Path in members else given

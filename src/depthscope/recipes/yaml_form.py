@@ -2,6 +2,8 @@
 
 import difflib
 import importlib
+import sys
+from collections.abc import Container
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -24,11 +26,23 @@ from depthscope.networks import (
 )
 from depthscope.objectives import Siamese
 from depthscope.objectives.photometric import PhotometricError
+from depthscope.reading import text_of, yaml_from
 from depthscope.recipes.recipe import Recipe
 from depthscope.supervision import Holdout, PairRule, SnippetRule, Supervision
 from depthscope.training import Augmentation, Training
 
 NETWORKS = {options.__name__: options for options in (ResUNet, RedNet, FCDenseNet, ResidualDisparity, DispNet)}
+
+
+class _Anything:
+    """Holds every name."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+ANYTHING: Container[str] = _Anything()
+"""What `from_yaml` is told to trust where the user gave the text itself."""
 
 UNNAMED = (
     Recipe,
@@ -51,21 +65,31 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(_converter().unstructure(recipe), sort_keys=False)
 
 
-def from_yaml(text: str, base: Recipe | None = None, source: str = "the recipe") -> Recipe:
+def from_yaml(
+    text: str, base: Recipe | None = None, source: str = "the recipe", *, trusted: Container[str] = ()
+) -> Recipe:
     """The recipe of a YAML text; keys that it leaves out are those of `base`.
 
+    Args:
+        text: The text.
+        base: The recipe that it changes.
+        source: Where it came from, for errors.
+        trusted: Names ``package.module:Class`` of networks from elsewhere that may be imported, because the user gave
+            them; `ANYTHING` for a text that the user gave as a whole. A checkpoint never decides it; of what it names
+            only networks that the program itself has imported are taken.
+
     Raises:
-        BadInputError: A key is unknown or a value has the wrong type; the message names its place.
+        BadInputError: A key is unknown, a value has the wrong type (the message names its place), or the network is
+            from elsewhere and not trusted.
     """
-    try:
-        given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInputError(f"{source} is not YAML ({str(error).splitlines()[0]})", "a mapping of options") from error
+    if not isinstance(text, str):
+        raise BadInputError(f"{source} is a {type(text).__name__}", "the text of a recipe", "train again")
+    given = yaml_from(text, source, "a mapping of options")
     if not isinstance(given, dict):
         raise BadInputError(f"{source} holds {type(given).__name__}", "a mapping of options")
-    converter = _converter()
+    converter = _converter(trusted, source)
     merged = _merged(converter.unstructure(base), given) if base is not None else given
-    _check_keys(merged, Recipe, source, "")
+    _check_keys(merged, Recipe, source, "", trusted)
     try:
         return converter.structure(merged, Recipe)
     except DepthscopeError:
@@ -73,14 +97,13 @@ def from_yaml(text: str, base: Recipe | None = None, source: str = "the recipe")
     except Exception as error:
         causes = cattrs.transform_error(error, path="") if isinstance(error, ExceptionGroup) else [str(error)]
         told = _told(error)
-        raise BadInputError(f"{source}: {told or causes[0]}".replace("@ .", "at ")) from error
+        what = str(told or causes[0]).removeprefix(f"{source}: ").replace("@ .", "at ")
+        raise BadInputError(f"{source}: {what}") from error
 
 
 def read_recipe(path: Path, base: Recipe | None = None) -> Recipe:
-    """`from_yaml` of a file."""
-    if not path.is_file():
-        raise BadInputError(f"{path} is missing", "a YAML file with a recipe", "see depthscope train --help")
-    return from_yaml(path.read_text(), base, str(path))
+    """`from_yaml` of a file that the user gave: the network it names may be from anywhere."""
+    return from_yaml(text_of(path, "a YAML file with a recipe"), base, str(path), trusted=ANYTHING)
 
 
 def _told(error: BaseException) -> str | None:
@@ -108,11 +131,11 @@ def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:
+def _check_keys(value: Any, kind: Any, source: str, place: str, trusted: Container[str]) -> None:
     """Every key of a mapping must be a field of its dataclass; the error names the nearest one."""
     if not isinstance(value, dict):
         return
-    kind = _class_of(value, kind, source, place)
+    kind = _class_of(value, kind, source, place, trusted)
     if kind is None:
         return
     known = {f.name: f.type for f in fields(kind)}
@@ -123,12 +146,12 @@ def _check_keys(value: Any, kind: Any, source: str, place: str) -> None:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             raise BadInputError(f"{source}: unknown key '{place}{key}'", f"an option of {kind.__name__}", hint)
-        _check_keys(inner, known[key], source, f"{place}{key}.")
+        _check_keys(inner, known[key], source, f"{place}{key}.", trusted)
 
 
-def _class_of(value: dict[str, Any], kind: Any, source: str, place: str) -> type | None:
+def _class_of(value: dict[str, Any], kind: Any, source: str, place: str, trusted: Container[str] = ()) -> type | None:
     if kind is NetworkOptions:
-        return _network_class(value.get("type"), source)
+        return _network_class(value.get("type"), source, trusted)
     members: list[type] = [m for m in _members(kind) if isinstance(m, type) and is_dataclass(m)]
     if not members:
         return None
@@ -147,18 +170,25 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
-def _network_class(name: Any, source: str = "the recipe") -> type:
-    """A network's options by name, or by ``package.module:Class`` for one from elsewhere."""
-    if name in NETWORKS:
+def _network_class(name: Any, source: str, trusted: Container[str]) -> type:
+    """A network's options by name, or by ``package.module:Class`` for one from elsewhere that the user trusts."""
+    if isinstance(name, str) and name in NETWORKS:
         return NETWORKS[name]
     module, _, attribute = str(name).partition(":")
+    if attribute and name not in trusted and not _is_imported(module, attribute):
+        raise BadInputError(
+            f"{source}: network.type {str(name)[:80]!r} is a class from elsewhere, and a file does not decide what "
+            "is imported",
+            f"one of {', '.join(NETWORKS)}",
+            "if you trust it, name it yourself: --network with this name (predict), or a recipe with --config (train)",
+        )
     if not attribute:
         raise BadInputError(
             f"{source}: network.type is {name!r}", f"one of {', '.join(NETWORKS)}, or package.module:Class"
         )
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a module does when it is imported
         raise BadInputError(
             f"{source}: network.type {name} cannot be imported ({error})", "an importable class"
         ) from error
@@ -167,7 +197,13 @@ def _network_class(name: Any, source: str = "the recipe") -> type:
     return found
 
 
-def _converter() -> cattrs.Converter:
+def _is_imported(module: str, attribute: str) -> bool:
+    """Whether the program that runs has imported such a network itself, so that nothing is left to decide."""
+    found = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+    return isinstance(found, type) and is_dataclass(found) and hasattr(found, "build") and hasattr(found, "divisor")
+
+
+def _converter(trusted: Container[str] = (), source: str = "the recipe") -> cattrs.Converter:
     """A cattrs converter with the variants told apart by ``type``, and tuples written as lists."""
     converter = cattrs.Converter(forbid_extra_keys=True, prefer_attrib_converters=True)
     converter.register_unstructure_hook_func(
@@ -184,10 +220,15 @@ def _converter() -> cattrs.Converter:
         lambda kind: len(_members(kind)) > 1 and any(is_dataclass(m) for m in _members(kind)),
         lambda value, kind: _variant(converter, value, kind),
     )
-    converter.register_structure_hook(
-        NetworkOptions, lambda value, _: _structured(converter, value, _network_class(value.get("type")))
-    )
+    converter.register_structure_hook(NetworkOptions, lambda value, _: _network(converter, value, source, trusted))
     return converter
+
+
+def _network(converter: cattrs.Converter, value: Any, source: str, trusted: Container[str]) -> Any:
+    """Options of a network."""
+    if not isinstance(value, dict):
+        raise BadInputError(f"{source}: network is {str(value)[:60]!r}", "a mapping of options with its type")
+    return _structured(converter, value, _network_class(value.get("type"), source, trusted))
 
 
 def _variant(converter: cattrs.Converter, value: Any, kind: Any) -> Any:

@@ -1,7 +1,7 @@
 """Training: one visible loop, examples as a pure function of seed and number, checkpoints that resume exactly."""
 
 from depthscope.training.augmentation import Augmentation
-from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint, weights_of
 from depthscope.training.draws import PairDraws
 from depthscope.training.loop import TrainingResult, launched, train
 from depthscope.training.options import Adam, Constant, Cosine, Drop, Sgd, Training, Triangular
@@ -32,6 +32,7 @@ __all__ = [
     "check_resumable",
     "launched",
     "load_checkpoint",
+    "weights_of",
     "save_checkpoint",
     "snippet_network",
     "train",

@@ -1,13 +1,16 @@
 """Checkpoints: written whole or not at all, and loadable without running any code they hold."""
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, require_file
 from depthscope.networks.encoder_file import not_finite_in
+from depthscope.reading import reader
 
 LAYOUT = 1
 LAST, BEST = "checkpoint.pt", "best.pt"
@@ -32,20 +35,16 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
+@reader("a whole checkpoint", "train again, or use another file")
 def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     """The content of a checkpoint.
 
     Raises:
         BadInputError: It is missing, truncated, not a checkpoint of this package, or its weights are not finite.
     """
-    if not path.is_file():
-        raise BadInputError(f"{path} is missing", "a checkpoint written by depthscope train", "check the run folder")
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # a damaged zip archive fails in many ways
-        raise BadInputError(
-            f"{path} cannot be read ({type(error).__name__})", "a whole checkpoint", "train again, or use another file"
-        ) from error
+    require_file(path, "a checkpoint written by depthscope train")
+    require_stored(path)
+    content = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(content, dict) or content.get("layout") != LAYOUT:
         found = content.get("layout") if isinstance(content, dict) else type(content).__name__
         raise BadInputError(f"{path} has layout {found}", f"a depthscope checkpoint of layout {LAYOUT}", "train again")
@@ -57,3 +56,29 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
                 "use an older checkpoint, or train again",
             )
     return content
+
+
+def require_stored(path: Path) -> None:
+    """Refuses an archive whose parts are compressed: torch stores them, and a few bytes may stand for gigabytes.
+
+    Raises:
+        BadInputError: They are.
+    """
+    with zipfile.ZipFile(path) as archive:
+        packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise BadInputError(f"{path} is a compressed archive", "a checkpoint as torch.save writes it", "unpack it")
+
+
+def weights_of(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The averaged weights in a checkpoint, by name.
+
+    Raises:
+        BadInputError: It holds none, or something else in their place.
+    """
+    weights = content.get("network")
+    if not isinstance(weights, dict) or not weights:
+        raise BadInputError(f"{path} holds no weights", "a whole checkpoint", "train again")
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()):
+        raise BadInputError(f"{path} holds weights that are no tensors", "a whole checkpoint", "train again")
+    return weights

@@ -186,7 +186,15 @@ class _Progress:
         own = {"step", "seconds", "validation", "best", "losses"}
         others = own | {"layout", "training_network", "network", "optimiser"}
         record = {name: value for name, value in content.items() if name not in others}
-        return cls(**{name: content[name] for name in own}, record=record)
+        found = {name: content.get(name) for name in own}
+        whole = isinstance(found["step"], int) and isinstance(found["seconds"], float | int) and found["step"] >= 0
+        if not whole or not all(isinstance(found[name], dict) for name in ("validation", "best", "losses")):
+            raise BadInputError(
+                f"the checkpoint says that {str(found['step'])[:40]} steps were done",
+                "a whole checkpoint",
+                "train again",
+            )
+        return cls(**found, record=record)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""

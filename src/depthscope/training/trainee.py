@@ -104,9 +104,9 @@ class Trainee:
             self.network.load_state_dict(content["training_network"])
             self.averaged.load_state_dict(content["network"])
             self.optimiser.load_state_dict(content["optimiser"])
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise BadInputError(
-                f"the checkpoint holds another network ({str(error).splitlines()[0]})",
+                f"the checkpoint holds another network ({str(error).split(chr(10))[0]})",
                 "one made by the same recipe",
                 "resume with the recipe it was trained with, or choose another --out",
             ) from error

@@ -16,6 +16,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.reading import text_of, yaml_from
 from depthscope.video.stills import Image, image_size, read_image, write_image
 
 UNKNOWN = 255
@@ -230,12 +231,7 @@ def read_classes(path: Path) -> Classes:
     Raises:
         BadInputError: It cannot be read, or a class lacks what it must have.
     """
-    try:
-        return classes_of(Path(path).read_text(), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(
-            f"{path} cannot be read ({type(error).__name__})", "a YAML file", "write it anew"
-        ) from error
+    return classes_of(text_of(Path(path), "a list of classes in YAML"), path)
 
 
 def write_classes(classes: Classes, folder: Path) -> Path:
@@ -261,10 +257,7 @@ def classes_of(text: str, source: object) -> Classes:
     Raises:
         BadInputError: It is no YAML, or a class lacks what it must have.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInputError(f"{source} is no YAML", "a list called classes", "write it anew") from error
+    content = yaml_from(text, str(source), "a list called classes")
     rows = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise BadInputError(f"{source} holds no list called classes", "classes: [{id: 0, name: tissue, tissue: true}]")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, require_file
+from depthscope.reading import reader, reading
 from depthscope.video.fields import Deinterlacer, is_combed
 from depthscope.video.stills import Image
 
@@ -46,6 +47,7 @@ def is_video(path: Path) -> bool:
     return Path(path).is_file() and Path(path).suffix.lower() in VIDEO_ENDINGS
 
 
+@reader("a video that players show", "convert it")
 def video_size(path: Path) -> tuple[int, tuple[int, int]]:
     """How many frames a video holds, and their (width, height) as they are shown; no more than the first is decoded.
 
@@ -98,7 +100,7 @@ def movie_frames(
     Raises:
         BadInputError: It cannot be opened, or holds no video.
     """
-    with opened_video(path) as container:
+    with reading(path, "a video that players show", "convert it"), opened_video(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         clock = Clock(stream)
@@ -243,6 +245,7 @@ def _pixels(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
+@reader("a video that players show", "convert it")
 def opened_video(path: Path) -> Any:
     """A container whose first video stream can be decoded.
 
@@ -250,15 +253,16 @@ def opened_video(path: Path) -> Any:
         BadInputError: It cannot be opened, or holds no video.
     """
     import av
+    from av.error import FFmpegError
 
-    path = Path(path)
-    if not path.exists():
-        raise BadInputError(f"{path} is missing", "a video file", "check the path")
-    if path.is_file() and path.stat().st_size == 0:
+    path = require_file(Path(path), "a video file")
+    if path.stat().st_size == 0:
         raise BadInputError(f"{path} is empty (0 bytes)", "a video", "copy it again")
     try:
         container = av.open(str(path))
-    except (OSError, ValueError) as error:
+    except PermissionError:
+        raise
+    except (OSError, ValueError, FFmpegError) as error:
         raise BadInputError(
             f"{path} cannot be opened as a video ({str(error).splitlines()[0]})",
             "a video that players show",

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int16
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.reading import reader
 from depthscope.video.movies import opened_video
 
 RATE_HZ = 48_000
@@ -64,6 +65,7 @@ class Sound:
         return found
 
 
+@reader("a video with sound", "convert it")
 def read_sound(path: Path, rate_hz: int = RATE_HZ) -> Sound:
     """The first sound track of a video, mixed to one channel.
 

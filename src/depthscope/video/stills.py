@@ -12,7 +12,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, require_file
+from depthscope.reading import reader
 
 Image = UInt8[Tensor, "height width 3"]
 Grey = UInt8[Tensor, "height width"]
@@ -28,6 +29,7 @@ JPEG_FRAME_HEADERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB
 JPEG_SCAN = 0xDA
 
 
+@reader("an image")
 def read_image(path: Path) -> Image:
     """An image file as sRGB bytes, as it is stored: an orientation tag is not applied, as SfM does not apply it either.
 
@@ -38,6 +40,7 @@ def read_image(path: Path) -> Image:
     return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
+@reader("an image")
 def read_grey(path: Path) -> Grey:
     """The brightness of an image file, weighted as OpenCV does (0.299 R + 0.587 G + 0.114 B).
 
@@ -62,6 +65,7 @@ def write_image(path: Path, image: Image | Grey, quality: int = 95) -> Path:
     return path
 
 
+@reader("an image")
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) of an image file, from its header where the format is JPEG, PNG or BMP.
 
@@ -121,6 +125,7 @@ def order_of_name(path: Path | str) -> tuple[Any, ...]:
     return (*[int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], str(path))
 
 
+@reader("a folder of images")
 def list_images(folder: Path) -> tuple[Path, ...]:
     """The image files of a folder in the order of the numbers in their names.
 
@@ -139,9 +144,11 @@ def list_images(folder: Path) -> tuple[Path, ...]:
 
 
 def _opened(path: Path) -> BinaryIO:
+    if path.exists():  # opening a pipe would wait for ever
+        require_file(path, "an image")
     try:
         return path.open("rb")
-    except OSError as error:
+    except FileNotFoundError as error:
         raise BadInputError(
             f"{path} cannot be read ({error.strerror})", "an image", "check the folder, or export the frames again"
         ) from error

@@ -5,7 +5,6 @@ Poses are camera_from_world, axes as OpenCV, and the top-left pixel's centre is 
 """
 
 import shutil
-import struct
 from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path
@@ -17,6 +16,7 @@ from depthscope.errors import BadInputError, require_file
 from depthscope.formats.colmap import binary, text as text_files
 from depthscope.formats.colmap.model import NO_POINT, Model
 from depthscope.formats.motions import motions_of
+from depthscope.reading import inside, reading
 from depthscope.sequence import Observations, Sequence
 from depthscope.video import IMAGE_ENDINGS, check_sizes, order_of_name, read_grey, write_image
 
@@ -59,7 +59,7 @@ def read(folder: Path, images: Path | None = None) -> Sequence:
     order = sorted(range(len(model.names)), key=lambda i: order_of_name(model.names[i]))
     names = [model.names[i] for i in order]
     image_folder = _image_folder(folder, place, names, images)
-    paths = tuple(image_folder / name for name in names)
+    paths = tuple(inside(image_folder, name, place) for name in names)
     cameras = tuple(model.cameras[int(model.camera_ids[i])] for i in order)
     for camera in dict.fromkeys(cameras):
         own = [path for path, c in zip(paths, cameras, strict=True) if c == camera]
@@ -218,12 +218,8 @@ def _read_model(place: Path) -> Model:
     readers = (binary if paths["images"].suffix == ".bin" else text_files).READERS
     fields = {}
     for part, path in paths.items():
-        try:
+        with reading(path, "a whole file of a COLMAP model", "copy or export it again"):
             fields.update(readers[part](path))
-        except (ValueError, IndexError, OverflowError, struct.error) as error:
-            raise BadInputError(
-                f"{path} is damaged or cut short ({error})", "a COLMAP model", "copy or export it again"
-            ) from error
     return Model(**fields)
 
 

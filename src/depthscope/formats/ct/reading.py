@@ -6,9 +6,12 @@ import numpy as np
 import SimpleITK
 
 from depthscope.errors import BadInputError
+from depthscope.formats import itk
 from depthscope.formats.ct.volume import CT
+from depthscope.reading import reader
 
 
+@reader("a CT volume (NIfTI, NRRD, MetaImage or DICOM)", "export the CT again")
 def read_ct(path: Path) -> CT:
     """The CT in a file that ITK reads (NIfTI, NRRD, MetaImage) or in a folder with one DICOM series.
 
@@ -19,12 +22,7 @@ def read_ct(path: Path) -> CT:
     if path.is_dir():
         image = _read_series(path)
     elif path.is_file():
-        try:
-            image = SimpleITK.ReadImage(str(path))
-        except RuntimeError as error:
-            raise BadInputError(
-                f"{path} cannot be read as a volume", "NIfTI, NRRD, MetaImage or DICOM", "export the CT again"
-            ) from error
+        image = itk.read_image([path], "a CT volume (NIfTI, NRRD, MetaImage or DICOM)", "export the CT again")
     else:
         raise BadInputError(f"{path} is missing", "a CT file or a folder of DICOM slices", "check the path")
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
@@ -48,20 +46,20 @@ def read_ct(path: Path) -> CT:
 
 def _read_series(folder: Path) -> SimpleITK.Image:
     """The one CT series of a folder."""
-    found = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    files = {name: SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name) for name in found}
-    if len(found) != 1:
+    files = itk.dicom_series(folder)
+    if len(files) != 1:
         told = "; ".join(f"{_described(parts[0])} ({len(parts)} slices)" for parts in files.values())
         raise BadInputError(
-            f"{folder}: {len(found)} DICOM series{': ' + told if told else ''}",
+            f"{folder}: {len(files)} DICOM series{': ' + told if told else ''}",
             "one CT series",
             "put each series in a folder of its own",
         )
-    first = files[found[0]][0]
+    (slices,) = files.values()
+    first = slices[0]
     modality = _tag(first, "0008|0060")
     if modality not in ("", "CT"):
         raise BadInputError(f"{folder}: modality {modality}", "CT", "choose the folder of the CT series")
-    return SimpleITK.ReadImage(files[found[0]])
+    return itk.read_image([Path(name) for name in slices], "the slices of one CT series", "export the series again")
 
 
 def _described(path: str) -> str:
@@ -69,8 +67,5 @@ def _described(path: str) -> str:
 
 
 def _tag(path: str, tag: str) -> str:
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(path)
-    reader.LoadPrivateTagsOn()
-    reader.ReadImageInformation()
-    return reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
+    (header,) = itk.read_headers([Path(path)], "a DICOM slice")
+    return header.get("tags", {}).get(tag, "").strip()

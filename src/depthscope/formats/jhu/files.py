@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.reading import text_of, yaml_from
 from depthscope.sequence import Observations
 from depthscope.video import order_of_name
 
@@ -36,16 +36,16 @@ def read_numbers(path: Path) -> list[int]:
 
 def read_poses(path: Path) -> tuple[np.ndarray, str]:
     """Poses as rows x y z, qw qx qy qz in the order of their numbers, and the direction that a comment names ("")."""
-    text = path.read_text(errors="replace")
+    text = text_of(path, "a list poses[] of position and orientation")
     try:
-        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = yaml_from(text, path, "a list poses[] of position and orientation")
         poses = _poses_of(document)
         rows = [
             [float(part[key]) for part, keys in ((p["position"], "xyz"), (p["orientation"], "wxyz")) for key in keys]
             for p in poses
         ]
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        kind = error.__class__.__name__ if not isinstance(error, KeyError) else f"no {error}"
+    except (BadInputError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        kind = (error.__cause__ or error).__class__.__name__ if not isinstance(error, KeyError) else f"no {error}"
         raise BadInputError(
             f"{path} cannot be read as poses ({kind})",
             "a list poses[] of position {x, y, z} and orientation {x, y, z, w}",
