@@ -75,7 +75,7 @@ def measured(task: str, videos: list[Path], out: Path, steps: int) -> dict:
     if code:
         raise SystemExit(code)
     stages = {}
-    for log in sorted(run.rglob("log.csv")):
+    for log in sorted(run.rglob("speed.csv")):
         with log.open(newline="") as lines:
             last = [row for row in csv.DictReader(lines) if row["pairs_per_second"]][-1]
         stage = str(log.parent.relative_to(run)).replace(".", "") or "all"

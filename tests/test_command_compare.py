@@ -38,7 +38,7 @@ def test_it_leaves_one_table_and_one_page(made):
         assert result["recipes"][name]["abs_rel_std"] == pytest.approx(abs(own[0] - own[1]) / 2**0.5)
         assert result["recipes"][name]["examples"] == 4
     assert 0.05 < result["recipes"][FLAT]["abs_rel"] < 1
-    text, page = (out / "compare.md").read_text(), (out / "compare.html").read_text()
+    text, page = (out / "compare.md").read_text("utf-8"), (out / "compare.html").read_text("utf-8")
     for name in names:
         assert f"| {name} |" in text and name in page
     assert page.count("<figure>") == 2 + 2 and "true depth" in page

@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_leaves_no_drafts(tmp_path, 
     assert simulated(tmp_path / "sim") == 2
     error = capsys.readouterr().err
     assert "No space left" in error and error.count("\n") == 1
-    assert not list((tmp_path / "sim").glob("**/.*.partial")) and not (tmp_path / "sim" / ".work").exists()
+    assert not list((tmp_path / "sim").glob("**/.*"))
 
 
 def test_faults_are_recorded_and_the_camera_file_is_wrong_as_told(tmp_path, capsys):
@@ -231,4 +231,4 @@ def test_a_patient_that_cannot_be_built_leaves_nothing_half_done(tmp_path, monke
     monkeypatch.setattr(anatomies, "patient", refuses)
     with pytest.raises(BadInputError, match="closed"):
         verb.simulate(tmp_path / "sim", frames=3, workers=1)
-    assert not list((tmp_path / "sim").glob("**/.*.partial")) and not (tmp_path / "sim" / ".work").exists()
+    assert not list((tmp_path / "sim").glob("**/.*"))

@@ -37,7 +37,7 @@ def test_a_folder_becomes_bytes_once(tmp_path: Path) -> None:
     assert len(told) == 6 and torch.equal(corpus.frames, again.frames)
     write_image(source / "0003.png", frames_of(1, seed=9)[0])
     assert not torch.equal(read_corpus([source], SMALL, tmp_path / "store").frames[3], corpus.frames[3])
-    assert not list((tmp_path / "store").glob("*.partial"))
+    assert not list((tmp_path / "store").glob(".*"))
 
 
 def test_frames_are_thinned_to_the_spacing(tmp_path: Path) -> None:

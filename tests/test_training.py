@@ -192,9 +192,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(number, arguments, uninter
     assert main([*arguments, "--out", str(out), "--resume"]) == 0
     for name in (LAST, BEST):
         found, expected = load_checkpoint(out / name), load_checkpoint(uninterrupted / name)
-        assert [d for d in differences(found, expected) if not d.startswith(".losses")] == []
-    assert (out / "validation.csv").read_text() == (uninterrupted / "validation.csv").read_text()
-    assert steps_in(out / "log.csv") == [2, 3, 4, 6, 7, 8, 9, 10, 12]  # one more than uninterrupted: at the stop
+        assert differences(found, expected) == []
+    for name in ("log.csv", "validation.csv"):
+        assert (out / name).read_bytes() == (uninterrupted / name).read_bytes()
     assert steps_in(uninterrupted / "log.csv") == [2, 3, 4, 6, 8, 9, 10, 12]
 
 
@@ -210,8 +210,8 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint(arguments, uninter
     assert load_checkpoint(out / LAST)["step"] == 4
     assert steps_in(out / "log.csv")[-1] == 6
     checkpoint(data, out, recipe, resume=True)
-    assert steps_in(out / "log.csv") == steps_in(uninterrupted / "log.csv")
-    assert (out / "validation.csv").read_text() == (uninterrupted / "validation.csv").read_text()
+    for name in ("log.csv", "validation.csv"):
+        assert (out / name).read_bytes() == (uninterrupted / name).read_bytes()
 
 
 @dataclass(frozen=True)
@@ -531,7 +531,7 @@ def test_waiting_for_data_is_reported(draws, tmp_path):
     for result, waited in ((quick, 0.0), (slow, 0.9)):
         seconds = 3 * 4 / result.pairs_per_second
         assert waited <= result.data_wait * seconds < seconds  # however busy the machine is
-    with (tmp_path / "0.3" / "log.csv").open() as stream:
+    with (tmp_path / "0.3" / "speed.csv").open() as stream:
         assert float(list(csv.DictReader(stream))[-1]["data_wait"]) == pytest.approx(slow.data_wait, rel=0.5)
 
 

@@ -7,7 +7,6 @@ to date.
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Sequence as Rows
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError
-from depthscope.workspace import content_hash, telling_write_errors
+from depthscope.workspace import content_hash, empty, holding, telling_write_errors, write_text
 
 RECORD = "case.json"
 
@@ -75,14 +74,18 @@ class Case:
         there = self.folder.is_dir() and any(self.folder.iterdir())
         if there and not (self.folder / RECORD).is_file():
             raise BadInputError(f"{folder} exists and is no case", "a new or empty folder", "choose another --out")
-        self.record: dict[str, dict[str, Any]] = {}
-        if there:
-            try:
-                self.record = json.loads((self.folder / RECORD).read_text())
-            except ValueError as error:
-                raise BadInputError(
-                    f"{self.folder / RECORD} is damaged", "the record of a case", "remove it: all stages are done again"
-                ) from error
+        self.record = self._read()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        """What was done."""
+        if not (self.folder / RECORD).is_file():
+            return {}
+        try:
+            return json.loads((self.folder / RECORD).read_text())
+        except ValueError as error:
+            raise BadInputError(
+                f"{self.folder / RECORD} is damaged", "the record of a case", "remove it: all stages are done again"
+            ) from error
 
     def keys(self, stages: Rows[Stage]) -> dict[str, str]:
         """The key of each stage."""
@@ -111,16 +114,16 @@ class Case:
         Raises:
             DepthscopeError: What a stage raises; those before it stay done.
         """
-        keys = self.keys(stages)
-        fresh = not self.folder.exists()
-        with telling_write_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._walk(stages, keys, tell)
-        except BadInputError:
-            if fresh and not any(path.is_dir() for path in self.folder.iterdir()):  # nothing was done: leave no trace
-                shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+        outside = [path for stage in stages for path in stage.files]
+        with telling_write_errors(self.folder), holding(self.folder, outside):
+            self.record = self._read()  # another process may have worked here since
+            fresh = not any(self.folder.iterdir())
+            try:
+                return self._walk(stages, self.keys(stages), tell)
+            except BadInputError:
+                if fresh and not any(path.is_dir() for path in self.folder.iterdir()):
+                    empty(self.folder)  # nothing was done: leave no trace
+                raise
 
     def _walk(self, stages: Rows[Stage], keys: dict[str, str], tell: Callable[[str], None]) -> Walked:
         seconds: dict[str, float] = {}
@@ -129,14 +132,16 @@ class Case:
             if self.is_done(stage, keys[stage.name]):
                 tell(f"{head}: up to date")
                 continue
-            resumed = self.record.get(stage.name, {}).get("started") == keys[stage.name]
             place = self.folder / stage.name
-            if place.exists() and not resumed:
-                shutil.rmtree(place)
-            tell(f"{head}{self._expected(stage)}" + (" (goes on)" if resumed and place.exists() else ""))
-            self._note(stage, started=keys[stage.name])
-            start = time.perf_counter()
-            stage.work(place, resumed and place.exists())
+            same = self.record.get(stage.name, {}).get("started") == keys[stage.name]
+            resumed = same and place.is_dir() and any(place.iterdir())
+            with holding(place):
+                if not same:
+                    empty(place)
+                tell(f"{head}{self._expected(stage)}" + (" (goes on)" if resumed else ""))
+                self._note(stage, started=keys[stage.name])
+                start = time.perf_counter()
+                stage.work(place, resumed)
             seconds[stage.name] = time.perf_counter() - start
             self._note(stage, started=keys[stage.name], done=keys[stage.name], seconds=round(seconds[stage.name], 1))
         kept = tuple(stage.name for stage in stages if stage.name not in seconds)
@@ -153,7 +158,4 @@ class Case:
         """Writes the record; an older duration stays until there is a new one."""
         seconds = {"seconds": s} if (s := self.record.get(stage.name, {}).get("seconds")) is not None else {}
         self.record[stage.name] = {**seconds, **values}
-        draft = self.folder / f".{RECORD}"
-        with telling_write_errors(self.folder):
-            draft.write_text(json.dumps(self.record, indent=2) + "\n")
-            draft.replace(self.folder / RECORD)
+        write_text(self.folder / RECORD, json.dumps(self.record, indent=2) + "\n")

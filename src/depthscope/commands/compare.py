@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence as Rows
 from pathlib import Path
@@ -30,6 +29,16 @@ from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.supervision import Holdout
 from depthscope.supervision.clip import held_out
+from depthscope.workspace import (
+    atomic_folder,
+    content_hash,
+    holding,
+    scratch_folder,
+    telling_write_errors,
+    write_provenance,
+    write_result,
+    write_text,
+)
 
 HELD_POINTS = 0.2
 """Share of the points of every clip that no recipe sees."""
@@ -81,7 +90,6 @@ def compare(
     from rich.console import Console
 
     from depthscope.report.comparison import comparison_page, markdown
-    from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result
 
     if steps < 1 or seeds < 1:
         raise BadInputError(f"--steps {steps} and --seeds {seeds}", "1 or more each")
@@ -91,7 +99,7 @@ def compare(
     console = Console(highlight=False)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "runs").is_dir()):
         raise BadInputError(f"{out} exists and is not a comparison", "a new folder", "choose another --out")
-    with telling_write_errors(out):
+    with telling_write_errors(out), holding(out, inputs):
         (out / "runs").mkdir(parents=True, exist_ok=True)
         rows = [{"recipe": FLAT, "seed": 0, "clip": one.sequence.name, **flat_figures(one)} for one in clips]
         shown: dict[str, Tensor] = {}
@@ -117,10 +125,10 @@ def compare(
             "area_px": area_px,
         }
         write_result(out, {**head, "recipes": table, "rows": rows})
-        (out / "compare.md").write_text(markdown(head, table))
+        write_text(out / "compare.md", markdown(head, table))
         frame = clips[0].sequence.images[len(clips[0].sequence) // 2]
         page = comparison_page(head, table, frame, shown, true_depth(clips[0], frame.stem))
-        (out / "compare.html").write_text(page, encoding="utf-8")
+        write_text(out / "compare.html", page)
         options = {recipe.name: dataclasses.asdict(recipe) for recipe in chosen}
         inputs_hashed = {str(folder): content_hash(folder) for folder in inputs}
         write_provenance(out, options=options, inputs=inputs_hashed, seconds=time.perf_counter() - start)
@@ -192,12 +200,12 @@ def trained(recipe: Recipe, clips: list[Judged], run: Path, store: Path) -> dict
 
 def predicted(run: Path, sequence: Sequence) -> dict[str, Path]:
     """Depth maps of every frame of a clip from the run's last checkpoint, on disk."""
-    folder = run / "prediction" / sequence.name
-    folder.mkdir(parents=True, exist_ok=True)
+    place = run / "prediction" / sequence.name
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for one in predict(load_model(run, last=True), Recording.of_sequence(sequence), device=device):
-        depth_maps.write(folder / f"{one.name}.tiff", one.depth)
-    return depth_maps.listed(folder)
+    with atomic_folder(place) as folder:
+        for one in predict(load_model(run, last=True), Recording.of_sequence(sequence), device=device):
+            depth_maps.write(folder / f"{one.name}.tiff", one.depth)
+    return depth_maps.listed(place)
 
 
 def figures(maps: dict[str, Path], one: Judged, run: Path) -> dict[str, float]:
@@ -217,8 +225,8 @@ def flat_figures(one: Judged) -> dict[str, float]:
     generator = torch.Generator().manual_seed(Holdout().seed)
     kept = torch.rand(len(one.sequence.points), generator=generator) < HELD_POINTS
     width, height = one.sequence.size_px
-    with tempfile.TemporaryDirectory() as folder:
-        flat = depth_maps.write(Path(folder) / "flat.tiff", torch.ones(height, width))
+    with scratch_folder() as folder:
+        flat = depth_maps.write(folder / "flat.tiff", torch.ones(height, width))
         maps = dict.fromkeys(one.sequence.frame_names, flat)
         return spread(evaluated(flat_frames(maps, one.sequence, kept), POINTS))
 

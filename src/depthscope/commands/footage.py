@@ -1,6 +1,5 @@
 """Inputs of training: a sequence folder, a KITTI drive, or a folder of images or a video with its camera."""
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +84,7 @@ def frames_of_video(source: Path, store: Path, every_s: float) -> Path:
     """
     from depthscope.corpus import thinned
     from depthscope.video import open_frames, write_image
-    from depthscope.workspace import content_hash
+    from depthscope.workspace import atomic_folder, content_hash
 
     if not 0 <= every_s < float("inf"):
         raise BadInputError(f"--every-s {every_s}", "0 s or more")
@@ -93,17 +92,11 @@ def frames_of_video(source: Path, store: Path, every_s: float) -> Path:
     place = Path(store) / f"{source.stem}-{content_hash(source)[:16]}-{every_s:g}s"
     if place.is_dir():
         return place
-    draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    draft.mkdir(parents=True)
-    try:
+    with atomic_folder(place, replace=False) as draft:  # another process of this run may be quicker
         for frame in thinned(frames, every_s):
             write_image(draft / frames.image_name(frame.index), frame.image)
         if (source.parent / "camera.yaml").is_file():
             shutil.copyfile(source.parent / "camera.yaml", draft / "camera.yaml")
-        if not place.is_dir():  # else another process of this run was quicker
-            draft.rename(place)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return place
 
 

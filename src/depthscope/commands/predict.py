@@ -140,7 +140,7 @@ def write_prediction(
 
     console, device = Console(highlight=False), given.device
     bf16 = resolved_precision("auto", device) == "bf16"
-    with writing_folder(out) as folder:
+    with writing_folder(out, inputs=(model.source, source)) as folder:
         for name in ("depth", "preview"):
             (folder / name).mkdir()
         seconds, count, unit, size, pixels, began = 0.0, 0, "relative", (0, 0), None, time.perf_counter()

@@ -1,7 +1,6 @@
 """``depthscope pretrain TASK INPUT... --out RUN``."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,20 +61,27 @@ def pretrain(given: Any, options: Any) -> int:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from depthscope.corpus import read_corpus
-    from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result
+    from depthscope.workspace import (
+        content_hash,
+        empty,
+        holding,
+        telling_write_errors,
+        write_provenance,
+        write_result,
+    )
 
     start, out, console = time.perf_counter(), given.out, Console(highlight=False)
-    if not given.resume and (out / LAST).is_file():
-        raise BadInputError(
-            f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
-        )
     if given.start is not None:
         options = dataclasses.replace(options, encoder=encoder_of(given.start))
     if given.steps is not None:
         options = dataclasses.replace(options, training=_with_steps(options.training, given.steps))
-    fresh = not out.exists()
-    try:
-        with telling_write_errors(out):
+    with telling_write_errors(out), holding(out, given.inputs):
+        if not given.resume and (out / LAST).is_file():
+            raise BadInputError(
+                f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
+            )
+        fresh = not any(out.iterdir())
+        try:
             columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"), TimeElapsedColumn())
             with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
                 task = bar.add_task("frames")
@@ -95,10 +101,10 @@ def pretrain(given: Any, options: Any) -> int:
                 inputs={str(path): content_hash(path) for path in given.inputs},
                 seconds=time.perf_counter() - start,
             )
-    except DepthscopeError:
-        if fresh and not any(out.rglob(LAST)):  # nothing to resume: leave no trace
-            shutil.rmtree(out, ignore_errors=True)
-        raise
+        except (DepthscopeError, OSError):
+            if fresh and not any(out.rglob(LAST)):  # nothing to resume: leave no trace
+                empty(out)
+            raise
     for note in learned.notes:
         console.print(note, soft_wrap=True)
     for score in learned.scores:

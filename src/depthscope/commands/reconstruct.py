@@ -15,7 +15,14 @@ from depthscope.formats import camera_file, tracks as track_files
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
 from depthscope.video import Survey, is_video, open_frames, survey
 from depthscope.video.class_masks import read_mask_folder
-from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result, writing_folder
+from depthscope.workspace import (
+    content_hash,
+    holding,
+    telling_write_errors,
+    write_provenance,
+    write_result,
+    writing_folder,
+)
 
 
 def reconstruct(
@@ -62,9 +69,12 @@ def reconstruct(
     named = None if masks is None else read_mask_folder(masks)
     if not 0 <= least_confidence <= 1:
         raise BadInputError(f"--least-confidence {least_confidence:g}", "0 to 1")
-    inputs = {str(path): content_hash(path) for path in (source, camera, tracks, masks) if path is not None}
+    sources = [path for path in (source, camera, tracks, masks) if path is not None]
     console = Console(soft_wrap=True, highlight=False)
     with ExitStack() as stack:
+        stack.enter_context(telling_write_errors(out))
+        stack.enter_context(holding(out, sources))
+        inputs = {str(path): content_hash(path) for path in sources}
         display = stack.enter_context(Bars(console))
         try:
             surveyed = survey(source, progress=display.surveying)
@@ -80,11 +90,9 @@ def reconstruct(
         name = "" if camera is None else str(camera)
         asked = Asked(source, out, given, name, surveyed, options, inputs, followed, least_confidence, named)
         pool = stack.enter_context(ray_pool(ray)) if ray else None
-        with telling_write_errors(out):
-            results = reconstruct_clips(asked, pool, display)
-    seconds = time.monotonic() - began
-    if len(results) > 1:
-        with telling_write_errors(out):
+        results = reconstruct_clips(asked, pool, display)
+        seconds = time.monotonic() - began
+        if len(results) > 1:
             write_provenance(
                 out, options=asdict(options) | {"camera": camera, "masks": masks}, inputs=inputs, seconds=seconds
             )

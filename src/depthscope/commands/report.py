@@ -8,7 +8,14 @@ from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
 from depthscope.report import open_case, page
-from depthscope.workspace import telling_write_errors, write_provenance, write_result, writing_folder
+from depthscope.workspace import (
+    sweep,
+    telling_write_errors,
+    write_provenance,
+    write_result,
+    write_text,
+    writing_folder,
+)
 
 REPORT = "report"
 """Folder of the page in a case."""
@@ -58,9 +65,8 @@ def write_report(case: Path, told=print) -> Path:
 def write_page(case: Path, out: Path) -> Path:
     """The page alone."""
     text = page(open_case(case))
-    draft = out.with_name(f".{out.name}.partial")
     with telling_write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(text.encode())
-        draft.replace(out)
+        sweep(out.parent, deep=False)
+        write_text(out, text)
     return out

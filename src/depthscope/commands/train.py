@@ -1,7 +1,6 @@
 """``depthscope train INPUT... --out RUN``."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,16 +69,25 @@ def train(
     """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
     from depthscope.recipes import to_yaml
     from depthscope.runs import train_recipe
-    from depthscope.workspace import content_hash, telling_write_errors, write_provenance, write_result
+    from depthscope.workspace import (
+        content_hash,
+        empty,
+        holding,
+        telling_write_errors,
+        write_provenance,
+        write_result,
+        write_text,
+    )
 
     start = time.perf_counter()
-    if not resume and (out / LAST).is_file():
-        raise BadInputError(
-            f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
-        )
-    fresh = not out.exists()
-    try:
-        with telling_write_errors(out):
+    given_files = [path for path in (*sequences, *masks, camera, mask, split) if path is not None]
+    with telling_write_errors(out), holding(out, given_files):
+        if not resume and (out / LAST).is_file():
+            raise BadInputError(
+                f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
+            )
+        fresh = not any(out.iterdir())
+        try:
             read: list[Sequence | Footage] = []
             sources: list[Path] = []
             for folder, foreign in zip(sequences, masks_of(sequences, masks), strict=True):
@@ -97,9 +105,8 @@ def train(
                 print(f"{one.name}: {described(one)}{', kept from training' if number in kept_back else ''}")
             if kept_back:
                 print(f"training on {len(read) - len(kept_back)} of {len(read)} clips; the others are validated on")
-            out.mkdir(parents=True, exist_ok=True)
             if not resume:
-                (out / "recipe.yaml").write_text(to_yaml(recipe))
+                write_text(out / "recipe.yaml", to_yaml(recipe))
             result = train_recipe(recipe, read, out, resume=resume, store=store, fabric=fabric)
             if not fabric.is_global_zero:
                 return 0
@@ -109,10 +116,10 @@ def train(
             inputs = {str(folder): content_hash(folder) for folder in (*sequences, *masks)}
             seconds = time.perf_counter() - start
             write_provenance(out, options=dataclasses.asdict(recipe), inputs=inputs, seconds=seconds)
-    except DepthscopeError:
-        if fresh and not (out / LAST).is_file():  # nothing to resume: leave no trace
-            shutil.rmtree(out, ignore_errors=True)
-        raise
+        except (DepthscopeError, OSError):
+            if fresh and not (out / LAST).is_file():  # nothing to resume: leave no trace
+                empty(out)
+            raise
     print(
         f"{result.steps} steps in {result.seconds:.0f} s ({result.pairs_per_second:.1f} pairs/s, {result.precision}); "
         f"{validated(result.best or result.validation, result.validated_on)}"

@@ -9,7 +9,14 @@ from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
 from depthscope.report import open_case
-from depthscope.workspace import telling_write_errors, write_provenance, write_result, writing_folder
+from depthscope.workspace import (
+    atomic_file,
+    sweep,
+    telling_write_errors,
+    write_provenance,
+    write_result,
+    writing_folder,
+)
 
 
 def view(
@@ -125,9 +132,9 @@ def write_flight(case: Path, out: Path, name: str | None, frames: int, width: in
     path = smoothed(sequence.camera_from_world, frames)
     pictures = fly_through(surface, lens.resized((width, height)), path)
     shown = track(pictures, "flight", total=frames, console=Console(stderr=True), transient=True)
-    draft = out.with_name(f".{out.stem}.partial.mp4")
     with telling_write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_video(draft, shown, 24)
-        draft.replace(out)
+        sweep(out.parent, deep=False)
+        with atomic_file(out) as draft:
+            write_video(draft, shown, 24)
     return out

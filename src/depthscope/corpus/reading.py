@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence as Rows
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from depthscope.formats import is_truth, read_sequence, read_truth, recognised
 from depthscope.video import FolderFrames, Frame, FrameSource, content_area, image_size, open_frames
 from depthscope.video.static_marks import static_marks
 from depthscope.video.windows import Box, content_box, fitting_size, window_around
-from depthscope.workspace import content_hash
+from depthscope.workspace import atomic_folder, content_hash
 
 LAYOUT = 1
 """Raised whenever the files of a store change their meaning, so that older stores are made again."""
@@ -201,11 +199,8 @@ def _stored(one: Input, window: Window, options: CorpusOptions, store: Path, tol
 
 
 def _write(one: Input, window: Window, every_s: float, place: Path, told: Told | None) -> None:
-    draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
     names, times = [], []
-    try:
+    with atomic_folder(place) as draft:
         with (draft / "frames.u8").open("wb") as stream:
             for frame in thinned(one.frames, every_s):
                 stream.write(np.ascontiguousarray(window.cut(frame.image.numpy())).tobytes())
@@ -214,10 +209,6 @@ def _write(one: Input, window: Window, every_s: float, place: Path, told: Told |
                 if told is not None:
                     told(1)
         (draft / "frames.json").write_text(json.dumps({"names": names, "times_s": times}))
-        shutil.rmtree(place, ignore_errors=True)
-        draft.rename(place)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def thinned(frames: FrameSource, every_s: float) -> Iterator[Frame]:

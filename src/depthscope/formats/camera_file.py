@@ -8,6 +8,7 @@ import yaml
 from depthscope.errors import BadInputError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
 from depthscope.reading import reader, yaml_of
+from depthscope.workspace import write_text
 
 REQUIRED = ("model", "size_px", "focal_px", "centre_px")
 OPTIONAL = ("distortion", "source")
@@ -64,7 +65,7 @@ def write(camera: Camera, path: Path) -> Path:
         entries["source"] = camera.source
     head = "# Pixels: the centre of the top-left pixel is (0.5, 0.5). Distortion in OpenCV's order.\n"
     path = Path(path)
-    path.write_text(head + yaml.safe_dump(entries, sort_keys=False, default_flow_style=None))
+    write_text(path, head + yaml.safe_dump(entries, sort_keys=False, default_flow_style=None))
     return path
 
 

@@ -15,6 +15,7 @@ from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
 from depthscope.reading import reading, text_of, yaml_from
 from depthscope.training import LAST, load_checkpoint, weights_of
+from depthscope.workspace import atomic_file, write_text
 
 
 def to_yaml(options: Any) -> str:
@@ -76,10 +77,9 @@ def write_encoder(encoder: nn.Module, options: EncoderOptions, run: Path) -> Pat
     """
     assert isinstance(encoder, Encoder)
     plain = replace(options, stem=encoder.first.kernel_size[0], weights="", frozen=False)
-    draft = run / ".encoder.partial"
-    torch.save({name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}, draft)
-    (run / "encoder.yaml").write_text(to_yaml(plain))
-    draft.replace(run / "encoder.pt")
+    write_text(run / "encoder.yaml", to_yaml(plain))
+    with atomic_file(run / "encoder.pt") as draft, draft.open("wb") as stream:
+        torch.save({name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}, stream)
     return run / "encoder.pt"
 
 

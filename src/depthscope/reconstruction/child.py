@@ -16,10 +16,11 @@ from depthscope.reconstruction.attempts import Attempt, Size, ladder
 from depthscope.reconstruction.features import Support, detect, match, support
 from depthscope.reconstruction.front_end import prepare
 from depthscope.reconstruction.held_out import LEAST_MATCHES, spared, write_held_out
-from depthscope.reconstruction.job import Job, Lens, read_job, write_whole
+from depthscope.reconstruction.job import Job, Lens, read_job
 from depthscope.reconstruction.mapping import Mapped, finished, mapped, with_hidden_tracks, write_model
 from depthscope.reconstruction.refinement import refine
 from depthscope.reconstruction.reversal import right_way_round
+from depthscope.workspace import die_with_parent, holding, write_text
 
 REPORT = "report.json"
 
@@ -31,9 +32,12 @@ LEAST_MAPPING_S = 45.0
 
 
 def main(arguments: list[str]) -> int:
-    """Does one job."""
+    """Does one job; given the number of the parent's process as well, it ends with that."""
+    if len(arguments) > 1:
+        die_with_parent(int(arguments[1]))
     job = read_job(Path(arguments[0]))
-    (run_again if job.second_run else run)(job)
+    with holding(Path(job.folder)):
+        (run_again if job.second_run else run)(job)
     return 0
 
 
@@ -64,7 +68,7 @@ def run(job: Job) -> dict[str, Any]:
             lenses = (lens_of(report["best"]),)
         database, seen = matched(job, attempt, images, masks, watch)
         report["support"] = asdict(seen)
-        write_whole(folder / REPORT, json.dumps(report, indent=1))
+        write_text(folder / REPORT, json.dumps(report, indent=1))
         for lens in lenses if seen.matched_pairs else ():
             left = job.seconds - (time.monotonic() - began)
             if left < 0 and report["best"]:
@@ -75,11 +79,11 @@ def run(job: Job) -> dict[str, Any]:
             if better is not None:
                 best, report["best"] = Size(*better["size"]), better
         report["tried"] = number + 1
-        write_whole(folder / REPORT, json.dumps(report, indent=1))
+        write_text(folder / REPORT, json.dumps(report, indent=1))
     for key, laps in (("seconds", watch.laps), ("cpu_seconds", watch.cpu_laps)):
         report[key] = {stage: report[key].get(stage, 0.0) + value for stage, value in laps.items()}
     report["finished"] = True
-    write_whole(folder / REPORT, json.dumps(report, indent=1))
+    write_text(folder / REPORT, json.dumps(report, indent=1))
     tell("done", 1, 1)
     return report
 
@@ -107,7 +111,7 @@ def run_again(job: Job) -> dict[str, Any]:
     for key, laps in (("seconds", watch.laps), ("cpu_seconds", watch.cpu_laps)):
         report[key] |= laps
     report["finished"] = True
-    write_whole(folder / REPORT, json.dumps(report, indent=1))
+    write_text(folder / REPORT, json.dumps(report, indent=1))
     tell("done", 1, 1)
     return report
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from depthscope.geometry import Camera
 from depthscope.reconstruction.front_end import window_of
-from depthscope.reconstruction.job import FOLLOWED, Frame, FrontEnd, Job, Lens, write_whole
+from depthscope.reconstruction.job import FOLLOWED, Frame, FrontEnd, Job, Lens
 from depthscope.reconstruction.outcome import figures, judge, move_into
 from depthscope.reconstruction.process import LOG, PROGRESS, SECOND, Limits, run_child
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import list_images, read_grey
-from depthscope.workspace import write_provenance, write_result
+from depthscope.workspace import write_provenance, write_result, write_text
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def reconstruct_clip(task: ClipTask, stop: threading.Event | None = None) -> dic
     if not same.is_file() or same.read_text() != asked:
         shutil.rmtree(task.child, ignore_errors=True)
     task.child.mkdir(parents=True, exist_ok=True)
-    write_whole(same, asked)
+    write_text(same, asked)
     ended = run_child(job, task.limits, stop)
 
     draft = task.work / "done"

@@ -20,12 +20,12 @@ from depthscope.formats.tracks import Tracks
 from depthscope.geometry import Camera
 from depthscope.reconstruction.clip_task import ClipTask, is_done, reconstruct_clip
 from depthscope.reconstruction.given_tracks import write_followed
-from depthscope.reconstruction.job import FOLLOWED, write_whole
+from depthscope.reconstruction.job import FOLLOWED
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
 from depthscope.video import ClipPlan, Survey, image_size, open_frames, write_clip
 from depthscope.video.class_masks import MaskFolder
-from depthscope.workspace import write_result
+from depthscope.workspace import check_outside, empty, write_result, write_text
 
 WORK = ".work"
 RECORD = "asked.json"
@@ -143,8 +143,8 @@ def reconstruct_clips(asked: Asked, pool: Pool | None = None, tell: "Display | N
         if not is_done(task.target):
             write_frames(asked, plan, task, tell)
     results = _all(tasks, asked.options.workers_for(len(tasks)), pool or reconstruct_clip, tell)
+    write_text(asked.out / f".{RECORD}", json.dumps(asked.record))  # before the other copy goes: one is always there
     shutil.rmtree(asked.out / WORK, ignore_errors=True)
-    write_whole(asked.out / f".{RECORD}", json.dumps(asked.record))
     return results
 
 
@@ -158,6 +158,7 @@ def prepare_folder(asked: Asked) -> None:
     for given in asked.inputs:
         if Path(given).resolve().is_relative_to(out.resolve()):
             raise BadInputError(f"{out} holds the input {given}", "a folder beside it", "choose another --out")
+    check_outside(out, [Path(given) for given in asked.inputs])
     finished, going_on = out / f".{RECORD}", out / WORK / RECORD
     if out.exists() and not out.is_dir():
         raise BadInputError(f"{out} is a file", "a folder to write in", "choose another --out")
@@ -168,9 +169,9 @@ def prepare_folder(asked: Asked) -> None:
         )
     wanted = json.dumps(asked.record)
     if ours and not any(path.is_file() and path.read_text() == wanted for path in (finished, going_on)):
-        shutil.rmtree(out)
+        empty(out)
     (out / WORK).mkdir(parents=True, exist_ok=True)
-    write_whole(going_on, wanted)
+    write_text(going_on, wanted)
     if len(asked.survey.clips) > 1:
         (out / "result.json").unlink(missing_ok=True)  # the summary is written anew
 

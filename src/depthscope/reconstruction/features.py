@@ -12,6 +12,7 @@ from depthscope.reconstruction.attempts import EveryPair, Neighbours
 from depthscope.reconstruction.followed import add_keypoints, join_matches
 from depthscope.reconstruction.front_end import working_name
 from depthscope.reconstruction.job import Job, Lens
+from depthscope.workspace import atomic_file
 
 FEATURES_AT_ONCE = 8
 """Frames between two reports of progress."""
@@ -54,27 +55,29 @@ def detect(job: Job, images: Path, masks: Path, database: Path, peak_threshold: 
     """
     if database.is_file():
         return
+    with atomic_file(database) as draft:
+        _detect(job, images, masks, draft, peak_threshold, tell)
+
+
+def _detect(job: Job, images: Path, masks: Path, database: Path, peak_threshold: float, tell: Tell) -> None:
     names = [working_name(n) for n in range(len(job.frames))]
-    draft = database.with_suffix(".partial")
-    draft.unlink(missing_ok=True)
-    pycolmap.Database.open(draft).close()
+    pycolmap.Database.open(database).close()
     reader = pycolmap.ImageReaderOptions(mask_path=masks)
     single = pycolmap.CameraMode.SINGLE
     camera = camera_of(job, job.lenses[0])
     reader.camera_model = camera.model_name
     reader.camera_params = camera.params_to_string()
-    pycolmap.import_images(draft, images, single, names, reader)
+    pycolmap.import_images(database, images, single, names, reader)
     options = pycolmap.FeatureExtractionOptions(num_threads=job.threads)
     options.sift.max_num_features = job.front_end.most_features
     options.sift.peak_threshold = peak_threshold
     for start in range(0, len(names), FEATURES_AT_ONCE):
         some = names[start : start + FEATURES_AT_ONCE]
-        pycolmap.extract_features(draft, images, some, single, reader, options)
+        pycolmap.extract_features(database, images, some, single, reader, options)
         tell("features", start + len(some), len(names))
-    trim(draft, job.front_end.most_features)
+    trim(database, job.front_end.most_features)
     if job.followed:
-        add_keypoints(job, draft, masks)
-    draft.replace(database)
+        add_keypoints(job, database, masks)
 
 
 def trim(database: Path, most: int) -> None:

@@ -1,7 +1,6 @@
 """Frames made ready for features: the green channel, smaller, its contrast evened out, with masks drawn in."""
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import cv2
 import numpy as np
 
 from depthscope.reconstruction.job import Frame, FrontEnd, Job
+from depthscope.workspace import write_bytes
 
 HUSHED_FROM_PX = 12
 """So far from what is shown the rest of the picture is left as it is: features look around themselves."""
@@ -124,6 +124,4 @@ def _read(path: Path, flags: int, size_px: tuple[int, int] | None) -> np.ndarray
 
 def _write(path: Path, pixels: np.ndarray) -> None:
     """Writes a PNG whole or not at all, so that a killed run can go on."""
-    draft = path.with_name(f".{path.name}")
-    draft.write_bytes(cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
-    os.replace(draft, path)
+    write_bytes(path, cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cattrs
 
+from depthscope.workspace import write_text
+
 MOST_WORKING_PIXELS = 960 * 540
 """Half of a full HD frame: more pixels cost time and bring no more matches on tissue."""
 
@@ -114,17 +116,9 @@ class Job:
 
 def write_job(job: Job, path: Path) -> Path:
     """Writes the job whole or not at all."""
-    return write_whole(path, json.dumps(asdict(job), indent=1))
+    return write_text(path, json.dumps(asdict(job), indent=1))
 
 
 def read_job(path: Path) -> Job:
     """The job of a file that `write_job` wrote."""
     return cattrs.structure(json.loads(Path(path).read_text()), Job)
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Writes a text so that a reader finds all of it or none."""
-    draft = path.with_name(f".{path.name}.partial")
-    draft.write_text(text)
-    draft.replace(path)
-    return path

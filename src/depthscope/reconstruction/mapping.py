@@ -1,6 +1,5 @@
 """Putting matched frames together: COLMAP's incremental and global mappers with settings for tissue."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from depthscope.reconstruction.attempts import AtOnce, Attempt, Halves, Incremen
 from depthscope.reconstruction.features import Tell, use_lens
 from depthscope.reconstruction.front_end import UnreadableFrameError, working_name
 from depthscope.reconstruction.job import Job, Lens
+from depthscope.workspace import atomic_folder
 
 STARTS = 6
 """Models that are begun: a poor first pair ends after a few frames, and another one is tried."""
@@ -187,10 +187,6 @@ def finished(job: Job, model: pycolmap.Reconstruction) -> pycolmap.Reconstructio
 
 def write_model(model: pycolmap.Reconstruction, folder: Path) -> Path:
     """Writes the model's folder whole or not at all."""
-    draft = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    model.write_binary(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(draft, folder)
+    with atomic_folder(folder) as draft:
+        model.write_binary(draft)
     return folder

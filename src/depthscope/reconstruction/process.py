@@ -84,7 +84,7 @@ def run_child(
     """
     folder = Path(job.folder)
     path = write_job(job, folder / JOB)
-    line = [*(command or (sys.executable, "-m", "depthscope.reconstruction.child")), str(path)]
+    line = [*(command or (sys.executable, "-m", "depthscope.reconstruction.child")), str(path), str(os.getpid())]
     with (folder / LOG).open("wb") as log:
         child = subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=_environment(job), process_group=0

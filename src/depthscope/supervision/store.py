@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from depthscope.footage import Footage, tissue_in
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_image
+from depthscope.workspace import atomic_folder
 
 LAYOUT = 1
 """Raised whenever the files of a store change their meaning, so that older stores are made again."""
@@ -82,24 +82,14 @@ def frame_store(sequence: Sequence | Footage, view: View, erosion_px: int, folde
 def write_store(sequence: Sequence | Footage, view: View, place: Path, key: str) -> None:
     """Decodes every frame once and writes the store whole or not at all."""
     width, height = view.size_px
-    draft = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
+    if not (place / "store.json").is_file():
+        shutil.rmtree(place, ignore_errors=True)
+    with atomic_folder(place, replace=False) as draft:  # another process of this run may be quicker
         with (draft / "frames.u8").open("wb") as stream:
             for path, camera in zip(sequence.images, sequence.cameras, strict=True):
                 stream.write(network_frame(path, view, camera).tobytes())
         description = {"key": key, "layout": LAYOUT, "frames": len(sequence), "size_px": [width, height]}
         (draft / "store.json").write_text(json.dumps(description, indent=2))
-        if not (place / "store.json").is_file():
-            shutil.rmtree(place, ignore_errors=True)
-        try:
-            draft.rename(place)
-        except OSError:
-            if not (place / "store.json").is_file():  # else another process of this run was quicker
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def network_frame(path: Path, view: View, camera) -> UInt8[np.ndarray, "height width 3"]:

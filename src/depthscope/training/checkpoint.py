@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, and loadable without running any code they hold."""
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError, require_file
 from depthscope.networks.encoder_file import not_finite_in
 from depthscope.reading import reader
+from depthscope.workspace import atomic_file
 
 LAYOUT = 1
 LAST, BEST = "checkpoint.pt", "best.pt"
@@ -19,17 +19,18 @@ WEIGHTS = ("network", "training_network")
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes to a temporary name, then renames: an interrupted write leaves the older checkpoint.
+    """Writes whole or not at all: an interrupted write leaves the older checkpoint.
 
     Raises:
         BadInputError: The disk is full or not writable.
     """
-    draft = path.with_name(f".{path.name}.partial")
     try:
-        torch.save({"layout": LAYOUT, **content}, draft)
-        os.replace(draft, path)
+        with (
+            atomic_file(path) as draft,
+            draft.open("wb") as stream,
+        ):  # given a path, torch writes its name into the file
+            torch.save({"layout": LAYOUT, **content}, stream)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        draft.unlink(missing_ok=True)
         raise BadInputError(
             f"cannot write {path} ({error})".split("\n")[0], "a writable disk with space", "free space and --resume"
         ) from error

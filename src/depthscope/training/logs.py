@@ -6,13 +6,18 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from depthscope.workspace import write_text
+
+TABLES = ("log.csv", "validation.csv", "speed.csv")
+"""The last one apart, since it alone differs between two runs of the same recipe."""
+
 
 class RunLog:
     """An open log of a run; lines after `step` of an interrupted run are cut off when it resumes."""
 
     def __init__(self, folder: Path, step: int, steps: int, *, quiet: bool = False, silent: bool = False) -> None:
         """Opens the files of `folder`. `quiet` shows no progress; `silent` writes nothing either (other processes)."""
-        self._tables = {} if silent else {name: _Table(folder / name, step) for name in ("log.csv", "validation.csv")}
+        self._tables = {} if silent else {name: _Table(folder / name, step) for name in TABLES}
         self._board = None
         if not silent:
             from torch.utils.tensorboard import SummaryWriter
@@ -31,9 +36,10 @@ class RunLog:
         if self._bar is not None:
             self._bar.stop()
 
-    def losses(self, step: int, values: dict[str, float]) -> None:
-        """A line of ``log.csv``: means since the line before."""
+    def losses(self, step: int, values: dict[str, float], pace: dict[str, float]) -> None:
+        """A line of ``log.csv``, means since the line before, and one of ``speed.csv``."""
         self._write("log.csv", "train", step, values)
+        self._write("speed.csv", "train", step, pace)
 
     def validation(self, step: int, values: dict[str, float]) -> None:
         """A line of ``validation.csv``."""
@@ -53,7 +59,7 @@ class RunLog:
 
 
 class _Table:
-    """A CSV file that grows by whole lines."""
+    """A CSV file that grows by whole lines; a torn one, left by a process that was killed, is cut off."""
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
@@ -61,15 +67,16 @@ class _Table:
             path.unlink(missing_ok=True)
             return
         head, *lines = path.read_text().splitlines(keepends=True) or [""]
+        if not head.endswith("\n"):
+            path.unlink()
+            return
         whole = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= step]
-        draft = path.with_suffix(".partial")
-        draft.write_text("".join([head, *whole]))
-        draft.replace(path)
+        write_text(path, "".join([head, *whole]))
 
     def append(self, step: int, values: dict[str, float]) -> None:
         new = not self._path.is_file()
         with self._path.open("a", newline="") as stream:
-            writer = csv.writer(stream)
+            writer = csv.writer(stream, lineterminator="\n")
             if new:
                 writer.writerow(["step", *values])
             writer.writerow([step, *(f"{value:.6g}" for value in values.values())])

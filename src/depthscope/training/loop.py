@@ -115,6 +115,7 @@ def train(
         trainee.restore(saved)
         progress = _Progress.of(saved)
         check_same_record(progress.record, record, out)
+        progress.pending = [(step, fabric.to_device(values)) for step, values in progress.pending]
     progress.record = record or {}
     out.mkdir(parents=True, exist_ok=True)
 
@@ -123,7 +124,7 @@ def train(
     stream = batches(draws, first, options.steps, options.batch, fabric.global_rank, fabric.world_size, options.workers)
     silent = not fabric.is_global_zero
     with interruption() as stop, RunLog(out, first, options.steps, quiet=quiet, silent=silent) as log:
-        pending: list[tuple[int, dict[str, Tensor]]] = []
+        pending = progress.pending
         trainee.network.train()
         while progress.step < options.steps:
             asked = time.perf_counter()
@@ -135,14 +136,16 @@ def train(
             done = progress.step
             stopped = _any_process(fabric, stop())
             last = done == options.steps or stopped
-            if done % options.log_every == 0 or last or _due(done, options):
+            if done % options.log_every == 0 or done == options.steps or _due(done, options):
                 progress.losses = _means(pending, options.batch)
-                pending = []
+                pending.clear()
                 elapsed = time.perf_counter() - start
                 rate = (done - first) * options.batch / elapsed
-                figures = {**progress.losses, "pairs_per_second": rate, "data_wait": waited / elapsed}
-                log.losses(done, figures)
-                log.show(done, _line(figures, progress.validation))
+                pace = {"pairs_per_second": rate, "data_wait": waited / elapsed}
+                log.losses(done, progress.losses, pace)
+                log.show(done, _line({**progress.losses, **pace}, progress.validation))
+            elif last:
+                _means(pending, options.batch)  # which tells a loss that is no number; they are logged when it goes on
             if validate is not None and (done % options.validate_every == 0 or done == options.steps):
                 progress.validation = _validated(fabric, validate, trainee.averaged)
                 log.validation(done, progress.validation)
@@ -171,13 +174,14 @@ def train(
 
 @dataclass
 class _Progress:
-    """How far a run is."""
+    """How far a run is; `pending` are the losses of the steps since the last line of the log."""
 
     step: int = 0
     seconds: float = 0.0
     validation: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
+    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -185,16 +189,19 @@ class _Progress:
         """That of a checkpoint; what is neither its own nor the trainee's is the record."""
         own = {"step", "seconds", "validation", "best", "losses"}
         others = own | {"layout", "training_network", "network", "optimiser"}
-        record = {name: value for name, value in content.items() if name not in others}
+        record = {name: value for name, value in content.items() if name not in {*others, "pending"}}
         found = {name: content.get(name) for name in own}
         whole = isinstance(found["step"], int) and isinstance(found["seconds"], float | int) and found["step"] >= 0
-        if not whole or not all(isinstance(found[name], dict) for name in ("validation", "best", "losses")):
+        whole = whole and all(isinstance(found[name], dict) for name in ("validation", "best", "losses"))
+        pending = content.get("pending", [])
+        whole = whole and isinstance(pending, list) and all(_is_step(row) for row in pending)
+        if not whole:
             raise BadInputError(
                 f"the checkpoint says that {str(found['step'])[:40]} steps were done",
                 "a whole checkpoint",
                 "train again",
             )
-        return cls(**found, record=record)
+        return cls(**found, pending=pending, record=record)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
@@ -204,8 +211,18 @@ class _Progress:
             "validation": self.validation,
             "best": self.best,
             "losses": self.losses,
+            "pending": [(step, {name: x.cpu() for name, x in values.items()}) for step, values in self.pending],
             **self.record,
         }
+
+
+def _is_step(row: object) -> bool:
+    """Whether something read from a checkpoint is the number of a step with its losses."""
+    match row:
+        case (int(), {"loss": Tensor(), **others}):
+            return all(isinstance(value, Tensor) for value in others.values())
+        case _:
+            return False
 
 
 def _keep_if_best(progress: _Progress, trainee: Trainee, out: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.reading import reader
 from depthscope.video.movies import opened_video
+from depthscope.workspace import atomic_file
 
 RATE_HZ = 48_000
 """Rate that sound is brought to, before anything is cut from it."""
@@ -158,28 +159,22 @@ def add_sound(path: Path, sound: Sound) -> Path:
     import av
 
     path = Path(path)
-    draft = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        with (
-            av.open(str(path)) as source,
-            av.open(str(draft), "w", format="mp4", options={"movflags": "faststart"}) as target,
-        ):
-            old = source.streams.video[0]
-            shown, audible = target.add_stream_from_template(old), target.add_stream("aac", rate=sound.rate_hz)
-            audible.layout = "mono"
-            packets = [packet for packet in source.demux(old) if packet.dts is not None]
-            end, done = max((_sample_at_end(packet, sound) for packet in packets), default=0), 0
-            for packet in packets:  # half a second of sound ahead of each frame, or players stall
-                done = _encoded(
-                    target, audible, sound, done, min(_sample_at_end(packet, sound) + sound.rate_hz // 2, end)
-                )
-                packet.stream = shown
-                target.mux(packet)
-            _encoded(target, audible, sound, done, end)
-            target.mux(audible.encode(None))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with (
+        atomic_file(path) as draft,
+        av.open(str(path)) as source,
+        av.open(str(draft), "w", format="mp4", options={"movflags": "faststart"}) as target,
+    ):
+        old = source.streams.video[0]
+        shown, audible = target.add_stream_from_template(old), target.add_stream("aac", rate=sound.rate_hz)
+        audible.layout = "mono"
+        packets = [packet for packet in source.demux(old) if packet.dts is not None]
+        end, done = max((_sample_at_end(packet, sound) for packet in packets), default=0), 0
+        for packet in packets:  # half a second of sound ahead of each frame, or players stall
+            done = _encoded(target, audible, sound, done, min(_sample_at_end(packet, sound) + sound.rate_hz // 2, end))
+            packet.stream = shown
+            target.mux(packet)
+        _encoded(target, audible, sound, done, end)
+        target.mux(audible.encode(None))
     return path
 
 

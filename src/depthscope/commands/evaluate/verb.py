@@ -93,7 +93,7 @@ def evaluate(
         else:
             rows, beside = at_pixels(prediction, truth, chosen or DENSE)
         figures, shown = {**summary(rows), **beside}, table(rows, beside)
-    with writing_folder(out) as folder:
+    with writing_folder(out, inputs=(prediction, truth)) as folder:
         write_result(folder, figures)
         if rows is not None:
             write_rows(folder / "frames.csv", rows)

@@ -7,8 +7,7 @@ or not at all.
 import dataclasses
 import json
 import math
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ import torch
 import yaml
 
 from depthscope.commands.simulate.options import Options
+from depthscope.formats.ct import CT
 from depthscope.geometry import Camera, RigidMotion, Surface
-from depthscope.workspace import write_result
+from depthscope.simulation.anatomy import Anatomy
+from depthscope.workspace import atomic_folder, flush_folder, owner, put_in_place, remove, temporary, write_result
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Job:
         clips: Clips that are to be made.
         clip: Which of them this job is for, or -1.
         frames: First and last but one of the frames that it makes; (0, 0) is the end of the clip.
+        process: Owner of the temporaries: the process that all jobs are done for.
     """
 
     out: Path
@@ -41,6 +43,7 @@ class Job:
     clips: tuple[int, ...]
     clip: int = -1
     frames: tuple[int, int] = (0, 0)
+    process: str = field(default_factory=owner)
 
     @property
     def folder(self) -> Path:
@@ -50,17 +53,21 @@ class Job:
     @property
     def scratch(self) -> Path:
         """What the other jobs need of the patient."""
-        return self.out / ".work" / f"patient_{self.patient:05d}.pt"
+        return self._temporary(self.out / "work") / f"patient_{self.patient:05d}.pt"
 
     @property
     def draft(self) -> Path:
         """The clip while it is made."""
-        return self.folder / f".clip_{self.clip:02d}.partial"
+        return self._temporary(self.target)
 
     @property
     def target(self) -> Path:
         """The clip."""
         return self.folder / f"clip_{self.clip:02d}"
+
+    def _temporary(self, path: Path) -> Path:
+        """The same for all jobs of a command, in whichever process they are done."""
+        return temporary(path, self.process, 0)
 
 
 def patient_job(out: Path, options: Options, patient: int, clips: int) -> Job | None:
@@ -74,8 +81,6 @@ def patient_job(out: Path, options: Options, patient: int, clips: int) -> Job | 
 
 def build_patient(job: Job) -> None:
     """Anatomy, CT and landmarks of a patient as files, and what the other jobs need of it."""
-    from depthscope.formats import ply
-    from depthscope.formats.ct import write_dicom_series, write_nifti
     from depthscope.simulation.anatomy import patient
     from depthscope.simulation.clip_files import scene_of
     from depthscope.simulation.ct import scanned
@@ -85,38 +90,9 @@ def build_patient(job: Job) -> None:
     anatomy = patient(job.patient, options.anatomy, drawn.swelling_mm)
     if not (job.folder / "result.json").is_file():
         before = patient(job.patient, options.anatomy) if drawn.swelling_mm else anatomy
-        draft = job.out / f".patient_{job.patient:05d}.partial"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
         volume = scanned(before)
-        write_nifti(volume, draft / "ct.nii.gz")
-        if options.dicom:
-            write_dicom_series(volume, draft / "ct_dicom")
-        frame = ("frame LPS", "scale from the phantom, exact")
-        ply.write(anatomy.surface, draft / "anatomy.ply", comments=frame)
-        if drawn.swelling_mm:
-            ply.write(before.surface, draft / "anatomy_ct.ply", comments=frame)
-        landmarks = {name: place.tolist() for name, place in anatomy.landmarks.items()}
-        in_ct = {name: place.tolist() for name, place in before.landmarks.items()}
-        record = {"frame": "LPS", "unit": "mm", "landmarks": landmarks, "landmarks_ct": in_ct}
-        (draft / "landmarks.json").write_text(json.dumps(record, indent=1) + "\n")
-        identity = [[float(i == j) for j in range(4)] for i in range(4)]
-        told = {
-            "seed": job.patient,
-            "split": options.split,
-            "anatomy": options.anatomy,
-            "preset": options.preset,
-            "variety": options.variety,
-            "faults": options.record["faults"],
-            "ct_from_world": identity,
-            "shape": _told(anatomy.shape),
-            "subject": _told(drawn),
-        }
-        (draft / "patient.yaml").write_text(yaml.safe_dump(told, sort_keys=False, default_flow_style=None))
-        write_result(draft, {"seed": job.patient, "split": options.split, "unit": "mm", "landmarks": len(landmarks)})
-        if job.folder.exists():  # a draft of a clip at most: without a result the patient was not done
-            shutil.rmtree(job.folder)
-        draft.rename(job.folder)
+        with atomic_folder(job.folder) as draft:
+            _write_patient(job, draft, before, anatomy, volume)
 
     scene = scene_of(anatomy, drawn.look)
     motions = [camera_from_world(anatomy, clip, options.frames + 1, drawn.trajectory) for clip in job.clips]
@@ -128,7 +104,41 @@ def build_patient(job: Job) -> None:
         "rotations": {clip: m.rotation for clip, m in zip(job.clips, motions, strict=True)},
         "translations": {clip: m.translation for clip, m in zip(job.clips, motions, strict=True)},
     }
+    job.scratch.parent.mkdir(exist_ok=True)
     torch.save(kept, job.scratch)
+
+
+def _write_patient(job: Job, draft: Path, before: Anatomy, anatomy: Anatomy, volume: CT) -> None:
+    """CT, surfaces, landmarks and what was drawn; `before` is the anatomy as the CT shows it."""
+    from depthscope.formats import ply
+    from depthscope.formats.ct import write_dicom_series, write_nifti
+
+    options, drawn = job.options, job.options.subject(job.patient)
+    write_nifti(volume, draft / "ct.nii.gz")
+    if options.dicom:
+        write_dicom_series(volume, draft / "ct_dicom")
+    frame = ("frame LPS", "scale from the phantom, exact")
+    ply.write(anatomy.surface, draft / "anatomy.ply", comments=frame)
+    if drawn.swelling_mm:
+        ply.write(before.surface, draft / "anatomy_ct.ply", comments=frame)
+    landmarks = {name: place.tolist() for name, place in anatomy.landmarks.items()}
+    in_ct = {name: place.tolist() for name, place in before.landmarks.items()}
+    record = {"frame": "LPS", "unit": "mm", "landmarks": landmarks, "landmarks_ct": in_ct}
+    (draft / "landmarks.json").write_text(json.dumps(record, indent=1) + "\n")
+    identity = [[float(i == j) for j in range(4)] for i in range(4)]
+    told = {
+        "seed": job.patient,
+        "split": options.split,
+        "anatomy": options.anatomy,
+        "preset": options.preset,
+        "variety": options.variety,
+        "faults": options.record["faults"],
+        "ct_from_world": identity,
+        "shape": _told(anatomy.shape),
+        "subject": _told(drawn),
+    }
+    (draft / "patient.yaml").write_text(yaml.safe_dump(told, sort_keys=False, default_flow_style=None))
+    write_result(draft, {"seed": job.patient, "split": options.split, "unit": "mm", "landmarks": len(landmarks)})
 
 
 @lru_cache(maxsize=1)
@@ -200,9 +210,9 @@ def end_clip(job: Job) -> None:
         "unit": "mm",
     }
     write_result(job.draft, figures)
-    if job.target.exists():
-        shutil.rmtree(job.target)
-    job.draft.rename(job.target)
+    flush_folder(job.draft)
+    put_in_place(job.draft, job.target)
+    remove(job.draft)
 
 
 def _told(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Jobs over the cores, in whatever order they come to be ready."""
 
 import dataclasses
+import os
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from typing import Any
@@ -9,6 +10,7 @@ import cv2
 import torch
 
 from depthscope.commands.simulate.jobs import Job, build_patient, end_clip, make_frames
+from depthscope.workspace import die_with_parent
 
 FRAMES_AT_ONCE = 6
 """Frames of one job: few enough to keep all cores busy to the end."""
@@ -22,7 +24,9 @@ def do_all(jobs: list[Job], workers: int) -> None:
     if not jobs:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    pool: Executor = Inline() if workers == 1 else ProcessPoolExecutor(workers, get_context("spawn"), _single_thread)
+    pool: Executor = (
+        Inline() if workers == 1 else ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(),))
+    )
     with pool, Progress(*columns) as progress:
         bar = progress.add_task("frames", total=total)
         pending: dict[Future, Job] = {pool.submit(build_patient, job): job for job in jobs}
@@ -70,7 +74,8 @@ class Inline(Executor):
         return future
 
 
-def _single_thread() -> None:
-    """One thread in each process: the processes are the cores' work."""
+def _begin(parent: int) -> None:
+    """One thread in each process, as the processes are the cores' work; none outlives the command."""
+    die_with_parent(parent)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

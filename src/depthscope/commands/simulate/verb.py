@@ -15,7 +15,15 @@ from depthscope.commands.simulate.schedule import do_all
 from depthscope.errors import BadInputError
 from depthscope.simulation.anatomy import SPLITS, Kind
 from depthscope.simulation.faults import Faults
-from depthscope.workspace import telling_write_errors, versions, write_result
+from depthscope.workspace import (
+    holding,
+    is_temporary,
+    remove,
+    telling_write_errors,
+    versions,
+    write_result,
+    write_text,
+)
 
 BYTES_PER_PIXEL, BYTES_PER_PATIENT = 18, 75_000_000
 """What a frame with its truth takes for each pixel, and a patient's CTs and surface; measured, and rounded up."""
@@ -78,7 +86,7 @@ def simulate(
     )  # fmt: skip
     for number in range(first, first + patients):
         options.subject(number)  # refuses what cannot be drawn before anything is written
-    with telling_write_errors(out):
+    with telling_write_errors(out), holding(out, [] if light is None else [Path(light)]):
         _prepare(out, options)
         jobs = [patient_job(out, options, number, clips) for number in range(first, first + patients)]
         jobs = [job for job in jobs if job is not None]
@@ -86,9 +94,9 @@ def simulate(
         try:
             do_all(jobs, workers or os.cpu_count() or 1)
         finally:
-            shutil.rmtree(out / ".work", ignore_errors=True)
-            for partial in out.glob("**/.*.partial"):
-                shutil.rmtree(partial, ignore_errors=True)
+            for found in (*out.glob(".*"), *out.glob("patient_*/.*")):
+                if is_temporary(found):  # of this process: no other holds the folder
+                    remove(found)
         seconds = time.perf_counter() - start
         figures = _figures(out, options, patients, clips)
         made = sum(len(job.clips) for job in jobs) * frames
@@ -111,9 +119,7 @@ def _prepare(out: Path, options: Options) -> None:
                 "the same options",
                 "choose another --out, or these options",
             )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECORD).write_text(yaml.safe_dump(record, sort_keys=False))
-    (out / ".work").mkdir(exist_ok=True)
+    write_text(out / RECORD, yaml.safe_dump(record, sort_keys=False))
 
 
 def _require_space(out: Path, options: Options, jobs: list[Job]) -> None:

@@ -54,13 +54,20 @@ def transfer(
     from rich.console import Console
 
     from depthscope.pretext import encoder_of
-    from depthscope.workspace import content_hash, read_result, telling_write_errors, write_provenance, write_result
+    from depthscope.workspace import (
+        content_hash,
+        holding,
+        read_result,
+        telling_write_errors,
+        write_provenance,
+        write_result,
+        write_text,
+    )
 
     start, console = time.perf_counter(), Console(highlight=False)
     _check(steps, seeds, shares, rates)
     pretext, before = encoder_of(run), int(read_result(run)["steps"])
-    with telling_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    with telling_write_errors(out), holding(out, [*inputs, *([] if labels is None else [labels])]):
         if labels is None:
             probe = _depth(inputs, recipe, steps, batch, area_px, test, pretext, before, out / "store")
         else:
@@ -75,7 +82,7 @@ def transfer(
         head = {"run": str(run), "task": task, "steps": steps, "pretext_steps": before, "seeds": seeds, **probe.head}
         text = f"{probe.figure} after {task}: {told(head)}\n\n{table(rows, claims)}"
         write_result(out, {"figure": probe.figure, **head, "claims": claims, "rows": rows})
-        (out / "transfer.md").write_text(text, encoding="utf-8")
+        write_text(out / "transfer.md", text)
         write_provenance(
             out,
             options={"encoder": dataclasses.asdict(pretext), "steps": steps, "rates": rates, "shares": shares},

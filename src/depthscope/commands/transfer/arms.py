@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import shutil
 import statistics
 from collections.abc import Callable, Sequence as Rows
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from depthscope.networks.encoder import EncoderOptions
 from depthscope.training.trainee import NonFiniteLossError
-from depthscope.workspace import content_hash
+from depthscope.workspace import content_hash, empty, holding, write_text
 
 BEYOND = 2
 """Learning rates that a sweep goes on by, at most, where the first or the last of its rates is the best."""
@@ -108,11 +107,12 @@ class Kept:
         run = self.run_of(probe, arm, share, rate, seed)
         done = run / "score.json"
         if not done.is_file():
-            try:
-                found = probe.validated(arm, share, rate, seed, run)
-            except NonFiniteLossError:
-                found = math.inf
-            done.write_text(json.dumps(found))
+            with holding(run):
+                try:
+                    found = probe.validated(arm, share, rate, seed, run)
+                except NonFiniteLossError:
+                    found = math.inf
+            write_text(done, json.dumps(found))
         return float(json.loads(done.read_text()))
 
     def value(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> float:
@@ -130,7 +130,7 @@ class Kept:
         run = self.run_of(probe, arm, share, rate, seed)
         done = run / "value.json"
         if not done.is_file():
-            done.write_text(json.dumps(probe.tested(run)))
+            write_text(done, json.dumps(probe.tested(run)))
         return float(json.loads(done.read_text()))
 
     def run_of(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> Path:
@@ -142,10 +142,10 @@ class Kept:
         before = probe.before if arm.longer else 0
         asked = json.dumps([type(encoder).__name__, shape, before, share, rate, seed, self.circumstances], default=str)
         told = run / "asked.json"
-        if run.exists() and not (told.is_file() and told.read_text() == asked):
-            shutil.rmtree(run)
-        run.mkdir(parents=True, exist_ok=True)
-        told.write_text(asked)
+        with holding(run):  # the folder of the baselines may be another process's as well
+            if not (told.is_file() and told.read_text() == asked):
+                empty(run)
+            write_text(told, asked)
         return run
 
 

@@ -16,6 +16,7 @@ from depthscope.errors import BadInputError
 from depthscope.pictures import captioned
 from depthscope.pretext import stored_options, stored_weights
 from depthscope.pretext.colorization.task import Colourer, colourer_of
+from depthscope.pretext.stored import checkpoint_of
 from depthscope.video import Image, write_image
 
 CAPTION = "invented colour"
@@ -48,7 +49,7 @@ def colorization(
         raise BadInputError(f"--temperature {warmth:g}", "more than 0")
     network = colourer_of(replace(learned.encoder, weights=""), stored_weights(run))
     network.to("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
-    with whole_clip(input, learned.frames) as clip, writing_folder(out, inputs=(run, input)) as folder:
+    with whole_clip(input, learned.frames) as clip, writing_folder(out, inputs=(checkpoint_of(run), input)) as folder:
         (folder / "colour").mkdir()
         write_video(folder / "video.mp4", pictures(network, clip, warmth, folder), clip.frames_per_second)
         count = len(clip.corpus)
@@ -65,7 +66,7 @@ def colorization(
         write_provenance(
             folder,
             options={"temperature": warmth},
-            inputs={str(path): content_hash(path) for path in (run, input)},
+            inputs={str(path): content_hash(path) for path in (checkpoint_of(run), input)},
             seconds=time.perf_counter() - start,
         )
     print(f"{count} frames with invented colour, not to be measured on: {out}")

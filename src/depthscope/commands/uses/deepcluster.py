@@ -47,7 +47,10 @@ def deepcluster(
     network = options.restored(stored_weights(run)).to("cuda" if torch.cuda.is_available() else "cpu")
     if not bool(network.centres.any()):
         raise BadInputError(f"{run} has no clusters yet", "a finished run", "go on with pretrain ... --resume")
-    with frames_of(input, options.frames, every_s, store) as corpus, writing_folder(out, inputs=(run, input)) as folder:
+    with (
+        frames_of(input, options.frames, every_s, store) as corpus,
+        writing_folder(out, inputs=(checkpoint_of(run), input)) as folder,
+    ):
         if keyframes > len(corpus):
             raise BadInputError(
                 f"--keyframes {keyframes} of {len(corpus)} frames", "no more than there are", "lower it, or --every-s"

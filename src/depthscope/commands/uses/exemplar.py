@@ -60,7 +60,10 @@ def exemplar(
     options = stored_options(run)[1]
     assert isinstance(options, Exemplar)
     network = options.restored(stored_weights(run)).to("cuda" if torch.cuda.is_available() else "cpu")
-    with frames_of(input, options.frames, every_s, store) as corpus, writing_folder(out, inputs=(run, input)) as folder:
+    with (
+        frames_of(input, options.frames, every_s, store) as corpus,
+        writing_folder(out, inputs=(checkpoint_of(run), input)) as folder,
+    ):
         if keyframes > len(corpus):
             raise BadInputError(
                 f"--keyframes {keyframes} of {len(corpus)} frames", "no more than there are", "lower it, or --every-s"

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence as Rows
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from jaxtyping import Int64
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions, read_corpus
 from depthscope.pictures import Picture, contact_sheet
+from depthscope.workspace import scratch_folder
 
 HEIGHT_PX = 120
 """Of a frame on a sheet."""
@@ -32,8 +32,8 @@ def frames_of(source: Path, options: CorpusOptions, every_s: float | None, store
         BadInputError: It is no input.
     """
     chosen = replace(options, holdout=0.0, every_s=options.every_s if every_s is None else every_s)
-    with TemporaryDirectory() as place:
-        yield read_corpus([source], chosen, store or Path(place))
+    with scratch_folder() as place:
+        yield read_corpus([source], chosen, store or place)
 
 
 def shown(corpus: Corpus, number: int) -> Picture:

@@ -16,6 +16,7 @@ from depthscope.commands.uses.whole_clip import WholeClip, whole_clip
 from depthscope.errors import BadInputError
 from depthscope.formats import tracks
 from depthscope.pretext import stored_options, stored_weights
+from depthscope.pretext.stored import checkpoint_of
 from depthscope.pretext.video_colorization.klt import Klt
 from depthscope.pretext.video_colorization.propagation import Propagation
 from depthscope.pretext.video_colorization.task import Embedder, embedder_of
@@ -78,7 +79,7 @@ def video_colorization(
     given = [path for path in (points, mask) if path is not None]
     with (
         whole_clip(input, learned.frames) as clip,
-        writing_folder(out, inputs=(run, input, *given)) as folder,
+        writing_folder(out, inputs=(checkpoint_of(run), input, *given)) as folder,
     ):
         wanted = None if points is None else points_in(points, clip)
         followed = Followed(network, clip, options, wanted, None if mask is None else mask_in(mask, clip), grid)
@@ -93,7 +94,7 @@ def video_colorization(
             folder,
             options={"memory": memory, "nearest": nearest, "window": window, "temperature": temperature}
             | {"refine": refine, "least_correlation": least_correlation, "grid": None if points else grid},
-            inputs={str(path): content_hash(path) for path in (run, input, *given)},
+            inputs={str(path): content_hash(path) for path in (checkpoint_of(run), input, *given)},
             seconds=time.perf_counter() - start,
         )
     print(

@@ -1,6 +1,5 @@
 """Every frame of an input twice: at the size that a pretext run learned at, and as it is."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions, Window, open_input, read_corpus
 from depthscope.video import FolderFrames, FrameSource, Image
+from depthscope.workspace import scratch_folder
 
 PACE = 10.0
 """Frames per second of a video of images that have no times."""
@@ -65,6 +65,6 @@ def whole_clip(path: Path, options: CorpusOptions) -> Iterator[WholeClip]:
         BadInputError: It is none of these.
     """
     every = replace(options, every_s=0.0, holdout=0.0, most=10**9)
-    with tempfile.TemporaryDirectory() as store:
-        corpus = read_corpus((path,), every, Path(store))
+    with scratch_folder() as store:
+        corpus = read_corpus((path,), every, store)
         yield WholeClip(corpus, open_input(path)[0])

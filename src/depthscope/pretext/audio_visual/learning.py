@@ -19,6 +19,7 @@ from depthscope.pretext.learned import Learned
 from depthscope.pretext.stored import to_yaml
 from depthscope.training import LAST, Adam, Training, launched, save_checkpoint, train
 from depthscope.video.sound import Sound, heard, read_sound
+from depthscope.workspace import write_text
 
 ROUNDS, START_FILE = "rounds", "start.json"
 
@@ -147,9 +148,7 @@ class AudioVisual:
                 maps = network.localisation.products(images, self.spectrogram(batch.sounds.to(device)))
                 found.append(best(maps, shown_places(batch.content.to(device), *maps.shape[-2:])).cpu())
             maxima = torch.cat(found)
-            draft = path.with_suffix(".partial")
-            draft.write_text(json.dumps([float(maxima.mean()), max(float(maxima.std()), 1e-6)]))
-            draft.replace(path)
+            write_text(path, json.dumps([float(maxima.mean()), max(float(maxima.std()), 1e-6)]))
         network.localisation.centre(*json.loads(path.read_text()))
 
 

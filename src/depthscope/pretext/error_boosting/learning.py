@@ -25,6 +25,7 @@ from depthscope.pretext.learned import Learned, Score
 from depthscope.pretext.stored import to_yaml
 from depthscope.training import LAST, Adam, Training, TrainingResult, launched, save_checkpoint, train
 from depthscope.video.class_masks import Classes, as_text, write_classes
+from depthscope.workspace import atomic_file, write_text
 
 AUTOMATIC_FILE, WEIGHTS_FILE, ROUNDS = "automatic.npy", "weights.json", "rounds"
 
@@ -188,9 +189,7 @@ class Rounds:
 def kept_weights(path: Path, weigh: Callable[[], Weights], resume: bool) -> Weights:
     """The weights of a round: read back where it was begun before, else computed and written."""
     if not (resume and path.is_file()):
-        draft = path.with_suffix(".partial")
-        draft.write_text(json.dumps(weigh().tolist()))
-        draft.replace(path)
+        write_text(path, json.dumps(weigh().tolist()))
     return torch.tensor(json.loads(path.read_text()), dtype=torch.float64)
 
 
@@ -199,19 +198,18 @@ def kept_automatic_labels(corpus: Corpus, out: Path, resume: bool) -> Labels:
     path = out / AUTOMATIC_FILE
     if not (resume and path.is_file()):
         out.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.stem}.partial.npy")
-        shape = tuple(corpus.frames.shape[:3])
-        labels = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=shape)
+        with atomic_file(path) as draft:
+            shape = tuple(corpus.frames.shape[:3])
+            labels = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=shape)
 
-        def label(number: int) -> None:
-            content = corpus.content[corpus.video[number]]
-            labels[number] = automatic_labels(corpus.frames[number], content).numpy()
+            def label(number: int) -> None:
+                content = corpus.content[corpus.video[number]]
+                labels[number] = automatic_labels(corpus.frames[number], content).numpy()
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in pool.map(label, range(len(corpus))):
-                pass
-        labels.flush()
-        draft.replace(path)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for _ in pool.map(label, range(len(corpus))):
+                    pass
+            labels.flush()
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 

@@ -1,4 +1,4 @@
-"""Folders of results: written whole or not at all, with their figures and where they came from."""
+"""What lies in a folder of results: its figures and where they came from; a folder that appears whole."""
 
 import errno
 import hashlib
@@ -6,11 +6,10 @@ import json
 import math
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ import yaml
 
 from depthscope.errors import BadInputError
 from depthscope.reading import json_of, reader
+from depthscope.workspace.atomic import atomic_folder, is_temporary, write_text
+from depthscope.workspace.hold import holding
 
 RECORDED_VERSIONS = ("depthscope", "torch", "lightning-fabric", "numpy", "opencv-python-headless", "pycolmap")
 
@@ -40,48 +41,30 @@ REFUSALS = (
 
 
 @contextmanager
-def writing_folder(out: Path, *, keep: tuple[str, ...] = (), inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+def writing_folder(out: Path, *, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A folder to write in that becomes `out` when all went well, and vanishes when anything failed.
 
-    An older result of this package at `out` is replaced; names in `keep` are carried over from it.
+    An older result of this package at `out` stays until then, and is replaced.
 
     Args:
         out: The folder.
-        keep: Names of files and folders that are carried over.
-        inputs: What the result is made from; none of it may lie in `out`, where it would be replaced.
+        inputs: What the result is made from; none of it may lie in `out`, where it would be replaced, or hold it.
 
     Raises:
-        BadInputError: The place cannot be written, holds something that is not a result of this package, or an input.
+        BadInputError: The place cannot be written, holds something that is not a result of this package, or an input;
+            another process works in it.
     """
     out = Path(out)
     for given in inputs:
         if Path(given).resolve().is_relative_to(out.resolve()):
             raise BadInputError(f"{out} holds the input {given}", "a folder beside it", "choose another place to write")
-    if out.is_dir() and any(out.iterdir()) and not (out / "result.json").is_file():
-        raise BadInputError(
-            f"{out} exists and is not a result of depthscope", "a new or empty folder", "choose another --out"
-        )
-    if out.exists() and not out.is_dir():
-        raise BadInputError(f"{out} is a file", "a folder to write in", "choose another --out")
-    draft = out.parent / f".{out.name}.{os.getpid()}.partial"
-    made = [place for place in draft.parents if not place.exists()]
-    with telling_write_errors(out):
-        draft.mkdir(parents=True)
-    try:
-        with telling_write_errors(out):
+    with telling_write_errors(out), holding(out, inputs):
+        if any(out.iterdir()) and not (out / "result.json").is_file():
+            raise BadInputError(
+                f"{out} exists and is not a result of depthscope", "a new or empty folder", "choose another --out"
+            )
+        with atomic_folder(out) as draft:
             yield draft
-            for name in keep:
-                if (out / name).exists() and not (draft / name).exists():
-                    shutil.move(out / name, draft / name)
-            if out.exists():
-                shutil.rmtree(out)
-            draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if not out.exists():
-            for place in made:  # innermost first; never one that holds anything
-                with suppress(OSError):
-                    place.rmdir()
 
 
 @contextmanager
@@ -101,9 +84,7 @@ def telling_write_errors(out: Path) -> Iterator[None]:
 
 def write_result(folder: Path, figures: dict[str, Any]) -> Path:
     """``result.json``; numbers that are not finite become null, since JSON has no name for them."""
-    path = folder / "result.json"
-    path.write_text(json.dumps(_plain(figures), indent=2) + "\n")
-    return path
+    return write_text(folder / "result.json", json.dumps(_plain(figures), indent=2) + "\n")
 
 
 @reader("a folder written by depthscope")
@@ -130,9 +111,7 @@ def write_provenance(folder: Path, *, options: dict[str, Any], inputs: dict[str,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(seconds, 2),
     }
-    path = folder / "provenance.yaml"
-    path.write_text(yaml.safe_dump(record, sort_keys=False))
-    return path
+    return write_text(folder / "provenance.yaml", yaml.safe_dump(record, sort_keys=False))
 
 
 def versions() -> dict[str, str]:
@@ -147,15 +126,29 @@ def versions() -> dict[str, str]:
 
 
 def content_hash(*paths: Path) -> str:
-    """SHA-256 over the bytes of files, and of the files of folders in the order of their names."""
+    """SHA-256 over the bytes of files, and of the files of folders in the order of their names.
+
+    What a process is still writing, or was writing when it was killed, does not count.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        for file in sorted(_files_of(path)) if path.is_dir() else [path]:
             digest.update(file.name.encode())
             with file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its folders, but for temporaries."""
+    for item in folder.iterdir():
+        if is_temporary(item):
+            continue
+        if item.is_dir() and not item.is_symlink():
+            yield from _files_of(item)
+        elif item.is_file():
+            yield item
 
 
 def _plain(value: Any) -> Any:
