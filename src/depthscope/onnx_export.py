@@ -20,6 +20,7 @@ from depthscope.errors import BadInputError
 from depthscope.networks import as_prediction
 from depthscope.networks.ray_channels import takes_rays
 from depthscope.prediction import DepthModel
+from depthscope.workspace import atomic_file
 
 TOLERANCE = 1e-4
 """Largest relative difference from PyTorch that an export may have."""
@@ -78,17 +79,13 @@ def write_onnx(model: DepthModel, path: Path, size_px: tuple[int, int]) -> float
         )
     assert program is not None
     program.model.metadata_props.update(described(model, size_px))
-    draft = path.with_name(f".{path.name}.partial")
-    try:
+    with atomic_file(path) as draft:
         program.save(str(draft))
         difference = difference_from_torch(draft, exported, example(model, size_px, 3))
         if difference > TOLERANCE:
             raise BadInputError(
                 f"the export differs from PyTorch by {difference:.2g}", f"at most {TOLERANCE:g}", "report this"
             )
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return difference
 
 

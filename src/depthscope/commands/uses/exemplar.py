@@ -4,7 +4,6 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import torch
@@ -104,13 +103,14 @@ def described_query(network, query: Path, options, corpus):
     """A picture as a frame of the corpus, cut to what it shows as videos are, and its descriptor."""
     from depthscope.corpus import read_corpus
     from depthscope.pretext.exemplar import descriptors
+    from depthscope.workspace import scratch_folder
 
     frames = replace(options.frames, size_px=corpus.size_px, holdout=0.0)
-    with TemporaryDirectory() as place:
-        folder = Path(place) / "query"
+    with scratch_folder() as place:
+        folder = place / "query"
         folder.mkdir()
         shutil.copy(query, folder)
-        asked = read_corpus([folder], frames, Path(place) / "store")
+        asked = read_corpus([folder], frames, place / "store")
         return asked.frames[0].clone(), descriptors(network, asked)
 
 
