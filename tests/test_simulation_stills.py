@@ -5,14 +5,20 @@ import math
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from depthscope.errors import BadInputError
+from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import pixel_grid
 from depthscope.simulation.anatomy import patient
+from depthscope.simulation.finish import Finish
 from depthscope.simulation.lenses import FIELDS_DEG, fisheye, full_frame, lens_for, octagon, projected_radius
 from depthscope.simulation.presets import round_picture
+from depthscope.simulation.render import Scene, View, sight
 from depthscope.simulation.stills import SPACING_MM, stills
+from depthscope.simulation.texture import Look, Mucosa, Plain, tones
+from depthscope.simulation.tools import Tool
 from depthscope.simulation.viewpoints import Viewpoints
 
 KINDS = ("nasal", "colon", "bronchus", "abdomen")
@@ -134,3 +140,80 @@ def test_impossible_stills_are_refused(options):
 def test_impossible_lenses_are_refused(options):
     with pytest.raises(BadInputError):
         lens_for(**{"disc": round_picture((64, 64), 0.5), "field_deg": 90.0, **options})
+
+
+def test_a_finish_that_asks_for_nothing_changes_nothing():
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(Finish().recorded(image), image)
+    light = torch.rand(40, 50, 3)
+    assert Finish().smeared(light) is light
+
+
+def test_local_tone_brightens_what_is_dark_and_leaves_black():
+    image = np.full((64, 96, 3), 180, np.uint8)
+    image[:, :48] = 40
+    image[:4] = 0
+    toned = Finish(local_tone=0.6).recorded(image)
+    assert toned[40, 8, 0] > 44 and toned[40, 90, 0] < 176
+    assert toned[0].max() == 0
+
+
+def test_a_smear_keeps_the_light_and_goes_the_way_it_should():
+    light = torch.zeros(41, 41, 3)
+    light[20, 20] = 1.0
+    smeared = Finish(motion_px=8.0, motion_rad=0.0).smeared(light)
+    assert float(smeared.sum()) == pytest.approx(3.0, rel=1e-5)
+    row, column = (smeared[..., 0] > 0.02).nonzero().unbind(-1)
+    assert int(column.max() - column.min()) >= 6 and int(row.max() - row.min()) <= 2
+
+
+@pytest.mark.parametrize("opening", [0.0, 0.6])
+def test_a_tool_stands_where_it_should_and_has_its_own_depth(opening):
+    board = trimesh.creation.box((200.0, 200.0, 1.0))
+    board.apply_translation((0, 0, 40.5))
+    points, normals = torch.from_numpy(np.array(board.vertices)), torch.from_numpy(np.array(board.vertex_normals))
+    surface = Surface(points, normals, None, torch.from_numpy(np.array(board.faces)), "mm")
+    scene = Scene(surface, Plain(), torch.zeros(len(points), 3))
+    view = View(Camera((64, 64), (40.0, 40.0), (32.0, 32.0)), torch.ones(64, 64, dtype=torch.bool))
+    still = RigidMotion(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    tool = Tool(3.0, 4.0, opening, reach=0.5, at=(0.3, -0.2), side_rad=0.0)
+    placed = tool.before(view, still, sight(scene, view, still))
+    seen = sight(scene, view, still, placed)
+    foreign, depth = view.image(seen.instrument), view.image(seen.depth)
+    assert 0.01 < float(foreign.double().mean()) < 0.5
+    assert float(depth[~foreign].min()) == pytest.approx(40.0, abs=1e-5)
+    assert float(depth[foreign].max()) < 30.0
+    if not opening:
+        column, row = round(32 + 0.3 * 31.5), round(32 - 0.2 * 31.5)
+        assert bool(foreign[row - 2 : row + 3, column - 2 : column + 3].any())
+    assert bool(foreign[:, -1].any())  # it comes in from the right
+
+
+def test_regions_are_tinted_and_their_seams_are_smooth():
+    anatomy = patient(7, "abdomen", spacing_mm=2.0)
+    table = tones(anatomy.surface, anatomy.regions, anatomy.region_names, 3)
+    assert table.shape == (len(anatomy.regions), 6)
+    fat, liver = (table[anatomy.regions == anatomy.region_names.index(n)].mean(0) for n in ("omentum", "liver"))
+    assert float(fat[5] / fat[3]) < 0.75 and float(liver[3]) < 0.6  # yellow, and dark
+    assert tones(anatomy.surface, anatomy.regions, ("wall",) * 9, 1).shape[1] == 3
+
+
+def test_what_lies_on_tissue_covers_the_share_asked_for():
+    draw = np.random.default_rng(3)
+    points = torch.from_numpy(draw.uniform(-60, 60, (4000, 3))).float()
+    normals = torch.nn.functional.normalize(torch.from_numpy(draw.normal(size=(4000, 3))).float(), dim=-1)
+    flat, cell = torch.tensor([[1.0, 1.0, 0.0]]).expand(4000, 3), torch.full((4000,), 0.3)
+    bare = Mucosa(Look(), 5).albedo(points, normals, flat, cell)
+    covered = Mucosa(Look(cover_share=0.3, cover_opacity=1.0, cover=(0.1, 0.2, 0.9)), 5).albedo(
+        points, normals, flat, cell
+    )
+    changed = ((covered - bare).abs().amax(-1) > 0.1).double().mean()
+    assert 0.15 < float(changed) < 0.45
+    bloody = Mucosa(Look(bleeding=3.0), 5).albedo(points, normals, flat, cell)
+    assert bool((bloody[:, 1] <= bare[:, 1] + 1e-6).all()) and float((bloody - bare).abs().amax()) > 0.1
+
+
+@pytest.mark.parametrize("options", [{"motion_px": -1.0}, {"local_tone": 2.0}, {"rescale": 0.0}, {"jpeg_quality": 101}])
+def test_impossible_finishes_are_refused(options):
+    with pytest.raises(BadInputError):
+        Finish(**options)

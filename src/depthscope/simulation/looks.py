@@ -8,15 +8,27 @@ import numpy as np
 from depthscope.simulation.anatomy import Kind
 from depthscope.simulation.debris import Debris
 from depthscope.simulation.exposure import Shutter
-from depthscope.simulation.instrument import Instrument
+from depthscope.simulation.finish import Finish
 from depthscope.simulation.lenses import Window, full_frame, lens_for, octagon
 from depthscope.simulation.light import AutoGain, Lamp, Lighting
 from depthscope.simulation.presets import Scope, round_picture
 from depthscope.simulation.render import Shading
 from depthscope.simulation.sensor import Disc, Sensor
 from depthscope.simulation.texture import Look
+from depthscope.simulation.tools import Metal, Tool
 
-__all__ = ["Look", "Setup", "drawn_lamps", "drawn_lens", "drawn_sensor", "drawn_setup", "drawn_tissue"]
+__all__ = [
+    "Look",
+    "Setup",
+    "drawn_debris",
+    "drawn_finish",
+    "drawn_lamps",
+    "drawn_lens",
+    "drawn_sensor",
+    "drawn_setup",
+    "drawn_tissue",
+    "drawn_tool",
+]
 
 
 LAMPS_MM: dict[Kind, tuple[float, float]] = {
@@ -26,6 +38,14 @@ LAMPS_MM: dict[Kind, tuple[float, float]] = {
     "abdomen": (1.5, 5.0),
 }
 """How far lamps sit from the lens: half the tip's diameter at most."""
+
+TOOLS_MM: dict[Kind, tuple[float, float]] = {
+    "nasal": (0.8, 4.0),
+    "colon": (1.2, 2.8),
+    "bronchus": (0.8, 2.0),
+    "abdomen": (3.0, 10.0),
+}
+"""Diameters of tools: working channels have 2 to 4 mm, laparoscopic ports 5 and 10."""
 
 FOCUS_MM: dict[Kind, tuple[float, float]] = {
     "nasal": (8.0, 18.0),
@@ -42,17 +62,17 @@ class Setup:
 
     Attributes:
         scope: Lens, picture, lamps, sensor and gain.
-        instrument: In the view, or None.
+        tool: In the view, or None.
         debris: On and before the lens.
         exposure: What the automatic gain is off by, as a factor.
-        jpeg_quality: Of the recorder; None records without loss.
+        finish: What processor and recorder do.
     """
 
     scope: Scope
-    instrument: Instrument | None = None
+    tool: Tool | None = None
     debris: Debris = Debris()
     exposure: float = 1.0
-    jpeg_quality: int | None = None
+    finish: Finish = Finish()
 
 
 def _log(draw: np.random.Generator, low: float, high: float) -> float:
@@ -60,18 +80,37 @@ def _log(draw: np.random.Generator, low: float, high: float) -> float:
     return float(math.exp(draw.uniform(math.log(low), math.log(high))))
 
 
+COVERS: dict[Kind, tuple[tuple[float, float, float], ...]] = {
+    "nasal": ((0.72, 0.70, 0.58), (0.62, 0.58, 0.30)),
+    "colon": ((0.70, 0.66, 0.50), (0.34, 0.24, 0.07), (0.46, 0.38, 0.09)),
+    "bronchus": ((0.74, 0.72, 0.62), (0.60, 0.58, 0.32)),
+    "abdomen": ((0.30, 0.03, 0.02), (0.36, 0.34, 0.08), (0.72, 0.56, 0.22)),
+}
+"""Linear RGB of what lies on tissue: mucus and pus; residue and bile; blood, bile and fat."""
+
+
 def drawn_tissue(draw: np.random.Generator, kind: Kind) -> Look:
-    """Tissue from pale to deep red, from plain to rich in vessels, from dull to dripping."""
+    """Tissue from pale to deep red, from plain to rich in vessels, from dull to dripping, bare or covered."""
+    large = kind == "abdomen"
+    covers = COVERS[kind]
+    tint = np.exp(draw.normal(0, 0.10, 3))
     return Look(
         contrast=_log(draw, 0.25, 1.3),
         blood=_log(draw, 0.3, 1.9),
         blotches=_log(draw, 0.12, 0.6),
-        vessels=_log(draw, 0.25, 1.3),
+        vessels=_log(draw, 0.25, 2.0 if large else 1.3),
         grain=_log(draw, 0.01, 0.06),
-        tile_mm=_log(draw, 18.0, 80.0),
+        tile_mm=_log(draw, 18.0, 80.0) * (1.8 if large else 1.0),
         wetness=float(draw.uniform(0.2, 0.95)),
-        bumps=_log(draw, 0.03, 0.12),
+        bumps=_log(draw, 0.03, 0.24),
         hue=float(draw.uniform(-0.15, 0.16)),
+        tint=(float(tint[0]), float(tint[1]), float(tint[2])),
+        scale=_log(draw, 0.7, 1.5) * (1.8 if large else 1.0),
+        regional=float(draw.uniform(0.6, 2.4)),
+        bleeding=_log(draw, 0.4, 3.0) if draw.random() < 0.2 else 0.0,
+        cover=covers[int(draw.integers(len(covers)))],
+        cover_share=_log(draw, 0.02, 0.35) if draw.random() < 0.35 else 0.0,
+        cover_opacity=float(draw.uniform(0.25, 0.95)),
     )
 
 
@@ -107,7 +146,7 @@ def drawn_lamps(draw: np.random.Generator, kind: Kind) -> Lighting:
         place = (off * math.cos(angle), off * math.sin(angle), float(-draw.uniform(0, 0.6)))
         strength = _log(draw, 0.7, 1.4) / count
         lamps.append(Lamp(place, (float(tilt[0]), float(tilt[1]), 1.0), spread, strength, radius))
-    return Lighting(tuple(lamps), gamma=float(draw.uniform(1.9, 2.5)), ambient=_log(draw, 0.02, 0.3))
+    return Lighting(tuple(lamps), gamma=float(draw.uniform(1.9, 2.5)), ambient=_log(draw, 0.02, 0.5))
 
 
 def drawn_sensor(draw: np.random.Generator, kind: Kind, size: tuple[int, int], worn: bool) -> Sensor:
@@ -119,10 +158,10 @@ def drawn_sensor(draw: np.random.Generator, kind: Kind, size: tuple[int, int], w
         defocus_px=k * harm * _log(draw, 0.5, 2.4),
         soft_px=min(1.6, harm**0.5 * k * _log(draw, 0.3, 0.9)),
         chromatic_px=k * _log(draw, 0.1, 1.0),
-        vignetting=float(draw.uniform(0.0, 1.2)),
+        vignetting=float(draw.uniform(0.1, 1.4)) if draw.random() < 0.7 else 0.0,
         bloom=harm * _log(draw, 0.08, 0.4),
         bloom_px=k * harm * _log(draw, 1.5, 4.0),
-        veil=min(0.12, harm**2 * _log(draw, 0.001, 0.02)),
+        veil=min(0.12, harm**2 * _log(draw, 0.002, 0.03)) if draw.random() < 0.5 else 0.0,
         shot=harm**2 * _log(draw, 0.008, 0.04),
         read=harm * _log(draw, 0.1, 0.5),
         pattern=0.003 * harm,
@@ -168,12 +207,43 @@ def drawn_setup(draw: np.random.Generator, kind: Kind, size: tuple[int, int], se
     )
     gain = AutoGain(
         quantile=float(draw.uniform(0.55, 0.85)), level=float(draw.uniform(0.38, 0.68)),
-        ceiling=_log(draw, 0.4, 1.6), lag_frames=0.0, lowest=0.1, highest=1e6,
+        ceiling=_log(draw, 0.4, 2.5), lag_frames=0.0, lowest=0.1, highest=1e6,
     )  # fmt: skip
     scope = Scope(camera, disc, drawn_lamps(draw, kind), sensor, shading, gain, Shutter(), seed)
-    tool = None
-    if draw.random() < 0.15:
-        diameter = _log(draw, 1.2, 4.0)
-        tool = Instrument(diameter, _log(draw, 2.0, 8.0), float(draw.uniform(0.3, 0.8)), seed=int(draw.integers(2**31)))
-    quality = int(draw.integers(35, 96)) if draw.random() < 0.6 else None
-    return Setup(scope, tool, drawn_debris(draw), float(math.exp(draw.normal(0, 0.22))), quality)
+    tool = drawn_tool(draw, kind) if draw.random() < 0.18 else None
+    exposure = float(math.exp(draw.normal(0, 0.3)))
+    return Setup(scope, tool, drawn_debris(draw), exposure, drawn_finish(draw, min(size)))
+
+
+def drawn_tool(draw: np.random.Generator, kind: Kind) -> Tool:
+    """A probe, needle or forceps from beside the lens, or from another port."""
+    low, high = TOOLS_MM[kind]
+    tone, diameter = _log(draw, 0.02, 0.6), _log(draw, low, high)
+    colour = tone * np.exp(draw.normal(0, 0.08, 3) if draw.random() < 0.7 else draw.normal(0, 0.7, 3))
+    red, green, blue = np.minimum(colour, 0.9).tolist()
+    metal = Metal((red, green, blue), _log(draw, 2.0, 10.0) if draw.random() < 0.4 else 0.0, _log(draw, 0.12, 0.5))
+    away, turn = 0.75 * math.sqrt(draw.random()), draw.uniform(0, 2 * math.pi)
+    return Tool(
+        diameter,
+        diameter * _log(draw, 0.6, 3.0),
+        float(draw.uniform(0.15, 0.9)) if draw.random() < 0.5 else 0.0,
+        metal,
+        _log(draw, 1.0, 12.0),
+        float(draw.uniform(0.3, 0.95)),
+        (away * math.cos(turn), away * math.sin(turn)),
+        turn + float(draw.normal(0, 0.6)),
+        float(draw.uniform(0.0, 0.4)) if kind in ("colon", "bronchus") else float(draw.uniform(0.2, 1.5)),
+    )
+
+
+def drawn_finish(draw: np.random.Generator, side_px: int) -> Finish:
+    """A processor and a recorder."""
+    k = side_px / 256
+    return Finish(
+        motion_px=k * _log(draw, 0.8, 7.0) if draw.random() < 0.3 else 0.0,
+        motion_rad=float(draw.uniform(0, math.pi)),
+        saturation=_log(draw, 0.65, 1.45),
+        local_tone=float(draw.uniform(0.05, 0.7)) if draw.random() < 0.4 else 0.0,
+        rescale=float(draw.uniform(0.5, 0.95)) if draw.random() < 0.2 else 1.0,
+        jpeg_quality=int(draw.integers(25, 96)) if draw.random() < 0.6 else None,
+    )

@@ -22,7 +22,6 @@ from depthscope.geometry.depth import pixel_grid
 from depthscope.simulation.anatomy import Kind, patient
 from depthscope.simulation.clip_files import scene_of
 from depthscope.simulation.debris import soiled
-from depthscope.simulation.instrument import placed
 from depthscope.simulation.looks import Look, Setup, drawn_setup, drawn_tissue
 from depthscope.simulation.render import Placed, Scene, Shading, View, within_tissue
 from depthscope.simulation.render.frames import LUMA
@@ -126,15 +125,19 @@ def _still(
     view = View(scope.camera, scope.disc.inside() > 0)
     for _ in range(ATTEMPTS):
         motion = viewpoints.drawn(draw)
-        tool = placed(setup.instrument, scene, motion, 0.0) if setup.instrument else None
-        seen = sight(scene, view, motion, tool)
+        seen = sight(scene, view, motion)
         closest = float(seen.depth[seen.tissue.found].min()) if bool(seen.tissue.found.any()) else 0.0
         if float((~seen.tissue.found).double().mean()) <= OPEN_SHARE and closest > 0.01:
             break
     else:
         raise BadInputError(f"no view of {kind} patient {seed} that tissue fills", "a closed cavity")
+    tool = None
+    if setup.tool:
+        tool = setup.tool.before(view, motion, seen)
+        seen = sight(scene, view, motion, tool)
     depth = view.image(seen.depth)
     light = _light(scene, view, motion, setup, tool, depth, view.image(seen.instrument))
+    light = setup.finish.smeared(light)
     hidden = torch.zeros_like(view.shown)
     if not setup.debris.clear:
         light, hidden = soiled(light, depth, setup.debris, scope.disc, min(scope.camera.focal_px), 0.0)
@@ -143,7 +146,7 @@ def _still(
     noise = np.random.default_rng((seed, draw_seed, number, 102))
     shown = picture(light, depth, gain, scope.lighting.gamma, scope.sensor, scope.camera, scope.disc, noise, scope.seed)
     return Still(
-        image=recoded(shown.numpy(), setup.jpeg_quality),
+        image=setup.finish.recorded(shown.numpy()),
         depth=depth.float().numpy(),
         content=view.shown.numpy(),
         foreign=view.image(seen.instrument).numpy(),
@@ -153,14 +156,6 @@ def _still(
         patient_seed=seed,
         number=number,
     )
-
-
-def recoded(image: UInt8[np.ndarray, "height width 3"], quality: int | None) -> UInt8[np.ndarray, "height width 3"]:
-    """The image after JPEG of this quality; None leaves it."""
-    if quality is None:
-        return image
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def _light(

@@ -72,7 +72,14 @@ class Viewpoints:
         """
         gaze = gaze or GAZES[anatomy.kind]
         tree = KDTree(anatomy.surface.points.numpy())
-        ways = [Way.through(replace(anatomy, lumen=lumen), gaze.clearance_mm, tree) for lumen in anatomy.passages]
+        ways, refused = [], None
+        for lumen in anatomy.passages:
+            try:
+                ways.append(Way.through(replace(anatomy, lumen=lumen), gaze.clearance_mm, tree))
+            except BadInputError as error:  # one passage may be too narrow
+                refused = error
+        if refused is not None and not ways:
+            raise refused
         return cls(tuple(ways), gaze)
 
     def drawn(self, draw: np.random.Generator) -> RigidMotion:

@@ -28,6 +28,12 @@ class Look:
         hue: Shift of the pale tissue's green against its red.
         tint: What the pale tissue's red, green and blue are multiplied by.
         scale: Size of blotches, mottling and bumps against those of a nose; larger organs have larger ones.
+        regional: How far the regions differ in blood: an exponent of their share of it, 1 typical, 2 a red turbinate
+            beside a pale septum.
+        bleeding: Blood that pools on the tissue here and there, as a further share of the lining's own.
+        cover: Linear RGB of what lies on the tissue: mucus, bile, stool.
+        cover_share: Share of the tissue that it covers.
+        cover_opacity: How far it hides the tissue.
     """
 
     contrast: float = 1.0
@@ -41,6 +47,11 @@ class Look:
     hue: float = 0.0
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
     scale: float = 1.0
+    regional: float = 1.0
+    bleeding: float = 0.0
+    cover: tuple[float, float, float] = (0.7, 0.66, 0.5)
+    cover_share: float = 0.0
+    cover_opacity: float = 0.6
 
     def __post_init__(self) -> None:
         for name in ("contrast", "blood", "blotches", "vessels", "grain", "wetness", "bumps"):
@@ -50,6 +61,10 @@ class Look:
             raise BadInputError(f"a vessel tile of {self.tile_mm:g} mm", "2 to 200 mm")
         if not all(0.1 <= factor <= 3 for factor in (*self.tint, self.scale)):
             raise BadInputError(f"tissue with the tint {self.tint} and scale {self.scale:g}", "0.1 to 3")
+        if not (0 <= self.regional <= 5 and 0 <= self.bleeding <= 5):
+            raise BadInputError(f"regions {self.regional:g} apart and bleeding of {self.bleeding:g}", "0 to 5")
+        if not all(0 <= x <= 1 for x in (*self.cover, self.cover_share, self.cover_opacity)):
+            raise BadInputError(f"a cover of colour {self.cover} over {self.cover_share:g} of the tissue", "0 to 1")
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -67,8 +68,12 @@ class Mucosa:
         fine = self.noise(bent, 1.1 * size, 2.0)
         seen = torch.exp(-((cell_mm.float() / (0.6 * size)) ** 2))  # mottling is lost in pixels as wide as it
         blotch = 0.75 * wide[:, 0] + 0.5 * near[:, 3] + 0.22 * fine[:, 0] * seen
-        blood = look.blood * tones[:, 0] * torch.exp(look.contrast * look.blotches * blotch)
+        local = tones[:, 0] if look.regional == 1 else tones[:, 0].clamp_min(0.05) ** look.regional
+        blood = look.blood * local * torch.exp(look.contrast * look.blotches * blotch)
         blood = blood + look.contrast * look.grain * seen * (fine[:, 1] + 0.6 * fine[:, 2])
+
+        if look.bleeding:  # pools have edges, and lie where the wide noise has its summits
+            blood = blood + look.bleeding * torch.sigmoid(7 * (wide[:, 2] + 0.45 * near[:, 1] - 1.1))
 
         # Vessels come to the surface in some places and dive in others.
         artery, vein, capillary = self.vessels(bent, normals, look.tile_mm, cell_mm).unbind(-1)
@@ -84,7 +89,13 @@ class Mucosa:
             pale = pale * tones[:, 3:]
         # Fat and scar scatter more, mucus less: lightness of its own, without hue.
         light = 1 + 0.10 * look.contrast * (wide[:, 3] + 0.5 * near[:, 0] + 0.3 * fine[:, 3] * seen)
-        return (pale * torch.exp(-red - purple) * light[:, None]).clamp(0.004, 0.98)
+        colour = pale * torch.exp(-red - purple) * light[:, None]
+        if look.cover_share:
+            level = NormalDist().inv_cdf(1 - min(look.cover_share, 0.99))
+            over = torch.sigmoid(9 * ((0.8 * wide[:, 1] - 0.6 * near[:, 2]) - level))
+            over = look.cover_opacity * over * (0.75 + 0.25 * torch.tanh(fine[:, 3]))
+            colour = colour + over[:, None] * (colour.new_tensor(look.cover) * (1 + 0.08 * near[:, :1]) - colour)
+        return colour.clamp(0.004, 0.98)
 
     def film(self, points: Places, normals: Places) -> tuple[Places, Float[Tensor, " points"]]:
         """Unit normals of the wet film at points of the wall, some degrees off it, and its roughness."""
