@@ -9,7 +9,7 @@
 Stills: AbsRel of each frame at its own scale, by anatomy, by field of view, with and without the rays, in the inner and
 the outermost part of the picture, beside true steps of depth, and how often the error is within what is predicted.
 Clips: `predict` and `evaluate` as a user calls them. Sinus: AbsRel at the points of its SfM, beside a flat wall.
-Porcine: rank correlation with the depth of another method, told by the colours of its video (jet, near is red).
+Porcine: rank correlation with the depth of another method, read from the colours of its video (jet, near is blue).
 Writes ``zero_shot.json`` and prints it.
 """
 
@@ -204,7 +204,8 @@ def of_points(model: DepthModel, folder: Path) -> dict:
 
 def of_colours(model: DepthModel, video: Path, colours: Path) -> dict:
     """Rank correlation with a depth video in colours."""
-    jet = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_JET)[:, 0, ::-1].astype(np.float32)
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    jet = cv2.applyColorMap(levels, cv2.COLORMAP_JET).reshape(256, 3)[:, ::-1].astype(np.float32)
     count, size = video_size(video)
     found = []
     for map_, other in zip(
@@ -214,7 +215,7 @@ def of_colours(model: DepthModel, video: Path, colours: Path) -> dict:
         small = cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
         nearest = ((small[:, :, None] - jet) ** 2).sum(-1).argmin(-1)
         used = map_.depth.numpy() > 0
-        found.append(float(spearmanr(map_.depth.numpy()[used][::7], -nearest[used][::7]).statistic))
+        found.append(float(spearmanr(map_.depth.numpy()[used][::7], nearest[used][::7]).statistic))
     return {"rank_correlation_median": statistics.median(found), "worst": min(found), "frames": len(found)}
 
 

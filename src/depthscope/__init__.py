@@ -1,3 +1,30 @@
-"""Dense depth and measured 3D surfaces from plain endoscopic video."""
+"""Dense depth and measured 3D surfaces from plain endoscopic video.
+
+    import depthscope as ds
+
+    ds.depth("frame.png").show()
+
+What a notebook needs is imported when it is first used, so that ``import depthscope`` itself costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depthscope.public import FrameDepth, depth, load
 
 __version__ = "0.1.0"
+
+__all__ = ["FrameDepth", "depth", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """What `depthscope.public` offers."""
+    if name not in __all__:
+        raise AttributeError(f"module 'depthscope' has no attribute {name!r}")
+    from depthscope import public
+
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

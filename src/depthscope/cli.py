@@ -17,6 +17,7 @@ INTERNAL_ERROR = 70
 VERBS = {
     "demo": "a simulated patient through everything, and how good the result is in mm",
     "run": "from a video or a sequence to depth and a surface, in the CT if there is one",
+    "depth": "depth of an image, a folder or a video at once, by the weights that ship",
     "simulate": "phantom patients: a CT, and endoscopic clips with exact depth, motions and points",
     "stills": "single frames of phantom patients with exact depth, every one with its own lens and light: to train on",
     "calibrate": "the lens of a camera, from pictures of a chessboard or ChArUco board",

@@ -147,6 +147,11 @@ def _built(options: NetworkOptions, weights: dict[str, Tensor], path: Path) -> n
     return network
 
 
+def resolved_device(device: str) -> str:
+    """What "auto" means here: the GPU where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
 def predict(
     model: DepthModel,
     recording: Recording,

@@ -124,6 +124,16 @@ def load(run: Path | str = SHIPPED) -> DepthModel:
     return load_model(run)
 
 
+def content_of(image: UInt8[torch.Tensor, "rows columns 3"]) -> Bool[torch.Tensor, "rows columns"] | None:
+    """Where a single image shows tissue, or None where it does so everywhere."""
+    import cv2
+
+    from depthscope.video import content_area
+
+    area = content_area([torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY))])
+    return None if area.shape == "none" else area.mask()
+
+
 def _as_array(image: Any) -> UInt8[np.ndarray, "rows columns 3"]:
     from depthscope.video import read_image
 
@@ -138,4 +148,4 @@ def _as_array(image: Any) -> UInt8[np.ndarray, "rows columns 3"]:
             "(rows, columns, 3) and uint8, sRGB",
             "convert it, or give the path of the file",
         )
-    return np.ascontiguousarray(array)
+    return np.array(array)

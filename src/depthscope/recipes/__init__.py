@@ -5,7 +5,7 @@ written down, `TMI_2020` its journal sequel, `FAST` what we recommend on two CPU
 learn from video by view synthesis, with or without structure from motion.
 """
 
-from depthscope.recipes.from_points import FAST, PAPER_2018, TMI_2020
+from depthscope.recipes.from_points import ADAPT, FAST, PAPER_2018, TMI_2020
 from depthscope.recipes.from_video import (
     ENDOSCOPY_PHOTOMETRIC,
     MONODEPTH2_M,
@@ -19,6 +19,7 @@ from depthscope.recipes.recipe import Recipe, with_steps
 from depthscope.recipes.yaml_form import NETWORKS, from_yaml, read_recipe, to_yaml
 
 __all__ = [
+    "ADAPT",
     "ENDOSCOPY_PHOTOMETRIC",
     "FAST",
     "MONODEPTH2_M",

@@ -1,11 +1,11 @@
 """Recipes by name."""
 
 from depthscope.errors import BadInputError
-from depthscope.recipes.from_points import FAST, PAPER_2018, TMI_2020
+from depthscope.recipes.from_points import ADAPT, FAST, PAPER_2018, TMI_2020
 from depthscope.recipes.from_video import PHOTOMETRIC
 from depthscope.recipes.recipe import Recipe
 
-RECIPES = {recipe.name: recipe for recipe in (FAST, PAPER_2018, TMI_2020, *PHOTOMETRIC)}
+RECIPES = {recipe.name: recipe for recipe in (ADAPT, FAST, PAPER_2018, TMI_2020, *PHOTOMETRIC)}
 
 
 def recipe_named(name: str) -> Recipe:
