@@ -289,6 +289,8 @@ def _spread_outwards(
     maps: Float[Tensor, "batch height width"], mask: Bool[Tensor, "height width"], pixels: int = 8
 ) -> Float[Tensor, "batch height width"]:
     """Maps whose values outside the mask are means of known neighbours, step by step outwards."""
+    if bool(mask.all()):
+        return maps
     known = mask.to(maps)[None, None]
     values = maps[:, None] * known
     pool = torch.nn.functional.avg_pool2d

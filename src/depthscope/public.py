@@ -99,6 +99,7 @@ def depth(
         (True, 'relative')
     """
     from depthscope.formats import camera_file
+    from depthscope.video import content_of_image
 
     frame = _as_array(image)
     if isinstance(camera, Path | str):
@@ -109,7 +110,7 @@ def depth(
             f"a camera for {camera.size_px} pixels", f"{size} as the image", "calibrate at this size, or resize it"
         )
     pixels = torch.from_numpy(frame)
-    shown = content_of(pixels) if mask is None else torch.from_numpy(np.ascontiguousarray(mask, bool))
+    shown = content_of_image(pixels) if mask is None else torch.from_numpy(np.ascontiguousarray(mask, bool))
     recording = Recording(("image",), [pixels], size, camera, shown)
     return FrameDepth.of(next(iter(predict(load(run), recording))))
 
@@ -122,16 +123,6 @@ def load(run: Path | str = SHIPPED) -> DepthModel:
         BadInputError: There is none.
     """
     return load_model(run)
-
-
-def content_of(image: UInt8[torch.Tensor, "rows columns 3"]) -> Bool[torch.Tensor, "rows columns"] | None:
-    """Where a single image shows tissue, or None where it does so everywhere."""
-    import cv2
-
-    from depthscope.video import content_area
-
-    area = content_area([torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY))])
-    return None if area.shape == "none" else area.mask()
 
 
 def _as_array(image: Any) -> UInt8[np.ndarray, "rows columns 3"]:

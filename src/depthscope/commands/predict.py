@@ -2,21 +2,28 @@
 
 import importlib
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 import tyro
+from torch import Tensor
 from tyro.conf import Positional, arg
 
 from depthscope.commands.flags import REGISTRY
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.formats import depth_maps
+from depthscope.geometry import Camera
 from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_depth
 from depthscope.training.options import resolved_precision
+
+Item, Done = TypeVar("Item"), TypeVar("Done")
 
 
 def parse(arguments: list[str]) -> Callable[[], int]:
@@ -145,11 +152,11 @@ def write_prediction(
             (folder / name).mkdir()
         seconds, count, unit, size, pixels, began = 0.0, 0, "relative", (0, 0), None, time.perf_counter()
         maps = predict_depth(model, recording, batch=given.batch, scaled=scaled, device=device, bf16=bf16)
+        written = in_order(partial(write_depth, folder), maps)
         for depth_map in track(
-            maps, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
+            written, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
         ):
             seconds += time.perf_counter() - began
-            write_depth(folder, depth_map)
             if given.clouds and count % given.clouds == 0 and depth_map.camera is not None:
                 write_cloud(folder, depth_map, recording, count)
             count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
@@ -196,7 +203,16 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
         BadInputError: It is none of these.
     """
     from depthscope.formats import camera_file as cameras, is_truth, read_sequence, read_truth, recognised
-    from depthscope.video import image_size, is_video, list_images, read_grey, read_image, read_video, video_size
+    from depthscope.video import (
+        image_size,
+        is_image,
+        is_video,
+        list_images,
+        read_grey,
+        read_image,
+        read_video,
+        video_size,
+    )
 
     if source.is_dir() and recognised(source):
         if camera_file is not None or mask_file is not None:
@@ -213,6 +229,8 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
         raise BadInputError(f"{source} is missing", "a sequence folder, image folder or video", "check the path")
     camera = None if camera_file is None else cameras.read(camera_file)
     mask = None if mask_file is None else read_grey(mask_file) >= 128
+    if source.is_file() and is_image(source):
+        return image_recording(source, camera, mask)
     if source.is_dir():
         paths = list_images(source)
         first = read_image(paths[0])
@@ -235,6 +253,25 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     return Recording(names, frames, size, camera, mask)
 
 
+def image_recording(source: Path, camera: Camera | None, mask: Tensor | None) -> Recording:
+    """A single image as a frame to predict on; its content area is found where no mask says it.
+
+    Raises:
+        BadInputError: Camera or mask are of another size.
+    """
+    from depthscope.video import content_of_image, read_image
+
+    image = read_image(source)
+    size = image.shape[1], image.shape[0]
+    for what, found in (
+        ("the camera", None if camera is None else camera.size_px),
+        ("the mask", None if mask is None else (mask.shape[1], mask.shape[0])),
+    ):
+        if found is not None and found != size:
+            raise BadInputError(f"{what} is for {found[0]} x {found[1]} pixels", f"{size[0]} x {size[1]} as {source}")
+    return Recording((source.stem,), [image], size, camera, content_of_image(image) if mask is None else mask)
+
+
 def with_scale_of(recording: Recording, sequence) -> Recording:
     """The recording with the SfM that its depth is to be scaled to.
 
@@ -250,15 +287,28 @@ def with_scale_of(recording: Recording, sequence) -> Recording:
     return Recording(recording.names, recording.frames, sequence.size_px, sequence.cameras[0], sequence.mask, sequence)
 
 
-def write_depth(folder: Path, depth_map: DepthMap) -> None:
-    """The raw numbers: float32 TIFFs, and the frame at the same size for later pictures."""
+def in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int = 2, ahead: int = 16) -> Iterator[Done]:
+    """What `work` makes of each item, in order, by threads that are at most `ahead` items before the reader."""
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def write_depth(folder: Path, depth_map: DepthMap) -> DepthMap:
+    """The raw numbers: float32 TIFFs, and the frame at the same size for later pictures; the depth map itself."""
     from depthscope.video import write_image
 
     depth_maps.write(folder / "depth" / f"{depth_map.name}.tiff", depth_map.depth)
     if depth_map.std is not None:
         (folder / "std").mkdir(exist_ok=True)
         depth_maps.write(folder / "std" / f"{depth_map.name}.tiff", depth_map.std)
-    write_image(folder / "preview" / f"{depth_map.name}.png", depth_map.image)
+    write_image(folder / "preview" / f"{depth_map.name}.png", depth_map.image, quick=True)
+    return depth_map
 
 
 def write_cloud(folder: Path, depth_map: DepthMap, recording: Recording, number: int) -> None:
@@ -282,16 +332,17 @@ def write_previews(folder: Path, names: tuple[str, ...], video: bool) -> None:
     step = max(1, len(depths) // 50)
     limits = depth_range(torch.stack([depth_maps.read(path) for path in depths[::step]]))
 
-    def pictures():
-        for name, path in zip(names, depths, strict=True):
-            place = folder / "preview" / f"{name}.png"
-            pair = side_by_side([read_image(place), depth_picture(depth_maps.read(path), limits)])
-            pair = resized(pair, max(pair.shape[0], 360))
-            write_image(place, pair)
-            yield pair
+    def picture(numbered: tuple[str, Path]) -> Tensor:
+        name, path = numbered
+        place = folder / "preview" / f"{name}.png"
+        pair = side_by_side([read_image(place), depth_picture(depth_maps.read(path), limits)])
+        pair = resized(pair, max(pair.shape[0], 360))
+        write_image(place, pair, quick=True)
+        return pair
 
+    pictures = in_order(picture, zip(names, depths, strict=True))
     if video:
-        write_video(folder / "video.mp4", pictures(), fps=10)
+        write_video(folder / "video.mp4", pictures, fps=10, preset="veryfast")
     else:
-        for _ in pictures():
+        for _ in pictures:
             pass

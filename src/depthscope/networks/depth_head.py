@@ -40,7 +40,8 @@ class DepthHead(nn.Module):
     def __init__(self, channels: int, uncertainty: bool = False) -> None:
         super().__init__()
         self.outputs = nn.Conv2d(channels, 2 if uncertainty else 1, kernel_size=1)
-        nn.init.normal_(self.outputs.weight, std=0.01)  # starts near a flat wall at the median depth
+        if not self.outputs.weight.is_meta:  # where normal_ imports all of torch's compiler, for nothing
+            nn.init.normal_(self.outputs.weight, std=0.01)  # starts near a flat wall at the median depth
         nn.init.zeros_(self.outputs.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Float[Tensor, "batch channels height width"]) -> DepthPrediction:

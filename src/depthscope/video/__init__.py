@@ -4,7 +4,7 @@
 """
 
 from depthscope.video.clip_images import write_clip
-from depthscope.video.content_area import ContentArea, circle_of_frame, content_area, whole_frame
+from depthscope.video.content_area import ContentArea, circle_of_frame, content_area, content_of_image, whole_frame
 from depthscope.video.frames import FolderFrames, FrameSource, MovieFrames, open_frames
 from depthscope.video.movies import VIDEO_ENDINGS, Frame, is_video, movie_frames, read_video, video_size, write_video
 from depthscope.video.selection import SelectionOptions
@@ -14,6 +14,7 @@ from depthscope.video.stills import (
     Image,
     check_sizes,
     image_size,
+    is_image,
     list_images,
     order_of_name,
     read_grey,
@@ -41,7 +42,9 @@ __all__ = [
     "check_sizes",
     "circle_of_frame",
     "content_area",
+    "content_of_image",
     "image_size",
+    "is_image",
     "is_video",
     "list_images",
     "movie_frames",

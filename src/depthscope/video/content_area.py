@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -168,6 +168,12 @@ def content_area(frames: Sequence[Grey]) -> ContentArea:
         return whole_frame(size, 1 - area.confidence)
     across, down = size[0] / small_size[0], size[1] / small_size[1]
     return replace(area, outline=area.outline.scaled(across, down), size_px=size, spread_px=area.spread_px * across)
+
+
+def content_of_image(image: UInt8[Tensor, "height width 3"]) -> Bool[Tensor, "height width"] | None:
+    """Where a single image shows tissue, or None where it does so everywhere."""
+    area = content_area([torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY))])
+    return None if area.shape == "none" else area.mask()
 
 
 def lit_pixels(greys: Sequence[np.ndarray]) -> np.ndarray:

@@ -282,7 +282,9 @@ def no_frames(path: Path) -> BadInputError:
     return BadInputError(f"{path} holds no frames", "a video with at least one", "record it again")
 
 
-def write_video(path: Path, frames: Iterable[Image], fps: float | int, *, crf: int = 18) -> Path:
+def write_video(
+    path: Path, frames: Iterable[Image], fps: float | int, *, crf: int = 18, preset: str = "medium"
+) -> Path:
     """Writes frames as H.264 in an MP4 file (yuv420p, which every player shows).
 
     Odd widths and heights are made even by repeating the last column or row.
@@ -292,6 +294,7 @@ def write_video(path: Path, frames: Iterable[Image], fps: float | int, *, crf: i
         frames: sRGB frames of one size, shape (height, width, 3) each; drawn one at a time.
         fps: Frames per second.
         crf: Quality, 0 (lossless) to 51 (worst); 18 looks like the original.
+        preset: How long x264 may search, "ultrafast" to "veryslow"; faster presets give larger files of like quality.
 
     Raises:
         BadInputError: There are no frames, they differ in size, or the quality is out of its range.
@@ -305,7 +308,7 @@ def write_video(path: Path, frames: Iterable[Image], fps: float | int, *, crf: i
         with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             stream.pix_fmt = "yuv420p"
-            stream.options = {"crf": str(crf), "preset": "medium"}
+            stream.options = {"crf": str(crf), "preset": preset}
             for number, frame in enumerate(frames):
                 pixels = frame.cpu().numpy()
                 if shape is None:

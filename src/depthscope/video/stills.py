@@ -50,8 +50,19 @@ def read_grey(path: Path) -> Grey:
     return torch.from_numpy(_decoded(Path(path), cv2.IMREAD_GRAYSCALE))
 
 
-def write_image(path: Path, image: Image | Grey, quality: int = 95) -> Path:
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name."""
+    return path.suffix.lower() in IMAGE_ENDINGS
+
+
+def write_image(path: Path, image: Image | Grey, quality: int = 95, *, quick: bool = False) -> Path:
     """Writes an image in the format that its ending names.
+
+    Args:
+        path: The file.
+        image: sRGB or grey.
+        quality: Of JPEG.
+        quick: A PNG that is written in a third of the time and is a quarter larger.
 
     Raises:
         BadInputError: The ending names no image format.
@@ -60,6 +71,8 @@ def write_image(path: Path, image: Image | Grey, quality: int = 95) -> Path:
     if path.suffix.lower() not in IMAGE_ENDINGS:
         raise BadInputError(f"{path} as the name of an image", f"one ending in {', '.join(IMAGE_ENDINGS)}")
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    if quick and path.suffix.lower() == ".png":
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     _, data = cv2.imencode(path.suffix.lower(), pixels if pixels.ndim == 2 else pixels[..., ::-1], options)
     path.write_bytes(data.tobytes())
     return path

@@ -1,0 +1,41 @@
+"""Work on frames by threads: in order, no further ahead than asked, and errors come through."""
+
+import threading
+import time
+
+import pytest
+
+from depthscope.commands.predict import in_order
+
+
+def test_the_order_is_kept_whichever_ends_first():
+    def slow_when_even(n: int) -> int:
+        time.sleep(0.01 if n % 2 == 0 else 0)
+        return n * n
+
+    assert list(in_order(slow_when_even, range(20), threads=4, ahead=3)) == [n * n for n in range(20)]
+
+
+def test_the_source_is_not_read_ahead_of_what_is_asked():
+    read = []
+
+    def source():
+        for n in range(100):
+            read.append(n)
+            yield n
+
+    results = in_order(lambda n: n, source(), threads=2, ahead=4)
+    next(results)
+    assert len(read) <= 6
+    results.close()
+
+
+def test_an_error_in_a_thread_is_raised_where_the_results_are_read():
+    def fails(n: int) -> int:
+        if n == 3:
+            raise ValueError(f"frame {n} in {threading.current_thread().name}")
+        return n
+
+    results = in_order(fails, range(9), ahead=2)
+    with pytest.raises(ValueError, match="frame 3"):
+        list(results)
