@@ -147,6 +147,8 @@ class Campaign:
             events = int((self.folder / "events.txt").read_text())
             assert code == (3 if command == "reconstruct" else 0), self.told.read_text()
             self.references[command] = Left(code, dict(_hashes(self.out)), events, seconds)
+            shutil.rmtree(self.folder / "reference" / command, ignore_errors=True)
+            shutil.copytree(self.out, self.folder / "reference" / command)
         return self.references[command]
 
     def play(self, one: Round) -> dict[str, Any]:
@@ -162,7 +164,9 @@ class Campaign:
         if code != reference.code or "Traceback" in told:
             problems.append(f"the last call ended with {code}: {told[-2000:]}")
         problems += [f"left behind: {path}" for path in self._left_behind()]
-        problems += _unlike(dict(_hashes(self.out)), reference.files) if code == reference.code else []
+        if code == reference.code:
+            problems += _unlike(dict(_hashes(self.out)), reference.files)
+            problems += self._json_differences(one.command) if problems else []
         return {**dataclasses.asdict(one), "landed": landed, "problems": problems}
 
     def _after(self, fault: Fault, code: int, reference: Left) -> Iterator[str]:
@@ -299,7 +303,19 @@ class Campaign:
 
     def _left_behind(self) -> list[str]:
         found = [p for p in self.work.rglob("*") if is_temporary(p) or ".partial" in p.name]
-        return [str(path.relative_to(self.work)) for path in (*found, *self.tmp.iterdir())]
+        mine = [p for p in self.tmp.iterdir() if not p.name.startswith("torchinductor")]  # a cache of PyTorch's own
+        return [str(path.relative_to(self.work)) for path in (*found, *mine)]
+
+    def _json_differences(self, command: str) -> list[str]:
+        """What differs in the tables of figures."""
+        expected = self.folder / "reference" / command
+        found = []
+        for path in sorted(expected.rglob("*.json")):
+            other = self.out / path.relative_to(expected)
+            if other.is_file() and path.name not in UNLIKE:
+                pair = (_timeless(json.loads(p.read_text())) for p in (other, path))
+                found += [f"{path.name}{line}" for line in _differences(*pair)]
+        return found
 
     def _clear(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
@@ -443,6 +459,14 @@ def _bits(value: Any) -> bytes:
     if isinstance(value, torch.Tensor):
         return value.contiguous().numpy().tobytes()
     return repr(value).encode()
+
+
+def _differences(found: Any, expected: Any, place: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(expected, dict) and found.keys() == expected.keys():
+        for key in found:
+            yield from _differences(found[key], expected[key], f"{place}.{key}")
+    elif found != expected:
+        yield f"{place}: {str(found)[:200]}, not {str(expected)[:200]}"
 
 
 def _unlike(found: dict[str, str], expected: dict[str, str]) -> list[str]:

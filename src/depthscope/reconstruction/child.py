@@ -6,6 +6,7 @@ attempts and all figures are left in the job's folder, each file whole, so that 
 
 import json
 import shutil
+import signal
 import sys
 import time
 from dataclasses import asdict, replace
@@ -33,6 +34,9 @@ LEAST_MAPPING_S = 45.0
 
 def main(arguments: list[str]) -> int:
     """Does one job; given the number of the parent's process as well, it ends with that."""
+    signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # instead of COLMAP's, which writes log files among the temporary ones
     if len(arguments) > 1:
         die_with_parent(int(arguments[1]))
     job = read_job(Path(arguments[0]))
