@@ -11,7 +11,7 @@ OUT ?= out/demo
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check bench docs clean
+.PHONY: help install demo test test-slow check bench kill docs clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: $(INSTALLED)  ## Format, lint, types and the order of the layers.
 bench: $(INSTALLED)  ## How long the parts take.
 	$(BIN)/python benchmarks/startup.py --out out/benchmarks
 	$(BIN)/python benchmarks/training_step.py --out out/benchmarks
+
+kill: $(INSTALLED)  ## Ends commands at 1,000 random moments and does them again.
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kill.py --out out/kill
 
 docs: $(DOCS_INSTALLED)  ## The manual, as docs/_build/html.
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

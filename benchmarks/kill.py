@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out/kill"))
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=19)
-    parser.add_argument("--only", help="one command")
+    parser.add_argument("--only", nargs="+", help="some of the commands")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop beginning rounds after so many")
     given = parser.parse_args()
     from killing import COMMANDS, Campaign, drawn, preload
@@ -31,7 +31,7 @@ def main() -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     campaign, record = Campaign(given.out), given.out / "rounds.jsonl"
     campaign.prepare()
-    commands = COMMANDS if given.only is None else {given.only: 1}
+    commands = COMMANDS if given.only is None else {name: COMMANDS[name] for name in given.only}
     rows = {row["number"]: row for row in map(json.loads, record.read_text().splitlines())} if record.is_file() else {}
     began = time.monotonic()
     with record.open("a") as stream:

@@ -34,10 +34,8 @@ LEAST_MAPPING_S = 45.0
 
 def main(arguments: list[str]) -> int:
     """Does one job; given the number of the parent's process as well, it ends with that."""
-    signal.signal(
-        signal.SIGTERM, signal.SIG_DFL
-    )  # instead of COLMAP's, which writes log files among the temporary ones
     if len(arguments) > 1:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # COLMAP's handler writes log files among the temporary ones
         die_with_parent(int(arguments[1]))
     job = read_job(Path(arguments[0]))
     with holding(Path(job.folder)):
