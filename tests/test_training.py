@@ -254,9 +254,10 @@ def test_two_processes_equal_one(environment, data, arguments, tmp_path):
     arguments = [*arguments[:-1], str(tmp_path / "sgd.yaml")]
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     out = tmp_path / "two"
-    process = child([*arguments, "--training.devices", "2", "--out", str(out)], launcher, **environment)
+    # Without --training.devices: torchrun says how many there are.
+    process = child([*arguments, "--out", str(out)], launcher, **environment)
     expected = weights(checkpoint(data, tmp_path / "one", recipe))
-    _, told = process.communicate(timeout=240)
+    said, told = process.communicate(timeout=240)
     assert (process.returncode == 0) == (not environment), told
     if environment:
         assert load_checkpoint(out / LAST)["step"] == 3
@@ -269,6 +270,11 @@ def test_two_processes_equal_one(environment, data, arguments, tmp_path):
     # The mean over pairs is summed in another order, in single precision.
     torch.testing.assert_close(weights(found), expected, atol=1e-6, rtol=0)
     assert steps_in(out / "validation.csv") == [2, 4]  # one process writes
+    assert said.count(f"{data[1].name}: 8 frames") == 1  # and one speaks
+    if not environment:
+        assert said.count("4 steps in") == said.count("next: depthscope predict") == 1
+        assert json.loads((out / "result.json").read_text())["steps"] == 4
+        assert list(tmp_path.rglob("*.partial")) == []
 
 
 def test_the_seed_decides(data, tmp_path):
@@ -463,10 +469,27 @@ def test_the_schedule_reaches_the_optimiser(data, tmp_path):
     assert float(moved.norm()) == pytest.approx(0.005, rel=1e-3)  # weights of size 1 round at 1e-7
 
 
-def test_auto_precision_is_bf16_only_where_there_are_units_for_it(monkeypatch):
-    for units, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda units=units: units)
-        assert resolved_precision("auto", "cpu") == expected
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx2"}, "fp32"),  # no units at all: a reference kernel
+        ({"avx2", "avx512_f", "avx512_bw", "avx512_vl", "avx512_dq"}, "fp32"),  # Skylake: converts every number
+        ({"avx2", "avx512_f", "avx512_bw", "avx512_vnni"}, "fp32"),  # Cascade Lake
+        ({"avx2", "avx512_f", "avx512_bw", "avx512_bf16"}, "bf16"),  # Cooper Lake, Zen 4 and 5
+        ({"avx2", "avx512_f", "avx512_bw", "avx512_bf16", "amx_tile", "amx_bf16"}, "bf16"),  # Sapphire Rapids
+        ({"neon", "fp16_arith"}, "fp32"),
+    ],
+)
+def test_auto_precision_follows_the_flags_of_the_processor(monkeypatch, flags, expected):
+    names = ("avx2", "avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "avx512_vnni", "avx512_bf16", "amx_tile")
+    capabilities = {name: name in flags for name in (*names, "amx_bf16")}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolved_precision("auto", "cpu") == expected
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert resolved_precision("auto", "cpu") == "fp32"
+
+
+def test_auto_precision_on_a_gpu_is_bf16_only_where_it_has_units_for_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert resolved_precision("auto", "cuda") == "fp32"  # emulated bf16 is slower than fp32
     assert resolved_precision("auto", "mps") == "fp32"

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from depthscope.public import FrameDepth, depth, load
 
+from depthscope.threads import wait_patiently
+
+wait_patiently()  # first of all: pools of threads read their settings when they are loaded
+
 __version__ = "0.1.0"
 
 __all__ = ["FrameDepth", "depth", "load"]

@@ -5,10 +5,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from depthscope.errors import DepthscopeError, InterruptedRunError
+from depthscope.errors import BadInputError, DepthscopeError, InterruptedRunError
 from depthscope.reading import explained
 
 INTERNAL_ERROR = 70
@@ -44,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 2 bad input, 3 no answer in the data, 130 interrupted, 70 a mistake in this package.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two spinning threads collapse on a busy machine
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in arguments
     arguments = [a for a in arguments if a != "--verbose"]
@@ -126,8 +125,28 @@ def terminated_like_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+TOGETHER = ("train", "pretrain")
+"""Verbs that several processes do together."""
+
+
+def check_started_alone(verb: str, environment: Mapping[str, str]) -> None:
+    """Refuses verbs that each process of torchrun would do once more, in one folder.
+
+    Raises:
+        BadInputError: torchrun started several processes of such a verb.
+    """
+    count = environment.get("WORLD_SIZE", "1")
+    if verb not in TOGETHER and "TORCHELASTIC_RUN_ID" in environment and count != "1":
+        raise BadInputError(
+            f"{count} processes of torchrun for '{verb}'",
+            f"one: several processes only {' and '.join(TOGETHER)} together",
+            "start it without torchrun",
+        )
+
+
 def run(verb: str, arguments: list[str]) -> int:
     """Imports the verb's module and calls it with the parsed arguments."""
+    check_started_alone(verb, os.environ)
     module = importlib.import_module(f"depthscope.commands.{verb}")
     if hasattr(module, "parse"):  # a verb with options that depend on other options reads them itself
         call = module.parse(arguments)

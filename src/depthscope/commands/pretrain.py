@@ -1,6 +1,7 @@
 """``depthscope pretrain TASK INPUT... --out RUN``."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from depthscope.commands.flags import REGISTRY
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.pretext import SYSTEMS, Pretext, encoder_of, stored_options, system_named, write_encoder
 from depthscope.training import LAST
+from depthscope.training.processes import is_first
 
 NEXT = {
     "jigsaw": "depthscope train SEQUENCE... --encoder {run} --out DEPTH",
@@ -87,8 +89,12 @@ def pretrain(given: Any, options: Any) -> int:
                 task = bar.add_task("frames")
                 store = given.store or out / "store"
                 corpus = read_corpus(given.inputs, options.frames, store, lambda count: bar.advance(task, count))
-            console.print(told_of(corpus), soft_wrap=True)
+            first = is_first(os.environ)
+            if first:
+                console.print(told_of(corpus), soft_wrap=True)
             learned = options.learn(corpus, out, resume=given.resume)
+            if not first:
+                return 0
             encoder = write_encoder(learned.encoder.folded(), options.encoder, out)
             result = {f.name: getattr(learned.result, f.name) for f in dataclasses.fields(learned.result)}
             scores = [dataclasses.asdict(score) for score in learned.scores]

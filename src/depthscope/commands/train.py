@@ -101,11 +101,11 @@ def train(
             read = told_apart(read, sources)
             fabric = launched(recipe.training)
             kept_back = recipe.supervision.holdout.kept_back(len(read))
-            for number, one in enumerate(read):
+            for number, one in enumerate(read if fabric.is_global_zero else ()):
                 print(f"{one.name}: {described(one)}{', kept from training' if number in kept_back else ''}")
-            if kept_back:
+            if kept_back and fabric.is_global_zero:
                 print(f"training on {len(read) - len(kept_back)} of {len(read)} clips; the others are validated on")
-            if not resume:
+            if not resume and fabric.is_global_zero:
                 write_text(out / "recipe.yaml", to_yaml(recipe))
             result = train_recipe(recipe, read, out, resume=resume, store=store, fabric=fabric)
             if not fabric.is_global_zero:

@@ -1,6 +1,7 @@
 """The training loop: the only one."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from depthscope.errors import BadInputError, InterruptedRunError
+from depthscope.threads import usable_cores
 from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from depthscope.training.devices import Fabric
 from depthscope.training.draws import Draws, batches
 from depthscope.training.interruption import interruption
 from depthscope.training.logs import RunLog
 from depthscope.training.options import Training, resolved_precision
+from depthscope.training.processes import processes_of
 from depthscope.training.resume import check_same_record
 from depthscope.training.task import Task
 from depthscope.training.trainee import Trainee, not_finite
@@ -51,9 +54,18 @@ class TrainingResult:
 
 
 def launched(options: Training) -> Fabric:
-    """The devices to train on; several are joined here (or by torchrun or SLURM, which Fabric recognises)."""
+    """The devices to train on: those that torchrun or srun started processes for, else as many as the options say.
+
+    Raises:
+        BadInputError: Other numbers of processes were started than the options say, or the batch cannot be shared.
+    """
     import lightning_fabric
 
+    processes = processes_of(os.environ, options.devices)
+    if options.batch % processes.world:
+        raise BadInputError(
+            f"training.batch {options.batch} on {processes.world} processes", "a multiple of the processes"
+        )
     for name in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     device_type = options.accelerator
@@ -62,11 +74,14 @@ def launched(options: Training) -> Fabric:
     precision = resolved_precision(options.precision, device_type)
     fabric = lightning_fabric.Fabric(
         accelerator=device_type,
-        devices=options.devices,
-        strategy="ddp" if options.devices > 1 else "auto",
+        devices=processes.here,
+        num_nodes=processes.machines,
+        strategy="ddp" if processes.world > 1 else "auto",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
     fabric.launch()
+    if device_type == "cpu" and processes.here > 1:  # each has its share of the cores
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores() // processes.here)))
     return fabric
 
 

@@ -136,7 +136,8 @@ class Training:
         save_every: Steps from one checkpoint to the next.
         log_every: Steps from one line of the logs to the next.
         accelerator: "auto", "cpu", "cuda" or "mps".
-        devices: Devices on this machine to train on together.
+        devices: Devices on this machine to train on together. Where torchrun or srun started the processes, 1 means as
+            many as they are, on all machines.
     """
 
     steps: int = 2000
