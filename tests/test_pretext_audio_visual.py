@@ -106,6 +106,17 @@ def test_right_and_wrong_sounds_have_one_distribution_in_the_frame_period():
         assert misalignment or kstest(phase[True], careless).pvalue < 1e-6
 
 
+def test_sounds_are_moved_as_far_to_either_side():
+    moments = moments_of(misalignment_s=0.4)
+    frame = int((moments.time_s - 10.0).abs().argmin())
+    time_s = float(moments.time_s[frame])
+    moved = [moments.centre_s(frame, draw) - time_s for draw in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert moved == pytest.approx([-0.4, -0.2, 0.0, 0.2, 0.4])
+    drawn = [moments.drawn(number) for number in range(2000)]
+    off = np.array([one.centre_s - float(moments.time_s[one.sound_of]) for one in drawn if 1 < one.centre_s < 19])
+    assert abs(off.mean()) < 0.03 and off.min() < -0.35 and off.max() > 0.35  # 5 standard errors
+
+
 def test_right_and_wrong_sounds_and_frames_have_one_distribution_in_time():
     moments = moments_of(videos=2, seconds=9.0, misalignment_s=0.5)
     drawn = [moments.drawn(number) for number in range(6000)]

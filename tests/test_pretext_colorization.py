@@ -89,6 +89,21 @@ def test_a_colour_is_shared_between_k_bins_and_sums_to_one(nearest, seed):
     assert (share.diff(dim=1) <= 1e-7).all()  # the nearest has most
 
 
+def test_a_colour_is_shared_by_a_normal_distribution_of_5():
+    """Zhang et al. 2016: Gaussian weights of sigma 5 about the colour; here by hand, 3 and 7 from two bins."""
+    bins = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
+    index, share = shares(torch.tensor([[3.0, 0.0]]), bins, 2)
+    near, far = np.exp(-(3**2) / 50), np.exp(-(7**2) / 50)
+    assert index.tolist() == [[0, 1]]
+    assert share[0].tolist() == pytest.approx([near / (near + far), far / (near + far)], rel=1e-5)
+
+
+def test_the_prior_is_smoothed_by_a_normal_distribution_of_5():
+    beside = np.exp(-(10**2) / 50)
+    smooth = prior(torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 0.0], [10.0, 0.0]]))
+    assert smooth.tolist() == pytest.approx([1 / (1 + beside), beside / (1 + beside)], rel=1e-5)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0, 1), st.integers(0, 1000))
 def test_weights_are_one_on_average_and_larger_where_colours_are_rare(mixing, seed):

@@ -14,6 +14,7 @@ from depthscope.pretext.deepcluster import (
     Whitening,
     agreement,
     clustered,
+    deepcluster as deepcluster_module,
     plain_views,
     views,
     without_empty,
@@ -157,6 +158,26 @@ def test_a_fresh_head_knows_nothing_of_the_last_round():
     network.with_fresh_head(torch.Generator().manual_seed(0))
     assert float(network.head.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
     assert not bool(network.head.bias.any())
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_every_round_begins_with_a_new_head_unless_it_is_to_keep_the_old_one(tmp_path, monkeypatch, fresh):
+    """Numbers of clusters mean nothing from one round to the next; what the rounds really start from is looked at."""
+    heads, train = [], deepcluster_module.train
+
+    def watched(task, *given, **options):
+        before = task.network.head.weight.detach().clone()
+        result = train(task, *given, **options)
+        heads.append((before, task.network.head.weight.detach().clone()))
+        return result
+
+    monkeypatch.setattr(deepcluster_module, "train", watched)
+    replace(TINY, fresh_head=fresh).learn(mosaic_corpus(40), tmp_path, quiet=True)
+    assert len(heads) == 3
+    for (_, after), (start, _) in zip(heads, heads[1:], strict=False):
+        assert torch.equal(after, start) != fresh
+        if fresh:
+            assert float(start.std()) == pytest.approx(0.01, rel=0.3)
 
 
 @pytest.mark.parametrize("step", [2, 3, 4, 8])  # in the first round, at its end, at the start of the next, in the last

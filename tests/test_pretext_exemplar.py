@@ -27,6 +27,17 @@ def test_identity_returns_the_patch():
     assert torch.allclose(found, wide[:, :, 12:28, 12:28], atol=1e-4)
 
 
+def test_a_scale_of_two_shows_half_of_the_neighbourhood_twice_as_large():
+    """Dosovitskiy et al.: a scale above 1 comes nearer. A bar of 4 px is 8 px wide then, and 2 px at a half."""
+    wide = torch.zeros(1, 3, 40, 40)
+    wide[..., 18:22] = 1.0
+    still = Transformations.none().of(torch.full((1, NUMBERS), 0.5))
+    for scale, width in ((1.0, 4), (2.0, 8), (0.5, 2)):
+        drawn = still._replace(scale=torch.tensor([scale]))
+        found = transformed(wide, 16, drawn, Colours(torch.zeros(3), torch.eye(3)))
+        assert float((found[0, 0, 8] > 0.5).sum()) == width
+
+
 def test_every_factor_stays_in_its_range_and_reaches_both_ends():
     ranges, drawn = Transformations(), Transformations().of(torch.rand(10_000, NUMBERS))
     limits = {

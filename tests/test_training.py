@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import math
 import os
 import resource
@@ -270,8 +271,8 @@ def test_two_processes_equal_one(environment, data, arguments, tmp_path):
     # The mean over pairs is summed in another order, in single precision.
     torch.testing.assert_close(weights(found), expected, atol=1e-6, rtol=0)
     assert steps_in(out / "validation.csv") == [2, 4]  # one process writes
-    assert said.count(f"{data[1].name}: 8 frames") == 1  # and one speaks
     if not environment:
+        assert said.count(" observations") == 1  # and one speaks
         assert said.count("4 steps in") == said.count("next: depthscope predict") == 1
         assert json.loads((out / "result.json").read_text())["steps"] == 4
         assert list(tmp_path.rglob("*.partial")) == []
