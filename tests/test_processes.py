@@ -67,6 +67,7 @@ def test_one_process_writes():
     assert is_first({}) and is_first({"RANK": "0", "LOCAL_RANK": "0"})
     assert not is_first(TORCHRUN) and not is_first({"RANK": "2", "LOCAL_RANK": "0"})
     assert not is_first({"LOCAL_RANK": "1"})  # started by Fabric
+    assert is_first(SRUN) and not is_first(SRUN | {"SLURM_PROCID": "3"})
 
 
 def test_torchrun_is_refused_for_what_processes_do_not_do_together(monkeypatch, capsys):

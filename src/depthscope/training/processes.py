@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from depthscope.errors import BadInputError
+from depthscope.workspace.hold import RANKS
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def processes_of(environment: Mapping[str, str], devices: int) -> Processes:
 
 def is_first(environment: Mapping[str, str]) -> bool:
     """Whether this is the process that writes what all have made; also true of a process by itself."""
-    return all(environment.get(name, "0").strip() in ("", "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+    return all(environment.get(name, "0").strip() in ("", "0") for name in (*RANKS, "NODE_RANK"))
 
 
 def _started(environment: Mapping[str, str]) -> Processes | None:
