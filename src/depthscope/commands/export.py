@@ -28,13 +28,14 @@ def export(
     from depthscope.prediction import load_model
     from depthscope.pretrained import write_weights
     from depthscope.video.windows import fitting_size
-    from depthscope.workspace import telling_write_errors
+    from depthscope.workspace import sweep, telling_write_errors
 
     if out.suffix not in (".onnx", ".pt"):
         raise BadInputError(f"--out {out}", "a file that ends in .onnx or .pt")
     model = load_model(run, last=last)
     with telling_write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+        sweep(out.parent, deep=False)
         if out.suffix == ".pt":
             write_weights(model.source, out)
             print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; depthscope predict {out} INPUT --out DEPTH")

@@ -37,13 +37,9 @@ def simulated_depth(
     from depthscope.simulation.still_store import StillStore
     from depthscope.supervised.simulated_depth import learn
     from depthscope.training import LAST
-    from depthscope.workspace import telling_write_errors, write_provenance, write_result
+    from depthscope.workspace import holding, telling_write_errors, write_provenance, write_result
 
     began = time.perf_counter()
-    if not resume and (out / LAST).is_file():
-        raise BadInputError(
-            f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
-        )
     if steps is not None:
         options = dataclasses.replace(options, training=dataclasses.replace(options.training, steps=steps))
     every = {n: min(getattr(options.training, n), options.training.steps) for n in ("validate_every", "save_every")}
@@ -58,8 +54,11 @@ def simulated_depth(
     print(
         f"{len(frames)} frames of {len(frames.patients)} patients, {len(other)} of {len(other.patients)} to measure on"
     )
-    with telling_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    with telling_write_errors(out), holding(out, (*inputs, *unseen)):
+        if not resume and (out / LAST).is_file():
+            raise BadInputError(
+                f"{out} holds a run already", "a new folder", "go on with --resume, or choose another --out"
+            )
         result = learn(options, frames, other, out, resume=resume, start=weights)
         figures = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
         write_result(out, {"task": "depth", "frames": len(frames), "patients": len(frames.patients), **figures})

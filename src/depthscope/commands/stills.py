@@ -73,7 +73,7 @@ def stills(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from depthscope.commands.simulate.options import size_px
-    from depthscope.workspace import telling_write_errors
+    from depthscope.workspace import holding, telling_write_errors
 
     began, pixels = time.perf_counter(), size_px(size)
     if patients < 1 or frames < 1 or seed < 0 or draw < 0 or workers < 0:
@@ -89,8 +89,7 @@ def stills(
     first = SPLITS[split].start + seed
     wanted = [Patient(out, kind, first + n, frames, pixels, draw) for n in range(patients) for kind in kinds]
     missing = [patient for patient in wanted if not (patient.folder / "result.json").is_file()]
-    with telling_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    with telling_write_errors(out), holding(out):
         _require_space(out, missing)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns) as progress:
@@ -101,7 +100,7 @@ def stills(
                     pack(patient)
                     progress.advance(bar)
             else:
-                with ProcessPoolExecutor(count, get_context("spawn"), _single_thread) as pool:
+                with ProcessPoolExecutor(count, get_context("spawn"), _single_thread, (os.getpid(),)) as pool:
                     for future in as_completed([pool.submit(pack, patient) for patient in missing]):
                         future.result()
                         progress.advance(bar)
@@ -155,10 +154,13 @@ def _require_space(out: Path, missing: list[Patient]) -> None:
         )
 
 
-def _single_thread() -> None:
-    """One thread in each process: the processes are the cores' work."""
+def _single_thread(parent: int) -> None:
+    """One thread in each process, as the processes are the cores' work; none outlives the command."""
     import cv2
     import torch
 
+    from depthscope.workspace import die_with_parent
+
+    die_with_parent(parent)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

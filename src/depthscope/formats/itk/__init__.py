@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import SimpleITK
 
 from depthscope.errors import BadInputError
 from depthscope.reading import explained
+from depthscope.workspace import scratch_folder
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -38,9 +38,9 @@ def read_image(paths: Sequence[Path], expected: str, remedy: str = "export it ag
     Raises:
         BadInputError: ITK cannot read it, or crashed or did not come to an end over it.
     """
-    with tempfile.TemporaryDirectory(prefix="depthscope-") as place:
-        answer = _asked("image", paths, Path(place), expected, remedy)
-        voxels = np.load(Path(place) / "voxels.npy", mmap_mode="r", allow_pickle=False)
+    with scratch_folder() as place:
+        answer = _asked("image", paths, place, expected, remedy)
+        voxels = np.load(place / "voxels.npy", mmap_mode="r", allow_pickle=False)
         image = SimpleITK.GetImageFromArray(voxels, isVector=answer["components"] > 1)
         del voxels
     image.SetOrigin(answer["origin"])
@@ -83,8 +83,8 @@ def read_transform(path: Path, expected: str, remedy: str = "write it again") ->
 def _asked(what: str, paths: Sequence[Path], place: Path | None, expected: str, remedy: str) -> dict[str, Any]:
     """The child's answer, or what went wrong as an error that names the file."""
     if place is None:
-        with tempfile.TemporaryDirectory(prefix="depthscope-") as own:
-            return _asked(what, paths, Path(own), expected, remedy)
+        with scratch_folder() as own:
+            return _asked(what, paths, own, expected, remedy)
     named = paths[0] if len(paths) == 1 else Path(paths[0]).parent
     try:
         size = sum(_bytes(Path(path)) for path in paths)
