@@ -7,14 +7,16 @@ import pytest
 import torch
 import trimesh
 
+from depthscope.commands.simulate.options import with_lens
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import pixel_grid
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.finish import Finish
+from depthscope.simulation.haze import Bubbles, Smoke
 from depthscope.simulation.lenses import FIELDS_DEG, fisheye, full_frame, lens_for, octagon, projected_radius
-from depthscope.simulation.presets import round_picture
+from depthscope.simulation.presets import round_picture, subject
 from depthscope.simulation.render import Scene, View, sight
 from depthscope.simulation.stills import SPACING_MM, stills
 from depthscope.simulation.texture import Look, Mucosa, Plain, tones
@@ -217,3 +219,50 @@ def test_what_lies_on_tissue_covers_the_share_asked_for():
 def test_impossible_finishes_are_refused(options):
     with pytest.raises(BadInputError):
         Finish(**options)
+
+
+def plain_view() -> View:
+    return View(Camera((48, 40), (30.0, 30.0), (24.0, 20.0)), torch.ones(40, 48, dtype=torch.bool))
+
+
+def test_smoke_takes_more_light_the_farther_it_comes():
+    light, depth = torch.full((40, 48, 3), 0.5), torch.full((40, 48), 20.0, dtype=torch.float64)
+    depth[:, 24:] = 40.0
+    depth[:2] = 0.0
+    seen = Smoke(opacity=0.5, brightness=0.0).seen_through(light, depth)
+    near, far = float(seen[20, 5, 0]), float(seen[20, 40, 0])
+    median = float(depth[depth > 0].median())
+    assert near == pytest.approx(0.5 * 0.5 ** (20 / median), rel=1e-5)
+    assert far == pytest.approx(0.5 * 0.5 ** (40 / median), rel=1e-5)
+    assert torch.equal(seen[:2], light[:2])
+    assert Smoke().seen_through(light, depth) is light
+
+
+def test_bubbles_are_drawn_by_seed_where_there_is_tissue():
+    light, depth = torch.full((40, 48, 3), 0.2), torch.full((40, 48), 10.0, dtype=torch.float64)
+    depth[:, :12] = 0.0
+    view, bubbles = plain_view(), Bubbles(40, 1.0, seed=3)
+    first, again = (bubbles.before(light, depth, view) for _ in range(2))
+    assert torch.equal(first, again) and not torch.equal(first, light)
+    assert not torch.equal(first, Bubbles(40, 1.0, seed=4).before(light, depth, view))
+    assert float(first.max()) > 0.3 and float(first.min()) < 0.18
+    assert Bubbles().before(light, depth, view) is light
+
+
+def test_a_preset_lens_replaces_the_scopes_own():
+    scope = subject(3, "colon", size_px=(96, 80)).scope
+    wide = with_lens(scope, "colonoscope_160")
+    rim = torch.tensor([[scope.disc.centre_px[0] + scope.disc.radius_px, scope.disc.centre_px[1]]], dtype=torch.float64)
+    ray = wide.camera.unproject(rim)[0]
+    assert math.degrees(2 * math.atan2(float(ray[:2].norm()), float(ray[2]))) == pytest.approx(160, abs=1e-6)
+    assert bool(View(wide.camera, scope.disc.inside() > 0).rays().isfinite().all())
+    with pytest.raises(BadInputError, match="sinus_70"):
+        with_lens(scope, "eagle_eye")
+
+
+@pytest.mark.parametrize(
+    "thing", [lambda: Smoke(opacity=1.0), lambda: Smoke(patchy=-1.0), lambda: Bubbles(radius_mm=0.0)]
+)
+def test_impossible_smoke_and_bubbles_are_refused(thing):
+    with pytest.raises(BadInputError):
+        thing()

@@ -9,6 +9,7 @@ from depthscope.simulation.anatomy import Kind
 from depthscope.simulation.debris import Debris
 from depthscope.simulation.exposure import Shutter
 from depthscope.simulation.finish import Finish
+from depthscope.simulation.haze import Bubbles, Smoke
 from depthscope.simulation.lenses import Window, full_frame, lens_for, octagon
 from depthscope.simulation.light import AutoGain, Lamp, Lighting
 from depthscope.simulation.presets import Scope, round_picture
@@ -20,12 +21,14 @@ from depthscope.simulation.tools import Metal, Tool
 __all__ = [
     "Look",
     "Setup",
+    "drawn_bubbles",
     "drawn_debris",
     "drawn_finish",
     "drawn_lamps",
     "drawn_lens",
     "drawn_sensor",
     "drawn_setup",
+    "drawn_smoke",
     "drawn_tissue",
     "drawn_tool",
 ]
@@ -66,6 +69,8 @@ class Setup:
         debris: On and before the lens.
         exposure: What the automatic gain is off by, as a factor.
         finish: What processor and recorder do.
+        smoke: Between the lens and the tissue.
+        bubbles: On the tissue.
     """
 
     scope: Scope
@@ -73,6 +78,8 @@ class Setup:
     debris: Debris = Debris()
     exposure: float = 1.0
     finish: Finish = Finish()
+    smoke: Smoke = Smoke()
+    bubbles: Bubbles = Bubbles()
 
 
 def _log(draw: np.random.Generator, low: float, high: float) -> float:
@@ -180,7 +187,7 @@ def drawn_debris(draw: np.random.Generator) -> Debris:
         droplets=int(draw.integers(1, 4)) if draw.random() < 0.12 else 0,
         film=float(draw.uniform(0.02, 0.2)) if draw.random() < 0.08 else 0.0,
         bits=int(draw.integers(1, 8)) if draw.random() < 0.08 else 0,
-        fog=float(draw.uniform(0.05, 0.55)) if draw.random() < 0.15 else 0.0,
+        fog=float(draw.uniform(0.05, 0.5)) if draw.random() < 0.08 else 0.0,
         seed=int(draw.integers(2**31)),
     )
 
@@ -212,7 +219,24 @@ def drawn_setup(draw: np.random.Generator, kind: Kind, size: tuple[int, int], se
     scope = Scope(camera, disc, drawn_lamps(draw, kind), sensor, shading, gain, Shutter(), seed)
     tool = drawn_tool(draw, kind) if draw.random() < 0.18 else None
     exposure = float(math.exp(draw.normal(0, 0.3)))
-    return Setup(scope, tool, drawn_debris(draw), exposure, drawn_finish(draw, min(size)))
+    finish = drawn_finish(draw, min(size))
+    return Setup(scope, tool, drawn_debris(draw), exposure, finish, drawn_smoke(draw), drawn_bubbles(draw, kind))
+
+
+def drawn_smoke(draw: np.random.Generator) -> Smoke:
+    """Mostly none."""
+    if draw.random() > 0.12:
+        return Smoke()
+    seed = int(draw.integers(2**31))
+    return Smoke(float(draw.uniform(0.05, 0.6)), float(draw.uniform(0, 1)), float(draw.uniform(0.3, 1.2)), seed)
+
+
+def drawn_bubbles(draw: np.random.Generator, kind: Kind) -> Bubbles:
+    """Mostly none; in an abdomen larger ones."""
+    if draw.random() > 0.12:
+        return Bubbles()
+    radius = _log(draw, 0.3, 1.2) * (2.5 if kind == "abdomen" else 1.0)
+    return Bubbles(int(_log(draw, 4, 80)), radius, int(draw.integers(2**31)))
 
 
 def drawn_tool(draw: np.random.Generator, kind: Kind) -> Tool:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.geometry.casting import Hits
 from depthscope.geometry.depth import pixel_grid
 from depthscope.simulation.anatomy import Kind, patient
 from depthscope.simulation.clip_files import scene_of
@@ -26,7 +27,7 @@ from depthscope.simulation.looks import Look, Setup, drawn_setup, drawn_tissue
 from depthscope.simulation.render import Placed, Scene, Shading, View, within_tissue
 from depthscope.simulation.render.frames import LUMA
 from depthscope.simulation.render.shading import Samples, sampled, total
-from depthscope.simulation.render.truth import sight
+from depthscope.simulation.render.truth import Sight, sight
 from depthscope.simulation.sensor import picture
 from depthscope.simulation.texture import Mucosa
 from depthscope.simulation.viewpoints import Viewpoints
@@ -136,7 +137,9 @@ def _still(
         tool = setup.tool.before(view, motion, seen)
         seen = sight(scene, view, motion, tool)
     depth = view.image(seen.depth)
-    light = _light(scene, view, motion, setup, tool, depth, view.image(seen.instrument))
+    light = _light(scene, view, motion, setup, tool, seen)
+    light = setup.smoke.seen_through(light, depth)
+    light = setup.bubbles.before(light, depth, view)
     light = setup.finish.smeared(light)
     hidden = torch.zeros_like(view.shown)
     if not setup.debris.clear:
@@ -164,22 +167,21 @@ def _light(
     motion: RigidMotion,
     setup: Setup,
     tool: Placed | None,
-    depth: Float[Tensor, "height width"],
-    foreign: Bool[Tensor, "height width"],
+    seen: Sight,
 ) -> Float[Tensor, "height width 3"]:
     """Linear light: a ray through each pixel's centre, and three more where depth or light make a step."""
     scope, focal = setup.scope, min(setup.scope.camera.focal_px)
     shading: Shading = scope.shading
+    depth, foreign = view.image(seen.depth), view.image(seen.instrument)
 
-    def one(number: int, rays: Tensor) -> Samples:
-        return sampled(scene, rays, motion, focal, scope.lighting, shading, number, tool)
+    def one(number: int, rays: Tensor, met: Hits | None = None) -> Samples:
+        return sampled(scene, rays, motion, focal, scope.lighting, shading, number, tool, met=met)
 
-    mean = one(0, view.rays())
+    mean = one(0, view.rays(), seen.tissue)
     rows = _steps(view, depth, mean).nonzero()[:, 0]
     if len(rows):
-        rays = view.rays()
-        # The lens is smooth: a third of a pixel away its rays are those of neighbours, weighted.
-        more = [one(k, _beside(view, rays, rows, shift)) for k, shift in enumerate(THIRDS, 1)]
+        pixels = view.pixels[rows]
+        more = [one(k, view.camera.unproject(pixels + pixels.new_tensor(at))) for k, at in enumerate(THIRDS, 1)]
         mean = mean.replaced(rows, total([mean[rows], *more]).scaled(1 / (1 + len(THIRDS))))
     diffuse = view.image(mean.diffuse)
     if shading.translucency_mm:
@@ -191,11 +193,6 @@ def _light(
 
 THIRDS = ((-0.32, 0.12), (0.12, -0.32), (0.3, 0.3))
 """Where in a pixel the further rays go, from its centre."""
-
-
-def _beside(view: View, rays: Float[Tensor, "pixels 3"], rows: Tensor, shift: tuple[float, float]) -> Tensor:
-    """Rays of some pixels, `shift` pixels beside their centres."""
-    return view.camera.unproject(view.pixels[rows] + view.pixels.new_tensor(shift)).to(rays)
 
 
 def _steps(view: View, depth: Float[Tensor, "height width"], found: Samples) -> Bool[Tensor, " pixels"]:

@@ -11,8 +11,9 @@ import yaml
 from depthscope.errors import BadInputError
 from depthscope.simulation.anatomy import SPLITS, Kind, Split
 from depthscope.simulation.faults import Faults, with_faults
+from depthscope.simulation.lenses import FIELDS_DEG, lens_for
 from depthscope.simulation.light import LIGHTINGS, Lighting, lighting
-from depthscope.simulation.presets import Preset, Subject, subject
+from depthscope.simulation.presets import Preset, Scope, Subject, subject
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Options:
         light: The lamps of all scopes; None draws those of known scopes.
         swelling_mm: Between CT and video; None is the preset's.
         dicom: Whether CTs are written as DICOM series too.
+        lens: Name of the lens of all scopes; None draws those of the anatomy's scopes.
     """
 
     anatomy: Kind
@@ -46,12 +48,15 @@ class Options:
     light: Lighting | None = None
     swelling_mm: float | None = None
     dicom: bool = True
+    lens: str | None = None
 
     def subject(self, patient: int) -> Subject:
         """What is drawn for a patient."""
         drawn = subject(patient, self.anatomy, self.preset, self.variety, self.size_px)
         if self.light is not None:
             drawn = replace(drawn, scope=replace(drawn.scope, lighting=self.light))
+        if self.lens is not None:
+            drawn = replace(drawn, scope=with_lens(drawn.scope, self.lens))
         if self.swelling_mm is not None:
             drawn = replace(drawn, swelling_mm=self.swelling_mm)
         return with_faults(drawn, self.faults)
@@ -96,6 +101,18 @@ def size_px(text: str) -> tuple[int, int]:
     if width % 2 or height % 2:
         raise BadInputError(f"--size {text}", "even numbers", "the video's colours are stored for 2 x 2 pixels")
     return width, height
+
+
+def with_lens(scope: Scope, name: str) -> Scope:
+    """The scope with a lens preset in place of its own: narrow ones nearly straight, wide ones nearly equisolid.
+
+    Raises:
+        BadInputError: No preset of this name.
+    """
+    if name not in FIELDS_DEG:
+        raise BadInputError(f"--lens {name}", f"one of {', '.join(FIELDS_DEG)}")
+    field_deg = FIELDS_DEG[name]
+    return replace(scope, camera=lens_for(scope.disc, field_deg, 0.5 if field_deg < 100 else -0.4))
 
 
 def light_of(text: str | None) -> Lighting | None:

@@ -49,6 +49,7 @@ def simulate(
     light: str | None = None,
     swelling: float | None = None,
     dicom: bool = True,
+    lens: str | None = None,
 ) -> int:
     """Simulates patients: a CT and a surface of each, and endoscopic clips with true depth, motions and points.
 
@@ -68,9 +69,12 @@ def simulate(
         board_frames: Frames of each clip's calibration board clip.
         workers: Processes (0: one for each core). The result does not depend on it.
         faults: What makes structure from motion fail, as name=severity,...; severities are 0 to 1.
-        light: Lamps of the scope: rigid_4mm, colonoscope_leds, colonoscope_effective, coaxial, or a YAML file.
+        light: Lamps of the scope: rigid_4mm, bronchoscope_6mm, laparoscope_10mm, colonoscope_leds,
+            colonoscope_effective, coaxial, or a YAML file.
         swelling: How far the mucosa swells between CT and video, in mm, 0 to 1.5; the preset's by default.
         dicom: Write each CT as a DICOM series too.
+        lens: Lens of the scope: sinus_70, laparoscope_90, bronchoscope_110, bronchoscope_120, gastroscope_140,
+            colonoscope_160 or colonoscope_170, the degrees that the picture spans; one of the anatomy's by default.
 
     Raises:
         BadInputError: Options out of range, a folder made with others, or too little space.
@@ -82,7 +86,7 @@ def simulate(
     first = SPLITS[split].start + seed
     options = Options(
         anatomy, frames, preset, variety, size_px(size), board_frames, first, split,
-        Faults.parsed(faults), light_of(light), swelling, dicom,
+        Faults.parsed(faults), light_of(light), swelling, dicom, lens,
     )  # fmt: skip
     for number in range(first, first + patients):
         options.subject(number)  # refuses what cannot be drawn before anything is written

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion
+from depthscope.geometry.casting import Hits
 from depthscope.geometry.motion import rotate
 from depthscope.simulation.light import Lamp, Lighting, arriving, dot, glint, irradiance
 from depthscope.simulation.render.scene import OFF_THE_WALL_MM, Placed, Scene
@@ -112,6 +113,7 @@ def sampled(
     number: int = 0,
     instrument: Placed | None = None,
     foreseen: Float[Tensor, "rays lamps"] | None = None,
+    met: Hits | None = None,
 ) -> Samples:
     """What one ray through each pixel finds; rays that meet nothing find darkness.
 
@@ -125,10 +127,13 @@ def sampled(
         number: Of the sample within the pixel.
         instrument: What may stand before the tissue. It shades the tissue, and itself, but is not shaded by it.
         foreseen: Where a lamp is seen (1) or not (0) without a look; NaN has to be looked at, as has all without it.
+        met: Where these rays meet the tissue, if it is known.
     """
     # What the picture needs, single precision gives; depth itself is computed by `truth`.
     rays, camera_from_world = rays.float(), camera_from_world.to(torch.float32)
-    tissue, depth = _shaded(scene, rays, camera_from_world, focal_px, lighting, shading, number, instrument, foreseen)
+    tissue, depth = _shaded(
+        scene, rays, camera_from_world, focal_px, lighting, shading, number, instrument, foreseen, met
+    )
     if instrument is None:
         return tissue
     instrument = Placed(instrument.scene, instrument.world_from_own.to(torch.float32))
@@ -161,10 +166,11 @@ def _shaded(
     number: int,
     before: Placed | None = None,
     foreseen: Float[Tensor, "rays lamps"] | None = None,
+    met: Hits | None = None,
 ) -> tuple[Samples, Float[Tensor, " rays"]]:
     """What rays find of one surface, and how far it is; 0 where they miss it."""
     world_from_camera = camera_from_world.inverse()
-    hits = scene.cast(world_from_camera.translation.reshape(-1, 3), rotate(world_from_camera.rotation, rays))
+    hits = met or scene.cast(world_from_camera.translation.reshape(-1, 3), rotate(world_from_camera.rotation, rays))
     depth = hits.distance.float()
     seen, cell = depth[:, None] * rays, depth / focal_px
     places = world_from_camera.apply(seen)
