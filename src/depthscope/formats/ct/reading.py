@@ -1,71 +1,101 @@
 """CT volumes from files: DICOM series, NIfTI, NRRD, MetaImage."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK
+from numpy.typing import NDArray
 
 from depthscope.errors import BadInputError
-from depthscope.formats import itk
+from depthscope.formats.ct import dicom
+from depthscope.formats.ct.files import Grid, read_itk, read_nifti, upright
+from depthscope.formats.ct.slices import hounsfield
 from depthscope.formats.ct.volume import CT
 from depthscope.reading import reader
+
+NIFTI = (".nii", ".nii.gz")
+LEAST_MM, MOST_MM = 5.0, 3000.0
+"""How long the longest side of a CT may be."""
 
 
 @reader("a CT volume (NIfTI, NRRD, MetaImage or DICOM)", "export the CT again")
 def read_ct(path: Path) -> CT:
-    """The CT in a file that ITK reads (NIfTI, NRRD, MetaImage) or in a folder with one DICOM series.
+    """The CT in a file (NIfTI, NRRD, MetaImage, enhanced DICOM) or in a folder with one DICOM series.
+
+    What is amiss in the files and can be mended is, and stands in the notes of what is returned.
 
     Raises:
-        BadInputError: There is no such file, no series, several, another modality, or no image of three axes.
+        BadInputError: There is no such file, no series, several, another modality, no image of three axes, a file that
+            is cut short, or slices that do not make a volume.
     """
     path = Path(path)
     if path.is_dir():
-        image = _read_series(path)
-    elif path.is_file():
-        image = itk.read_image([path], "a CT volume (NIfTI, NRRD, MetaImage or DICOM)", "export the CT again")
-    else:
+        return _oriented(_with_air(dicom.read_folder(path), path))
+    if not path.is_file():
         raise BadInputError(f"{path} is missing", "a CT file or a folder of DICOM slices", "check the path")
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
+    if path.name.lower().endswith(NIFTI):
+        return _of_grid(read_nifti(path), path)
+    if _is_dicom(path) and (found := dicom.read_file(path)) is not None:
+        return _oriented(_with_air(found, path))
+    return _of_grid(read_itk(path), path)
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return path.suffix.lower() in (".dcm", ".dicom", ".ima", "") or stream.read(132)[128:] == b"DICM"
+
+
+def _of_grid(grid: Grid, path: Path) -> CT:
+    if grid.values.ndim != 3 or min(grid.values.shape) < 2:
         raise BadInputError(
-            f"{path}: an image of size {image.GetSize()}", "one value at each voxel of three axes", "export the series"
+            f"{path}: an image of size {grid.values.shape[::-1]}",
+            "one value at each voxel of three axes",
+            "export the series",
         )
-    # Whatever order and direction the axes are stored in: this only reorders and flips, it never resamples.
-    image = SimpleITK.DICOMOrient(image, "LPS")
-    array = SimpleITK.GetArrayFromImage(image)
-    if float(array.min()) >= -200:
+    units = hounsfield(grid.values)
+    _check_units(units, path)
+    grid = upright(replace(grid, values=units), path)
+    x, y, z = grid.affine[:3, 3]
+    sizes = np.linalg.norm(grid.affine[:3, :3], axis=0)
+    extent = float((sizes * np.array(grid.values.shape[::-1])).max())
+    if not LEAST_MM <= extent <= MOST_MM:
         raise BadInputError(
-            f"{path}: values from {float(array.min()):g} to {float(array.max()):g}",
+            f"{path} is {extent:.3g} mm long",
+            f"a CT {LEAST_MM:g} to {MOST_MM:g} mm long",
+            "its header may be in metres or micrometres: write it again with voxel sizes in mm",
+        )
+    direction = grid.affine[:3, :3] / sizes
+    found = CT(
+        hounsfield(grid.values),
+        (float(x), float(y), float(z)),
+        (float(sizes[0]), float(sizes[1]), float(sizes[2])),
+        path.name.split(".")[0],
+        tuple(direction.ravel().tolist()),
+        grid.notes,
+    )
+    return _oriented(found)
+
+
+def _oriented(ct: CT) -> CT:
+    """The same volume with its axes in the order nearest to LPS; this reorders and flips, it never resamples."""
+    image = SimpleITK.DICOMOrient(ct.image, "LPS")
+    x, y, z = image.GetOrigin()
+    dx, dy, dz = image.GetSpacing()
+    array = SimpleITK.GetArrayFromImage(image)
+    direction = tuple(float(value) for value in image.GetDirection())
+    return replace(ct, hounsfield=array, origin_mm=(x, y, z), voxel_mm=(dx, dy, dz), direction=direction)
+
+
+def _with_air(ct: CT, path: Path) -> CT:
+    _check_units(ct.hounsfield, path)
+    return ct
+
+
+def _check_units(values: NDArray[np.int16], path: Path) -> None:
+    if int(values.min()) >= -200:
+        raise BadInputError(
+            f"{path}: values from {int(values.min())} to {int(values.max())}",
             "a CT in Hounsfield units, in which air is near -1000",
             "apply the rescale slope and intercept; an MR or a label map is no CT",
         )
-    array = array.round().clip(-32768, 32767).astype(np.int16)
-    x, y, z = image.GetOrigin()
-    dx, dy, dz = image.GetSpacing()
-    return CT(array, (x, y, z), (dx, dy, dz), path.name.split(".")[0], tuple(image.GetDirection()))
-
-
-def _read_series(folder: Path) -> SimpleITK.Image:
-    """The one CT series of a folder."""
-    files = itk.dicom_series(folder)
-    if len(files) != 1:
-        told = "; ".join(f"{_described(parts[0])} ({len(parts)} slices)" for parts in files.values())
-        raise BadInputError(
-            f"{folder}: {len(files)} DICOM series{': ' + told if told else ''}",
-            "one CT series",
-            "put each series in a folder of its own",
-        )
-    (slices,) = files.values()
-    first = slices[0]
-    modality = _tag(first, "0008|0060")
-    if modality not in ("", "CT"):
-        raise BadInputError(f"{folder}: modality {modality}", "CT", "choose the folder of the CT series")
-    return itk.read_image([Path(name) for name in slices], "the slices of one CT series", "export the series again")
-
-
-def _described(path: str) -> str:
-    return f"'{_tag(path, '0008|103e')}' {_tag(path, '0008|0060')} number {_tag(path, '0020|0011')}"
-
-
-def _tag(path: str, tag: str) -> str:
-    (header,) = itk.read_headers([Path(path)], "a DICOM slice")
-    return header.get("tags", {}).get(tag, "").strip()

@@ -17,6 +17,9 @@ MUCOSA = 40.0
 AIR_BELOW = -475.0
 """Half-way from air (-1000 HU) to soft tissue (40 to 60): there a blurred wall is neither thickened nor thinned."""
 
+LEAST_HU = -1024
+"""Below this there is no tissue and no air, only padding outside the scanner's field of view."""
+
 COARSE_VOXEL_MM = 1.5
 """Voxels larger than this show a nose's thin sheets badly."""
 
@@ -32,6 +35,7 @@ class CT:
         name: Of the patient.
         direction: Directions of the voxels' axes in LPS, as the columns of a 3x3 matrix that is written in rows; a
             scanner or cone-beam device may stand obliquely.
+        notes: What was found amiss in the files and mended, in words.
     """
 
     hounsfield: NDArray[np.int16]
@@ -39,6 +43,7 @@ class CT:
     voxel_mm: tuple[float, float, float]
     name: str = "phantom"
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.hounsfield.ndim != 3 or min(self.hounsfield.shape) < 2:
