@@ -92,6 +92,8 @@ def read(path: Path) -> Surface:
         (t for n in FACE_NAMES if (t := _triangles(contents.columns.get("face", {}).get(n))) is not None), None
     )
 
+    if faces is not None:
+        check_faces(faces, len(points), path)
     finite = np.asarray(np.isfinite(points).all(1))
     if not finite.all():
         number = np.cumsum(finite) - 1
@@ -155,6 +157,23 @@ def write(surface: Surface, path: Path, *, ascii: bool = False, comments: tuple[
                 triangles["count"], triangles["corners"] = 3, faces
                 stream.write(triangles.tobytes())
     return Path(path)
+
+
+def check_faces(faces: np.ndarray, count: int, path: Path) -> None:
+    """Refuses faces that name vertices which do not exist.
+
+    Raises:
+        BadInputError: There are some; negative numbers are no vertices either.
+    """
+    wrong = ((faces < 0) | (faces >= count)).any(-1) if faces.size else np.zeros(0, bool)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise BadInputError(
+            f"{path}: {int(wrong.sum())} of {len(faces)} faces name vertices that do not exist "
+            f"(face {row}: {faces[row].tolist()})",
+            f"numbers of its {count} vertices, from 0",
+            "export it again",
+        )
 
 
 def coordinates(contents: Contents, path: Path) -> np.ndarray:

@@ -1,14 +1,11 @@
-"""Surface files of other programs: PLY, STL, OBJ, VTP and VTK, in LPS mm whatever axes the file says it has.
+"""Surface files of other programs: PLY, STL, OBJ, VTP and VTK, in LPS mm whatever space and unit the file says it has.
 
-3D Slicer and others write ``SPACE=RAS`` or ``SPACE=LPS`` into the header of STL, OBJ, PLY and VTK files. A file that
-says RAS is converted; one that says nothing is taken to be LPS, as ITK and Slicer's current default have it.
+3D Slicer and others write ``SPACE=RAS`` or ``SPACE=LPS`` into the header of STL, OBJ, PLY and VTK files, and a string
+array ``SPACE`` into those of VTK. A file that says RAS is converted; one that says nothing is taken to be LPS, as ITK
+and Slicer's current default have it. Hardly any file says its unit of length: `read` takes it from its caller, and
+`check_size` asks for it where the size is not that of a body.
 """
 
-import base64
-import re
-import struct
-import xml.etree.ElementTree as xml
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,49 +14,83 @@ import torch
 
 from depthscope.errors import BadInputError, require_file
 from depthscope.formats import ply
+from depthscope.formats.surfaces import vtk_legacy, vtk_xml
+from depthscope.formats.surfaces.header import MM, Unit, is_ras, space_of, stated_unit
 from depthscope.geometry import Surface
 from depthscope.geometry.surface import vertex_normals
 from depthscope.reading import reader
 
-ENDINGS = (".ply", ".stl", ".obj", ".vtp")
+__all__ = ["ENDINGS", "MM", "Unit", "check_size", "read", "stated_unit"]
 
-VTK_TYPES = {"Float32": "f4", "Float64": "f8", "Int32": "i4", "Int64": "i8", "UInt8": "u1", "UInt32": "u4"}
+ENDINGS = (".ply", ".stl", ".obj", ".vtp", ".vtk")
+
+USUAL_MM = (60.0, 1000.0)
+"""How long the anatomy in a file usually is, from a child's nose to an abdomen; what is not is asked about."""
+
+POSSIBLE_MM = (5.0, 3000.0)
+"""How long it may be where its unit is stated."""
 
 
-@reader("a surface (PLY, STL, OBJ, VTP)")
-def read(path: Path) -> tuple[Surface, str]:
+@reader("a surface (PLY, STL, OBJ, VTP, VTK)")
+def read(path: Path, unit: Unit | None = None) -> tuple[Surface, str]:
     """Reads a surface, and says in words which axes it was in.
 
     Normals that are missing follow from the faces; they are then on the side from which the faces look
     counter-clockwise.
 
+    Args:
+        path: The file.
+        unit: Its unit of length, where that is known: points are then in mm, whatever the file says. Without it a file
+            that says its unit is converted to mm, a PLY file that says none is in the free unit of a reconstruction,
+            and other files are taken to be in mm.
+
     Raises:
-        BadInputError: No such file, not one of these formats, or damaged.
+        BadInputError: No such file, not one of these formats, damaged, or in a space that is neither LPS nor RAS.
     """
-    path = require_file(Path(path), "a surface (PLY, STL, OBJ, VTP)")
+    path = require_file(Path(path), f"a surface ({', '.join(ENDINGS)})")
+    space: str | None = None
     match path.suffix.lower():
         case ".ply":
             surface = ply.read(path)
         case ".stl" | ".obj":
             surface = _by_trimesh(path)
         case ".vtp":
-            surface = _vtp(path)
+            surface, space = vtk_xml.read(path)
+        case ".vtk":
+            surface, space = vtk_legacy.read(path)
         case ending:
             raise BadInputError(f"{path}: ending '{ending}'", f"one of {', '.join(ENDINGS)}", "export it as PLY")
+    if (named := unit or stated_unit(path)) is not None:
+        factor = MM[named]
+        std = None if surface.std is None else surface.std * factor
+        surface = replace(surface, points=surface.points * factor, std=std, unit="mm")
     if surface.normals is None and surface.faces is not None and len(surface.faces):
         surface = replace(surface, normals=vertex_normals(surface.points, surface.faces))
-    if _says_ras(path):
+    if is_ras(space or space_of(path), path):
         flip = surface.points.new_tensor([-1.0, -1.0, 1.0])
         normals = None if surface.normals is None else surface.normals * flip
         return replace(surface, points=surface.points * flip, normals=normals), "RAS in the file, turned to LPS"
     return surface, "LPS"
 
 
-def _says_ras(path: Path) -> bool:
-    """Whether the head of the file names RAS as its space."""
-    with path.open("rb") as stream:
-        head = stream.read(4096)
-    return re.search(rb"SPACE\s*=\s*\"?(RAS|right.anterior.superior)", head, re.IGNORECASE) is not None
+def check_size(surface: Surface, path: Path, unit: Unit | None, option: str = "--unit") -> None:
+    """Asks for the unit of a surface of a body where nobody stated it and the size is unusual.
+
+    Raises:
+        BadInputError: The size is not that of a body.
+    """
+    stated = unit is not None or stated_unit(path) is not None
+    least, most = POSSIBLE_MM if stated else USUAL_MM
+    extent = float((surface.points.amax(0) - surface.points.amin(0)).amax()) if len(surface.points) else 0.0
+    if least <= extent <= most:
+        return
+    guesses = [name for name in ("m", "cm") if least <= extent * MM[name] <= most]
+    maybe = f" (in {' or '.join(guesses)} it would be {extent * MM[guesses[0]]:.3g} mm)" if guesses else ""
+    raise BadInputError(
+        f"{path} is {extent:.3g} mm long{'' if stated else ', if its numbers are mm, which it does not say'}{maybe}",
+        f"a part of a body, {least:g} to {most:g} mm long",
+        f"say its unit with {option} mm, cm or m",
+    )
 
 
 def _by_trimesh(path: Path) -> Surface:
@@ -72,82 +103,7 @@ def _by_trimesh(path: Path) -> Surface:
         raise BadInputError(f"{path} cannot be read ({error})", "an STL or OBJ mesh", "export it again") from error
     if not len(faces):
         raise BadInputError(f"{path} has no faces", "a triangle mesh", "export it again")
+    if not np.isfinite(points).all():
+        raise BadInputError(f"{path} has points that are not finite", "finite coordinates", "export it again")
+    ply.check_faces(faces, len(points), path)
     return Surface(torch.from_numpy(points), None, None, torch.from_numpy(faces), "mm")
-
-
-def _vtp(path: Path) -> Surface:
-    """Polygons of a VTK XML file: text, inline or appended base64 or raw data, zlib-compressed or not."""
-    try:
-        data = path.read_bytes()
-        head, appended = data, b""
-        if (start := data.find(b"<AppendedData")) >= 0:
-            raw = data.index(b"_", start) + 1
-            appended = data[raw : data.rindex(b"</AppendedData>")]
-            encoding = b"base64" if b'encoding="base64"' in data[start:raw] else b"raw"
-            head = data[:start] + b"</VTKFile>"
-        else:
-            encoding = b""
-        root = xml.fromstring(head)
-        piece = root.find("./PolyData/Piece")
-        if piece is None:
-            raise ValueError("no PolyData")
-        reader = _Arrays(root.attrib, appended, encoding)
-        points = reader.values(piece.find("./Points/DataArray")).reshape(-1, 3).astype(np.float64)
-        polygons = {a.attrib["Name"]: reader.values(a) for a in piece.findall("./Polys/DataArray")}
-        corners, ends = polygons["connectivity"].astype(np.int64), polygons["offsets"].astype(np.int64)
-        fans = [
-            [corners[a], corners[i], corners[i + 1]]
-            for a, b in zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)
-            for i in range(a + 1, b - 1)
-        ]
-        faces = np.array(fans, np.int64).reshape(-1, 3)
-        return Surface(torch.from_numpy(points), None, None, torch.from_numpy(faces), "mm")
-    except (ValueError, KeyError, IndexError, AttributeError, struct.error, zlib.error, xml.ParseError) as error:
-        raise BadInputError(f"{path} cannot be read ({error})", "a VTP file of polygons", "export it as PLY") from error
-
-
-class _Arrays:
-    """Reads the data arrays of a VTK XML file."""
-
-    def __init__(self, attributes: dict[str, str], appended: bytes, encoding: bytes) -> None:
-        self.order = ">" if attributes.get("byte_order") == "BigEndian" else "<"
-        self.header = np.dtype(
-            self.order + VTK_TYPES[attributes.get("header_type", "UInt32").replace("UInt64", "Int64")]
-        )
-        self.compressed = "compressor" in attributes
-        self.appended, self.encoding = appended, encoding
-
-    def values(self, array: xml.Element | None) -> np.ndarray:
-        """The numbers of one array."""
-        if array is None:
-            raise ValueError("an array is missing")
-        kind = np.dtype(self.order + VTK_TYPES[array.attrib["type"]])
-        match array.attrib.get("format", "ascii"):
-            case "ascii":
-                return np.array((array.text or "").split(), kind.newbyteorder("="))
-            case "binary":
-                return np.frombuffer(self._blocks("".join((array.text or "").split()).encode(), True), kind)
-            case _:
-                tail = self.appended[int(array.attrib["offset"]) :]
-                return np.frombuffer(self._blocks(tail, self.encoding == b"base64"), kind)
-
-    def _blocks(self, data: bytes, encoded: bool) -> bytes:
-        size = self.header.itemsize
-
-        def taken(start: int, count: int) -> tuple[bytes, int]:
-            if not encoded:
-                return data[start : start + count], start + count
-            length = 4 * -(-count // 3)
-            return base64.b64decode(data[start : start + length])[:count], start + length
-
-        if not self.compressed:
-            first, _ = taken(0, size)
-            count = int(np.frombuffer(first, self.header)[0])
-            return taken(0, size + count)[0][size:]
-        first, _ = taken(0, size)
-        blocks = int(np.frombuffer(first, self.header)[0])
-        head, place = taken(0, size * (3 + blocks))
-        lengths = np.frombuffer(head, self.header)[3:].astype(int)
-        body, _ = taken(place, int(lengths.sum()))
-        ends = np.cumsum(lengths)
-        return b"".join(zlib.decompress(body[b - n : b]) for b, n in zip(ends, lengths, strict=True))
