@@ -8,7 +8,8 @@ import SimpleITK
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.register import what_may_help
+from depthscope.commands.register import target_surface, what_may_help
+from depthscope.errors import BadInputError
 from depthscope.formats import ply
 from depthscope.formats.ct import write_nifti
 from depthscope.geometry import Surface
@@ -73,8 +74,21 @@ def test_bad_input_ends_with_two_and_says_why(case, tmp_path, capsys):
     ]
     metres = Surface(seen.points[:3] * 1e-3 / seen.points.abs().max(), None, None, torch.tensor([[0, 1, 2]]), "mm")
     ply.write(metres, tmp_path / "metres.ply")
-    cases.append(([str(place / "surface.ply"), str(tmp_path / "metres.ply")], "metres"))
+    cases.append(([str(place / "surface.ply"), str(tmp_path / "metres.ply")], "--unit"))
     for given, told in cases:
         assert main(["register", *given, "--out", str(tmp_path / "out")]) == 2
         assert told in capsys.readouterr().err
+    surface, ct = str(place / "surface.ply"), str(place / "ct.nii.gz")
+    assert main(["register", surface, ct, "--unit", "cm", "--out", str(tmp_path / "out")]) == 2
+    assert "--unit cm for the CT" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_unit_of_a_target_is_said_or_asked_for(tmp_path):
+    points = torch.tensor([[0.0, 0, 0], [0.08, 0, 0], [0, 0.08, 0], [0, 0, 0.08]])
+    mesh = Surface(points, None, None, torch.tensor([[0, 1, 2], [0, 1, 3]]))
+    path = ply.write(mesh, tmp_path / "metres.ply")
+    with pytest.raises(BadInputError, match="in m it would be 80 mm.*--unit"):
+        target_surface(path, -475.0, None, 0.0)
+    goal, told, notes = target_surface(path, -475.0, None, 0.0, "m")
+    assert float(goal.points.max()) == pytest.approx(80) and goal.unit == "mm" and "metres.ply" in told and not notes

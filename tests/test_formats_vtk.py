@@ -274,3 +274,23 @@ def test_an_unlikely_size_is_asked_about(tmp_path, factor, guess):
 def test_noses_colons_and_heads_are_not_asked_about(tmp_path, length_mm):
     path = stl(tmp_path / "a.stl", length_mm / 90)
     surfaces.check_size(surfaces.read(path)[0], path, None)
+
+
+def test_evaluate_compares_surfaces_in_the_units_that_are_said(tmp_path, capsys):
+    from depthscope.cli import main
+
+    metres, truth = stl(tmp_path / "metres.stl", 1e-3), tmp_path / "truth.ply"
+    ply.write(Surface(torch.from_numpy(POINTS), None, None, torch.tensor(FACES)), truth)
+    asked = ["evaluate", str(metres), str(truth), "--out", str(tmp_path / "out")]
+    for flags, told in (
+        ([], "--unit mm, cm or m"),
+        (["--unit", "m"], "--truth-unit"),
+        (["--unit", "cm", "--truth-unit", "mm"], "0.9 mm long"),
+    ):
+        assert main([*asked, *flags]) == 2
+        assert told in capsys.readouterr().err
+    assert main([*asked, "--unit", "m", "--truth-unit", "mm"]) == 0
+    plain = stl(tmp_path / "plain.stl", 1.0)
+    assert main(["evaluate", str(plain), str(truth), "--out", str(tmp_path / "b")]) == 2
+    assert "truth.ply does not say its unit" in capsys.readouterr().err
+    assert main(["evaluate", str(plain), str(truth), "--out", str(tmp_path / "b"), "--unit", "mm"]) == 0

@@ -22,7 +22,7 @@ from depthscope.geometry import Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.surface import vertex_normals
 from depthscope.pictures import painted
-from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register as align
+from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register_unscaled
 from depthscope.registration.frames import CERTAIN, FEWEST, frame_views
 from depthscope.registration.halves import register_by_halves
 from depthscope.registration.options import WORKING_MM
@@ -56,14 +56,15 @@ def register(
     smoothing_mm: float = 0.0,
     flip: bool = False,
     masks: Path | None = None,
+    unit: surfaces.Unit | None = None,
 ) -> int:
     """Registers a reconstructed surface to a CT: rotation, shift and scale, with no start by hand.
 
     Ends with exit code 3, results written, where the answer is ambiguous.
 
     Args:
-        surface: Mesh (PLY, STL, OBJ, VTP) with normals into the air, or a folder of depthscope fuse.
-        target: CT (DICOM folder, NIfTI, NRRD, MetaImage) or a surface in LPS mm with normals into the air.
+        surface: Mesh (PLY, STL, OBJ, VTP, VTK) with normals into the air, or a folder of depthscope fuse.
+        target: CT (DICOM folder, NIfTI, NRRD, MetaImage) or a surface in LPS with normals into the air.
         out: Folder for the results.
         start: File with a rough 4x4 from the surface to LPS mm; it is tried besides what is found without it.
         sequence: Sequence that the surface was made from: its cameras tell what must be air, and what the first and the
@@ -78,6 +79,7 @@ def register(
         smoothing_mm: Blur of the CT before its surface is taken.
         flip: Turn the target's normals round: a model of the airway has them pointing into the tissue.
         masks: Folder of masks called as the frames, with classes.yaml: of --prediction only what is tissue counts.
+        unit: Unit of a TARGET that is a surface: mm, cm or m. Without it the file decides, or mm.
     """
     from rich.console import Console
 
@@ -92,7 +94,9 @@ def register(
         views = frame_views(some_maps(prediction, sequence, masks))
     elif sequence is not None:
         views = views_of(mesh, sequence)
-    goal, target_source = target_surface(target, air_below, air_seed, smoothing_mm)
+    goal, target_source, notes = target_surface(target, air_below, air_seed, smoothing_mm, unit)
+    for note in notes:
+        console.print(f"note: {target.name}: {note}", soft_wrap=True)
     if flip and goal.normals is not None and goal.faces is not None:
         goal, target_source = (
             replace(goal, normals=-goal.normals, faces=goal.faces.flip(1)),
@@ -111,7 +115,7 @@ def register(
                     status.update(stage)
 
             if views is None:
-                found = align(mesh, ready, options, starts, told)
+                found = register_unscaled(mesh, ready, options, starts, told)
             else:
                 found = register_by_halves(views, ready, options, starts, told)
         moved = replace(mesh.moved(found.target_from_source), unit="mm")
@@ -122,7 +126,15 @@ def register(
         transforms.write_text(found.target_from_source, folder / "transform.txt")
         transforms.write_itk(found.target_from_source, folder / "transform.tfm")
         write_image(folder / "residuals.png", picture(moved, distance, goal))
-        write_result(folder, {**figures(found, options, distance), "target": target_source, "source_axes": axes})
+        write_result(
+            folder,
+            {
+                **figures(found, options, distance),
+                "target": target_source,
+                "target_notes": list(notes),
+                "source_axes": axes,
+            },
+        )
         write_provenance(
             folder,
             options={
@@ -132,6 +144,7 @@ def register(
                 "air_below": air_below,
                 "air_seed": air_seed,
                 "flip": flip,
+                "unit": unit,
             },
             inputs={str(path): content_hash(path) for path in inputs},
             seconds=time.perf_counter() - began,
@@ -235,18 +248,30 @@ def some_maps(prediction: Path, folder: Path | None, masks: Path | None = None) 
 
 
 def target_surface(
-    path: Path, air_below: float, seed: tuple[float, float, float] | None, smoothing_mm: float
-) -> tuple[Surface, str]:
-    """The surface to register to, in LPS mm, and where it is from, in words."""
+    path: Path,
+    air_below: float,
+    seed: tuple[float, float, float] | None,
+    smoothing_mm: float,
+    unit: surfaces.Unit | None = None,
+) -> tuple[Surface, str, tuple[str, ...]]:
+    """The surface to register to, in LPS mm; where it is from, in words; and what was amiss in its files and mended.
+
+    Raises:
+        BadInputError: It cannot be read, is no mesh, or its size is that of no body and nobody says its unit.
+    """
     path = Path(path)
     if path.is_file() and path.suffix.lower() in surfaces.ENDINGS:
-        surface, axes = surfaces.read(path)
+        surface, axes = surfaces.read(path, unit)
         if surface.faces is None or not len(surface.faces):
             raise BadInputError(f"{path} has no faces", "a mesh", "export the surface as a mesh")
-        check_millimetres(surface, path)
+        surfaces.check_size(surface, path, unit)
         if surface.normals is None:
             surface = replace(surface, normals=vertex_normals(surface.points, surface.faces))
-        return replace(surface, points=surface.points.double(), unit="mm"), f"surface {path.name}, {axes}"
+        return replace(surface, points=surface.points.double(), unit="mm"), f"surface {path.name}, {axes}", ()
+    if unit is not None:
+        raise BadInputError(
+            f"--unit {unit} for the CT {path}", "it for a surface alone", "leave it away: a CT says its own"
+        )
     volume = ct_files.read_ct(path)
     region = ct_files.Region(seed_mm=seed, smoothing_mm=smoothing_mm)
     surface = ct_files.extracted_surface(volume, air_below, region)
@@ -255,18 +280,7 @@ def target_surface(
     if coarse > ct_files.COARSE_VOXEL_MM:
         print(f"warning: {told}: thin sheets are lost above {ct_files.COARSE_VOXEL_MM:g} mm")
         told += ", too coarse for thin sheets"
-    return surface, told
-
-
-def check_millimetres(surface: Surface, path: Path) -> None:
-    """Refuses surfaces of a size that no cavity has in mm."""
-    extent = float((surface.points.amax(0) - surface.points.amin(0)).amax())
-    if not 10 <= extent <= 2500:
-        raise BadInputError(
-            f"{path} is {extent:.3g} mm long",
-            "a surface in mm, 10 to 2500 mm long",
-            "it may be in metres or centimetres: scale it to mm" if extent < 10 else "scale it to mm",
-        )
+    return surface, told, volume.notes
 
 
 def figures(found: Alignment, options: Registration, distance_mm: Float[Tensor, " points"]) -> dict:

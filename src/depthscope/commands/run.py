@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from depthscope.case import Case, Stage
 from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.formats.surfaces import Unit
 from depthscope.recipes import Recipe, read_recipe, recipe_named, to_yaml, with_steps
 from depthscope.workspace import read_result, write_result
 
@@ -31,6 +32,7 @@ def run(
     steps: int | None = None,
     accept_rejected: bool = False,
     masks: Path | None = None,
+    unit: Unit | None = None,
 ) -> int:
     """From a video to depth, a surface and a report; into the patient's CT where there is one.
 
@@ -42,13 +44,14 @@ def run(
         input: Video, folder of images, or sequence folder.
         out: Folder for the case.
         camera: camera.yaml of the recording; without it the camera is self-calibrated, which is less sure.
-        ct: The patient's CT (DICOM folder, NIfTI, NRRD, MetaImage), or a surface in mm.
+        ct: The patient's CT (DICOM folder, NIfTI, NRRD, MetaImage), or a surface from it.
         recipe: fast, paper-2018 or tmi-2020.
         config: YAML file with changes to the recipe.
         steps: Number of training steps.
         accept_rejected: Go on with structure from motion that was found wanting.
         masks: Folder of masks called as the frames, with classes.yaml, as depthscope predict writes them with a run of
             pretrain error-boosting: what is not tissue (instruments, highlights) is left out of every stage.
+        unit: Unit of a --ct that is a surface: mm, cm or m. Without it the file decides, or mm.
 
     Returns:
         Exit code: 0 done, 3 where the registration was refused.
@@ -63,7 +66,7 @@ def run(
     case = Case(out)
     if ct is not None and not ct.exists():
         raise BadInputError(f"{ct} is missing", "a CT", "check the path")
-    stages = river(case.folder, input, camera, chosen, ct, accept_rejected=accept_rejected, masks=masks)
+    stages = river(case.folder, input, camera, chosen, ct, accept_rejected=accept_rejected, masks=masks, unit=unit)
     stages = [*stages, reporting(case.folder, stages)]
     try:
         case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
@@ -122,6 +125,7 @@ def river(
     *,
     accept_rejected: bool = False,
     masks: Path | None = None,
+    unit: Unit | None = None,
     after: tuple[str, ...] = (),
 ) -> list[Stage]:
     """The stages from frames to a surface.
@@ -134,6 +138,7 @@ def river(
         ct: The CT to register to, or None.
         accept_rejected: Whether a refused sequence is used all the same.
         masks: Folder of masks of the frames, or None.
+        unit: Of a CT that is a surface, or None.
         after: Stages that make `source`, where it lies in the case itself.
     """
     outside = () if after else tuple(path for path in (source, camera, masks) if path is not None)
@@ -191,12 +196,13 @@ def river(
         surfaces, maps = clips_of(case / SURFACE, place, source), clips_of(case / PREDICTION, place, source)
 
         def work(clip: Path, out: Path) -> int:
-            return register(surfaces[clip], target, out, sequence=clip, prediction=maps[clip], masks=masks)
+            return register(surfaces[clip], target, out, sequence=clip, prediction=maps[clip], masks=masks, unit=unit)
 
         for_each(folder, work)
 
+    options = {} if unit is None else {"unit": unit}
     files, before = () if after else (ct,), (*after, SEQUENCE, PREDICTION, SURFACE)
-    return [*stages, Stage(REGISTRATION, "into the CT, with no start", registered_to_ct, {}, files, before)]
+    return [*stages, Stage(REGISTRATION, "into the CT, with no start", registered_to_ct, options, files, before)]
 
 
 def sequence_of(

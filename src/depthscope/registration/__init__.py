@@ -8,6 +8,7 @@ from depthscope.registration.registration import nearest, register
 from depthscope.registration.search import Search
 from depthscope.registration.solve import Annealing
 from depthscope.registration.target import Target
+from depthscope.registration.unscaled import register_unscaled
 from depthscope.registration.view import Noise, View, viewpoint
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "nearest",
     "refusals",
     "register",
+    "register_unscaled",
     "viewpoint",
 ]

@@ -48,6 +48,8 @@ class Registration:
         working_mm: Least and greatest median distance at which an endoscope is used; with cameras and without a prior
             they bound the scale, and what is in their middle is likelier: 2.5 standard deviations of the logarithm to
             each side. A surface made small enough lies well on any wall. None for no such knowledge.
+        least_radius_mm: Without cameras and without a prior, the least root mean square distance of the points
+            from their centroid.
         coarse, middle, fine: Samples in the three stages of refinement.
         refined: Distinct ends of the first stage that enter the second.
         contested: Of those, how many at most are matched exactly before the best is chosen,
@@ -66,6 +68,7 @@ class Registration:
     noise: Noise = field(default_factory=Noise)
     scale_prior: ScalePrior | None = None
     working_mm: tuple[float, float] | None = WORKING_MM
+    least_radius_mm: float = 4.0
     coarse: int = 300
     middle: int = 1000
     fine: int = 1500

@@ -66,7 +66,7 @@ def register(
     centred = samples.moved(centred_from_source)
     given = [start @ centred_from_source.inverse() for start in starts]
 
-    bounds = scale_bounds(samples, options) if cameras else None
+    bounds = scale_bounds(samples, options) if cameras else extent_bounds(samples, target, options)
 
     told("search")
     begun = _starts(centred, target, options, given, bounds)
@@ -77,15 +77,18 @@ def register(
     problem = Problem(few, target, options.noise, cameras)
     ends = _within(solve(problem, _at_prior(begun, options), stages[0]), bounds)
     ranked = sighted(few, target, ends.target_from_source, options.noise)
-    unlikely = _unlikely(ends.target_from_source.scale, bounds)
-    by_cost = (ends.cost + 0.5 * ranked.cost + unlikely / stages[0].pull).argsort()
+    unlikely = _unlikely(ends.target_from_source.scale, bounds if cameras else None)
+    blur = _blur(few, ends.target_from_source.scale, options, cameras)
+    by_cost = (ends.cost + 0.5 * ranked.cost + blur + unlikely / stages[0].pull).argsort()
     ordered = _rows(ends.target_from_source, by_cost)
     kept = distinct(few, ordered, options.refined, apart_mm=1.5)
     # What each start led to is counted over all of them, not over those that are kept.
     second = _within(solve(replace(problem, samples=some), kept, stages[1]), bounds)
     told("modes")
     second = _settled(replace(problem, samples=some), second, options, bounds)
-    best, alignment_modes, spread, seen = _modes(some, target, second, ordered, options, bounds)
+    best, alignment_modes, spread, seen = _modes(
+        some, target, second, ordered, options, bounds if cameras else None, cameras
+    )
     told("finish")
     last = solve(replace(problem, samples=centred), _rows(best, torch.tensor([0])), stages[2])
     found = _concluded(
@@ -93,8 +96,11 @@ def register(
     )
     if bounds is None or bounds[0] <= found.scale <= bounds[1]:
         return found
-    distance = found.scale * float(samples.distance.median())
-    return replace(found, reasons=(f"the cameras would see from {distance:.1f} mm in the median", *found.reasons))
+    if cameras:
+        distance = found.scale * float(samples.distance.median())
+        return replace(found, reasons=(f"the cameras would see from {distance:.1f} mm in the median", *found.reasons))
+    size = found.scale * float(_radius(samples.position, samples.weight))
+    return replace(found, reasons=(f"the surface would be {2 * size:.1f} mm wide", *found.reasons))
 
 
 def scale_bounds(samples: Samples, options: Registration) -> tuple[float, float] | None:
@@ -104,6 +110,42 @@ def scale_bounds(samples: Samples, options: Registration) -> tuple[float, float]
     least, most = options.working_mm
     distance = float(samples.distance.median())
     return least / distance, most / distance
+
+
+def extent_bounds(samples: Samples, target: Target, options: Registration) -> tuple[float, float] | None:
+    """Least and greatest mm to a unit of a surface without cameras at which its extent can be told from noise.
+
+    Made small enough, a surface lies well on any wall; and it is no larger than what it is a part of.
+    """
+    if options.scale_prior is not None:
+        return None
+    own = float(_radius(samples.position, samples.weight))
+    points = target.coarse_samples[0]
+    whole = float(_radius(points, torch.full((len(points),), 1 / len(points), dtype=points.dtype)))
+    least = min(options.least_radius_mm, 0.5 * whole)
+    return least / own, 1.3 * whole / own
+
+
+def _radius(points: Float[Tensor, "points 3"], weight: Float[Tensor, " points"]) -> Float[Tensor, ""]:
+    """Root mean square distance from the centroid."""
+    middle = (points * weight[:, None]).sum(0)
+    return ((points - middle).square().sum(-1) * weight).sum().sqrt()
+
+
+def _blur(
+    samples: Samples, scale: Float[Tensor, " starts"], options: Registration, cameras: bool
+) -> Float[Tensor, " starts"]:
+    """Mean logarithm of the standard deviation off the surface, in the source's unit: what a likelihood is divided by.
+
+    The target's own error grows in the source's unit as the scale shrinks. Energies alone fall then, and the smallest
+    scale would win. With cameras or a prior the scale is bounded otherwise, and the confidence was calibrated so.
+    """
+    if cameras or options.scale_prior is not None:
+        return torch.zeros_like(scale)
+    facing = (samples.ray * samples.normal).sum(-1).square()
+    own = samples.across**2 + (samples.along**2 - samples.across**2) * facing
+    variance = own + (options.noise.surface_mm / scale[:, None]) ** 2
+    return 0.5 * variance.log() @ samples.weight
 
 
 def _within(ends: Solved, bounds: tuple[float, float] | None) -> Solved:
@@ -199,10 +241,12 @@ def _modes(
     coarse: Similarity,
     options: Registration,
     bounds: tuple[float, float] | None,
+    cameras: bool,
 ) -> tuple[Similarity, tuple[Mode, ...], float, Sight]:
     """Distinct ends with their posterior, best first; the spread of the ends of the best; and what is seen there."""
     seen = sighted(samples, target, ends.target_from_source, options.noise)
-    score = ends.cost + 0.5 * seen.cost + 2.0 * seen.air_violation
+    blur = _blur(samples, ends.target_from_source.scale, options, cameras)
+    score = ends.cost + 0.5 * seen.cost + 2.0 * seen.air_violation + blur
     at, least = ends.target_from_source, int(score.argmin())
     residual = _signed(samples, target, Similarity(at.scale[least], at.motion[least]), options.noise)
     independent = independent_samples(samples, residual)

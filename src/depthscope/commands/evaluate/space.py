@@ -11,6 +11,7 @@ from torch import Tensor
 from depthscope.commands.evaluate.depth import same_frames
 from depthscope.errors import BadInputError
 from depthscope.evaluation import PathProtocol, SurfaceProtocol, faces_seen
+from depthscope.formats.surfaces import Unit
 from depthscope.geometry import RigidMotion, Surface
 
 MESHES = ("aligned.ply", "surface.ply", "target.ply", "anatomy.ply")
@@ -62,22 +63,37 @@ def stacked(motions: list[RigidMotion]) -> RigidMotion:
     return RigidMotion(torch.stack([m.rotation for m in motions]), torch.stack([m.translation for m in motions]))
 
 
-def measured_surface(prediction: Path, truth: Path, protocol: SurfaceProtocol, seen_from: Path | None) -> dict:
+def measured_surface(
+    prediction: Path,
+    truth: Path,
+    protocol: SurfaceProtocol,
+    seen_from: Path | None,
+    unit: Unit | None = None,
+    truth_unit: Unit | None = None,
+) -> dict:
     """The errors of a surface that lies in the frame of the truth.
 
     Raises:
-        BadInputError: One of them cannot be read, or they differ in unit.
+        BadInputError: One of them cannot be read, they differ in unit, or one is of no body's size and nobody says its
+            unit.
     """
-    surface, true = surface_in(prediction), surface_in(truth)
+    surface, true = surface_in(prediction, unit, "--unit"), surface_in(truth, truth_unit or unit, "--truth-unit")
+    if surface.unit != true.unit:
+        unknown = prediction if surface.unit == "sfm" else truth
+        raise BadInputError(
+            f"surfaces in {surface.unit} and {true.unit}: {unknown} does not say its unit",
+            "one unit",
+            f"register it first, or say {'--unit' if unknown == prediction else '--truth-unit'} mm, cm or m",
+        )
     seen = None if seen_from is None else faces_seen_from(true, seen_from)
     return {"protocol": protocol.name, **protocol.figures(surface, true, seen)}
 
 
-def surface_in(place: Path) -> Surface:
-    """The surface of a file, or of a folder by the names that depthscope gives.
+def surface_in(place: Path, unit: Unit | None = None, option: str = "--unit") -> Surface:
+    """The surface of a file, or of a folder by the names that depthscope gives, in mm where its unit is known.
 
     Raises:
-        BadInputError: There is none.
+        BadInputError: There is none, or it is of no body's size and nobody says its unit.
     """
     from depthscope.formats import surfaces
 
@@ -86,7 +102,9 @@ def surface_in(place: Path) -> Surface:
         if found is None:
             raise BadInputError(f"{place} holds no surface", f"a file, or one of {', '.join(MESHES)} in it")
         place = found
-    surface, _ = surfaces.read(place)
+    surface, _ = surfaces.read(place, unit)
+    if surface.unit == "mm":
+        surfaces.check_size(surface, place, unit, option)
     return replace(surface, points=surface.points.double(), normals=None)
 
 

@@ -27,6 +27,7 @@ from depthscope.evaluation import (
     PathProtocol,
     SurfaceProtocol,
 )
+from depthscope.formats.surfaces import Unit
 
 AUTO = "auto"
 
@@ -43,6 +44,8 @@ def evaluate(
     protocol: str = AUTO,
     seen_from: Path | None = None,
     split: Path | None = None,
+    unit: Unit | None = None,
+    truth_unit: Unit | None = None,
 ) -> int:
     """Errors of depth maps, of a camera path or of a surface, by a protocol whose name stands beside the numbers.
 
@@ -61,6 +64,8 @@ def evaluate(
         seen_from: Sequence folder in the frame of the true surface: completeness is measured over what it saw.
         split: KITTI: a list of frames over many drives. PREDICTION is what depthscope predict --split wrote, TRUTH the
             folder that the list starts from; every frame counts alike.
+        unit: Unit of a PREDICTION that is a surface: mm, cm or m. Without it the file decides, or mm.
+        truth_unit: Unit of a TRUTH that is a surface; without it the same as --unit.
     """
     from rich.console import Console
 
@@ -77,12 +82,14 @@ def evaluate(
     on_points = protocol == POINTS or (chosen is None and recognised(truth) and not is_truth(truth))
     if run is not None and not on_points:
         raise BadInputError(f"--run for {protocol}", f"it only with {POINTS}", "leave it away")
+    if (unit or truth_unit) and not isinstance(chosen, SurfaceProtocol):
+        raise BadInputError("--unit without surfaces", "it where surfaces are compared", "leave it away")
     start, rows, figures = time.perf_counter(), None, {}
     if isinstance(chosen, PathProtocol):
         figures = measured_path(prediction, truth, chosen)
         shown = table_of(chosen.name, figures)
     elif isinstance(chosen, SurfaceProtocol):
-        figures = measured_surface(prediction, truth, chosen, seen_from)
+        figures = measured_surface(prediction, truth, chosen, seen_from, unit, truth_unit)
         shown = table_of(chosen.name, figures)
     else:
         assert chosen is None or isinstance(chosen, DepthProtocol)
@@ -99,7 +106,7 @@ def evaluate(
             write_rows(folder / "frames.csv", rows)
         sources = (prediction, truth) if split is None else (prediction, split)  # a whole KITTI is not hashed
         inputs = {str(path): content_hash(path) for path in sources}
-        options: dict[str, Any] = {"gap": gap, "run": run, "protocol": protocol}
+        options: dict[str, Any] = {"gap": gap, "run": run, "protocol": protocol, "unit": unit, "truth_unit": truth_unit}
         write_provenance(folder, options=options, inputs=inputs, seconds=time.perf_counter() - start)
     Console(highlight=False).print(shown)
     return 0

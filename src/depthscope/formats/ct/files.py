@@ -69,14 +69,18 @@ def read_nifti(path: Path) -> Grid:
     try:
         with _quiet(), np.errstate(all="ignore"):
             _check_gzip(path)
-            image = nibabel.Nifti1Image.from_filename(path)
+            image = nibabel.load(path)
+            if not isinstance(image, nibabel.Nifti1Image):  # NIfTI-2 is one too
+                raise ValueError(f"it is {type(image).__name__}")
             header = image.header
             _check_size(image, path)
-            values = np.asarray(image.dataobj)
+            plain = image.dataobj.slope == 1 and image.dataobj.inter == 0
+            values = image.dataobj.get_unscaled() if plain else image.dataobj.get_scaled(np.float32)
+            values = np.asarray(values)
             unit = int(header["xyzt_units"]) & 7
             codes = int(header["sform_code"]), int(header["qform_code"])
             affine = np.asarray(image.affine, np.float64)
-            other = np.asarray(header.get_qform(), np.float64) if min(codes) > 0 else affine
+            other = _qform(header, affine) if min(codes) > 0 else affine
     except Exception as error:  # nibabel, gzip and NumPy raise whatever a damaged file makes of them
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         cut = isinstance(error, EOFError) or any(word in told for word in ("xpected", "mmap length", "buffer"))
@@ -101,6 +105,13 @@ def read_nifti(path: Path) -> Grid:
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     lps[:3] *= factor
     return _checked(Grid(np.ascontiguousarray(values.transpose()), lps, tuple(notes)), path)
+
+
+def _qform(header: nibabel.Nifti1Header, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        return np.asarray(header.get_qform(), np.float64)
+    except nibabel.spatialimages.HeaderDataError:  # no rotation; the sform is what counts
+        return otherwise
 
 
 def _check_size(image: nibabel.Nifti1Image, path: Path) -> None:
