@@ -88,7 +88,8 @@ def main() -> None:
                     told = (
                         f"error {error:6.2f} mm, scale x{found.scale / float(truth.scale):6.3f}, odds "
                         f"{found.evidence.log_odds:5.1f}, confidence {found.confidence:.2f}, halves "
-                        f"{found.evidence.halves_apart_mm:5.1f} mm, {verdict}"
+                        f"{found.evidence.halves_apart_mm:5.1f} mm, inliers {found.evidence.inlier_share:.2f}, cost "
+                        f"{found.evidence.cost:.2f}, open {found.evidence.predicted_tre_mm:.1f} mm, {verdict}"
                     )
                     wrong = accepted and not error < 2
                 except DepthscopeError as failure:

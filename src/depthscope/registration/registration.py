@@ -334,6 +334,9 @@ def _concluded(
         float((inlier.double() * samples.weight).sum()),
         modes[0].starts / max(1, sum(m.starts for m in modes)),
     )
+    if not problem.cameras and options.scale_prior is None:
+        # Rays from a place that was guessed say nothing of walls that no one camera could see together.
+        evidence = replace(evidence, sight_cost=1.5, coverage=evidence.inlier_share, sight_violation=0.0)
     confidence = options.calibration(evidence)
     centres = placed(batch, samples.centres)[0][samples.view] if problem.cameras else None
     distance = nearest(target, placed(batch, samples.position)[0], samples.normal @ at.motion.rotation.T, centres)

@@ -62,8 +62,7 @@ def halves(surface: Surface) -> tuple[Surface, Surface]:
     points = surface.points.double()
     middle = points - points.mean(0)
     longest = torch.linalg.eigh(middle.T @ middle).eigenvectors[:, -1]
-    along = middle @ longest
-    before = along < along.median()
+    before = (middle @ longest).argsort().argsort() < len(points) // 2
     return _part(surface, before), _part(surface, ~before)
 
 
