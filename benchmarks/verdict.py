@@ -1,12 +1,15 @@
 """How well the verdict tells good from bad: many failures of many types on phantom clips, and what other figures do.
 
-    python benchmarks/verdict.py --clips DIR... --out DIR [--dials 0.3,0.6,1.0] [--seeds 1] [--minutes 10] [--fit]
+    python benchmarks/verdict.py --clips DIR... --out DIR [--report DIR...] [--dials 0.3,0.6,1.0] [--seeds 1]
+        [--minutes 10] [--frames N] [--fit | --shipped]
 
 `DIR` holds patients as `depthscope simulate` writes them. Resumable: each case is a line of ``cases.jsonl``, and a call
-with the same options does what is missing. Scores are those of a rule fitted on the good cases of the other patients:
-no failure of any type takes part in fitting. Wrong cases are held against good ones; what a mild failure left right is
-told apart. Writes ``verdict.json`` and prints the table; `--fit` also writes ``usual.yaml``, to be copied into the
-package's ``rule.yaml``.
+with the same options does what is missing; the values of the checks are stored, so that another rule is judged without
+computing them again. With `--report` the rule is fitted on the good cases of `--clips`, and the figures are those of
+the other patients; without, of each patient by a rule fitted on the good cases of the others, or with `--shipped` by
+the rule in the package. No failure of any type takes part in fitting. Wrong cases are held against good ones; what a
+mild failure left right is told apart. Writes ``verdict.json`` and prints the table; `--fit` also writes ``usual.yaml``,
+to be copied into the package's ``rule.yaml``.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import json
 import math
 import time
 from dataclasses import asdict, replace
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -21,22 +25,30 @@ import numpy as np
 import torch
 import yaml
 from failures import FAILURES, like_sfm, reprojection_px, truth
+from scipy.stats import spearmanr
 
 from depthscope.errors import BadInputError
 from depthscope.formats import read_sequence, recognised
 from depthscope.inspection import CHECKS, Check, Evidence, Rule, judged, shipped_rule
-from depthscope.inspection.rule import Usual, excess
+from depthscope.inspection.rule import Usual
 
 FALSE_ACCEPTS = 0.05
-LEAST_SPREAD = 0.2
 USUAL_SHARE = 0.9
+
+LEAST_SPREAD = 0.1
+GATE_SPREADS = 4.0
+"""A gate lies at most so many spreads beyond the usual value: no witness that passes keeps a sequence from being
+accepted alone (`accept_up_to` of the rule), however alike phantoms are to each other."""
+
+ALIKE = 0.3
+"""Correlation from which two witnesses are not taken as independent."""
 WITNESSES = (
     *("lock_on", "lock_on_above_null", "lock_on_unseen", "retracking", "path_break", "epipolar_share", "broken_links"),
     *("track_fit", "held_out_matches", "resection", "own_adjustment", "split_tracks", "self_calibration"),
-    *("scale_drift", "point_depth", "depth_order", "depth_scale", "relief", "near_and_far", "parallax"),
+    *("scale_drift", "point_depth", "depth_order", "depth_scale", "relief", "parallax"),
 )
-"""Checks that ask something structure from motion has not seen. How many points and frames there are, and how smooth
-the path is, says more of the clip than of the reconstruction."""
+"""Checks that ask something structure from motion has not seen. How many points and frames there are, how smooth the
+path is, and how fast light falls off say more of the clip than of the reconstruction."""
 
 
 def main() -> None:
@@ -48,16 +60,39 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--goods", type=int, default=3, help="good cases of each clip and seed")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop making cases after so long")
+    parser.add_argument("--frames", type=int, default=0, help="of each clip, from its start; 0: all")
+    parser.add_argument("--report", type=Path, nargs="+", default=[], help="patients that take no part in fitting")
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--shipped", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     given.out.mkdir(parents=True, exist_ok=True)
     dials = [float(word) for word in given.dials.split(",")]
-    cases = collected(given.clips, given.out / "cases.jsonl", dials, given.seeds, given.goods, given.minutes * 60)
-    summary = summarised(cases)
+    cases = collected(
+        [*given.clips, *given.report],
+        given.out / "cases.jsonl",
+        dials,
+        given.seeds,
+        given.goods,
+        given.minutes * 60,
+        given.frames,
+    )
+    fitting = [case for case in cases if not any(case["patient"].startswith(str(p)) for p in given.report)]
+    reported = [case for case in cases if case not in fitting] if given.report else cases
+    if given.shipped:
+        rules = {case["patient"]: shipped_rule() for case in reported}
+    elif given.report:
+        rules = dict.fromkeys({case["patient"] for case in reported}, fitted(sound(fitting)))
+    else:
+        rules = held_out_rules(reported)
+    summary = summarised(reported, rules)
     if given.fit:
-        rows = {name: [round(one.limit, 3), round(one.spread, 3)] for name, one in usual(sound(cases)).items()}
+        rule = fitted(sound(fitting))
+        rows = {
+            "usual": {name: [float(f"{one.value:.3g}"), round(one.spread, 3)] for name, one in rule.usual.items()},
+            "correlations": {" ".join(pair): round(rho, 2) for pair, rho in rule.correlations.items()},
+        }
         (given.out / "usual.yaml").write_text(yaml.safe_dump(rows, sort_keys=False))
     (given.out / "verdict.json").write_text(json.dumps(summary, indent=2) + "\n")
     show(summary)
@@ -73,7 +108,7 @@ def clips_in(folders: list[Path]) -> list[Path]:
     return found
 
 
-def collected(folders, path: Path, dials, seeds: int, goods: int, seconds: float) -> list[dict]:
+def collected(folders, path: Path, dials, seeds: int, goods: int, seconds: float, frames: int = 0) -> list[dict]:
     """All cases, those of earlier calls read from the file."""
     cases = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     done = {case["name"] for case in cases}
@@ -87,13 +122,15 @@ def collected(folders, path: Path, dials, seeds: int, goods: int, seconds: float
     true: dict[Path, object] = {}
     with path.open("a") as stream:
         for seed, clip, kind, dial, number in (plan[i] for i in mixed):
-            name = f"{clip.parent.name}/{clip.name}:{kind}:{dial:g}:{seed}"
+            name = f"{clip.parent.parent.name}/{clip.parent.name}/{clip.name}:{kind}:{dial:g}:{seed}"
             if name in done:
                 continue
             if time.monotonic() - start > seconds:
                 break
             if clip not in true:
                 true[clip] = read_sequence(clip)
+                if frames:
+                    true[clip] = true[clip].with_frames(torch.arange(len(true[clip])) < frames)
             case = measured(true[clip], kind, dial, seed + 17 * number)
             case.update(name=name, kind=kind, dial=dial, patient=str(clip.parent))
             stream.write(json.dumps(case) + "\n")
@@ -157,14 +194,39 @@ def sound(cases: list[dict]) -> list[dict]:
     return [case for case in cases if case["kind"] == "good" and not case["failed"]]
 
 
-def usual(cases: list[dict]) -> dict[str, Usual]:
-    """What each witness says of sound cases; one that never had anything to go by may not fail its gate by much."""
+def fitted(cases: list[dict]) -> Rule:
+    """The rule of the package with what the witnesses say of these sound cases."""
+    table = {name: [check_of(case["checks"][name]) for case in cases] for name in WITNESSES}
+    return replace(
+        shipped_rule(),
+        usual={name: usual(name, said) for name, said in table.items()},
+        correlations=correlations(table),
+    )
+
+
+def usual(name: str, said: list[Check]) -> Usual:
+    """What a witness says of sound cases; where it never had anything to go by, what the package's rule has."""
+    said = [check for check in said if check.passed is not None and math.isfinite(check.value)]
+    if not said:
+        return shipped_rule().usual[name]
+    low = said[0].direction == "at least"
+    value = float(np.quantile([check.value for check in said], 1 - USUAL_SHARE if low else USUAL_SHARE))
+    values = np.array([check.excess for check in said])
+    spread = 1.4826 * np.median(np.abs(values - np.median(values)))
+    return Usual(value, float(max(spread, LEAST_SPREAD, -said[0].excess_of(value) / GATE_SPREADS)))
+
+
+def correlations(table: dict[str, list[Check]]) -> dict[tuple[str, str], float]:
+    """Rank correlation of each pair of witnesses over the cases on which both speak, where it is `ALIKE` or more."""
     found = {}
-    for name in WITNESSES:
-        said = [check_of(case["checks"][name]) for case in cases]
-        values = np.array([excess(check) for check in said if check.passed is not None] or [0.0])
-        spread = 1.4826 * np.median(np.abs(values - np.median(values)))
-        found[name] = Usual(float(np.quantile(values, USUAL_SHARE)), float(max(spread, LEAST_SPREAD)))
+    for one, other in combinations(table, 2):
+        both = [(a.excess, b.excess) for a, b in zip(table[one], table[other], strict=True)]
+        spoken = [a.passed is not None and b.passed is not None for a, b in zip(table[one], table[other], strict=True)]
+        rows = np.array([row for row, known in zip(both, spoken, strict=True) if known])
+        if len(rows) >= 10 and (rows.std(0) > 0).all():
+            rho = float(spearmanr(rows[:, 0], rows[:, 1]).statistic)
+            if rho >= ALIKE:
+                found[one, other] = rho
     return found
 
 
@@ -179,21 +241,17 @@ def auc(score: np.ndarray, y: np.ndarray) -> float:
 def held_out_rules(cases: list[dict]) -> dict[str, Rule]:
     """For each patient the rule that the other patients' sound cases make."""
     patients = {case["patient"] for case in cases}
-    return {
-        patient: replace(shipped_rule(), usual=usual([c for c in sound(cases) if c["patient"] != patient]))
-        for patient in patients
-    }
+    return {patient: fitted([c for c in sound(cases) if c["patient"] != patient]) for patient in patients}
 
 
-def summarised(cases: list[dict]) -> dict:
+def summarised(cases: list[dict], rules: dict[str, Rule]) -> dict:
     """Figures over all cases and for each type of failure; those that make no sequence at all are left out."""
     cases = [case for case in cases if case["checks"]]
-    rules = held_out_rules(cases)
     failed = np.array([c["failed"] for c in cases])
     kinds = np.array([c["kind"] for c in cases])
     good = ~failed & (kinds == "good")
     compared = failed | good
-    strange = np.array([rules[c["patient"]].strangeness(checks_of(c)) for c in cases])
+    anomaly = np.array([rules[c["patient"]].anomaly(checks_of(c)) for c in cases])
     outcomes = np.array([judged(checks_of(c), rules[c["patient"]]).outcome for c in cases])
     others = {
         "reprojection": np.array([c["reprojection_px"] for c in cases]),
@@ -209,20 +267,20 @@ def summarised(cases: list[dict]) -> dict:
     for _ in range(200):
         drawn = draw.choice(np.unique(patients), len(np.unique(patients)))
         rows = np.concatenate([np.flatnonzero(compared & (patients == patient)) for patient in drawn])
-        boot.append(auc(strange[rows], failed[rows]))
-    threshold = np.quantile(strange[failed], FALSE_ACCEPTS)
-    of_check = {n: np.array([excess(check_of(c["checks"][n])) for c in cases]) for n in CHECKS}
+        boot.append(auc(anomaly[rows], failed[rows]))
+    threshold = np.quantile(anomaly[failed], FALSE_ACCEPTS)
+    of_check = {n: np.array([check_of(c["checks"][n]).excess for c in cases]) for n in CHECKS}
     return {
         "cases": len(cases),
-        "patients": len(rules),
+        "patients": len({c["patient"] for c in cases}),
         "wrong": int(failed.sum()),
         "good": int(good.sum()),
-        "auc_wrong_against_good": area(strange),
+        "auc_wrong_against_good": area(anomaly),
         "auc_90_percent_over_patients": [float(np.nanquantile(boot, 0.05)), float(np.nanquantile(boot, 0.95))],
-        "auc_with_what_mild_failures_left_right": auc(strange, failed),
+        "auc_with_what_mild_failures_left_right": auc(anomaly, failed),
         "auc_reprojection_alone": area(others["reprojection"]),
         "auc_registered_alone": area(others["registered"]),
-        "true_accepts_at_5_percent_false_by_strangeness_alone": float((strange[good] < threshold).mean()),
+        "true_accepts_at_5_percent_false_by_anomaly_alone": float((anomaly[good] < threshold).mean()),
         "rule": {
             "false_accepts": float((outcomes[failed] == "accepted").mean()),
             "true_accepts": float((outcomes[good] == "accepted").mean()),
@@ -236,7 +294,7 @@ def summarised(cases: list[dict]) -> dict:
                 "wrong": int((failed & (kinds == kind)).sum()),
                 "accepted_of_wrong": int((failed & (kinds == kind) & (outcomes == "accepted")).sum()),
                 "accepted_of_right": int((~failed & (kinds == kind) & (outcomes == "accepted")).sum()),
-                "auc": area(strange, (failed & (kinds == kind)) | good),
+                "auc": area(anomaly, (failed & (kinds == kind)) | good),
                 "auc_reprojection": area(others["reprojection"], (failed & (kinds == kind)) | good),
             }
             for kind in ["good", *FAILURES]

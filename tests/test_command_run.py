@@ -9,6 +9,8 @@ import torch
 
 from depthscope.case import RECORD
 from depthscope.cli import main
+from depthscope.commands.run import sequence_of
+from depthscope.errors import NoAnswerError
 from depthscope.formats import colmap, ply, read_sequence
 from depthscope.recipes import to_yaml
 from depthscope.sequence import Sequence
@@ -17,8 +19,11 @@ from tiny_runs import tiny, tube_clip
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
+    """A clip that carries the verdict of an earlier call: refused."""
     folder = tmp_path_factory.mktemp("run") / "clip"
     tube_clip(folder)
+    stored = {"accepted": False, "outcome": "refused", "reasons": ["the path jumps"]}
+    (folder / "result.json").write_text(json.dumps(stored))
     return folder
 
 
@@ -41,6 +46,40 @@ def test_a_sequence_becomes_a_surface(case, clip):
     surface = ply.read(case / "surface" / "surface.ply")
     assert len(surface.points) > 300 and surface.unit == read_sequence(clip).unit
     assert json.loads((case / "prediction" / "result.json").read_text())["frames"] == len(read_sequence(clip))
+
+
+def test_accept_rejected_goes_on_after_a_stored_refusal(case, clip):
+    assert json.loads((clip / "result.json").read_text())["accepted"] is False
+    assert json.loads((case / "run" / "result.json").read_text())["steps"] >= 4
+    assert (case / "surface" / "result.json").is_file()
+
+
+def refusing(outcome, registered):
+    """In the place of `depthscope reconstruct`: writes what it says of a clip that is not accepted."""
+
+    def reconstruct(source, folder, camera, masks=None):
+        folder.mkdir(parents=True)
+        said = {"accepted": False, "outcome": outcome, "reasons": ["no parallax: move"], "registered": registered}
+        (folder / "result.json").write_text(json.dumps(said))
+        return 3
+
+    return reconstruct
+
+
+@pytest.mark.parametrize(("outcome", "word"), [("refused", "was refused"), ("cannot tell", "cannot be confirmed")])
+def test_a_reconstruction_that_is_not_accepted_ends_the_run_in_its_own_words(tmp_path, monkeypatch, outcome, word):
+    monkeypatch.setattr("depthscope.commands.reconstruct.reconstruct", refusing(outcome, 30))
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(NoAnswerError, match=f"{word}: no parallax: move; .*--accept-rejected"):
+        sequence_of(tmp_path / "clip.mp4", None, tmp_path / "out", accept_rejected=False)
+    sequence_of(tmp_path / "clip.mp4", None, tmp_path / "again", accept_rejected=True)  # goes on
+
+
+def test_without_any_placed_frame_there_is_nothing_to_go_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr("depthscope.commands.reconstruct.reconstruct", refusing("refused", 0))
+    with pytest.raises(NoAnswerError) as caught:
+        sequence_of(tmp_path / "clip.mp4", None, tmp_path / "out", accept_rejected=True)
+    assert "--accept-rejected" not in str(caught.value)
 
 
 def test_a_second_call_does_nothing_and_other_steps_redo_what_depends_on_them(case, clip, config, capsys):

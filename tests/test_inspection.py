@@ -1,12 +1,14 @@
 """The verdict: what is accepted, and what is refused for which reason."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import depthscope.falloff as falloff_module
 from depthscope.cli import main
@@ -22,16 +24,20 @@ from depthscope.inspection import (
     Witnesses,
     cleaned,
     cleaning,
+    doubted,
     in_doubt,
     inspect,
     inspect_cleaned,
     judged,
     largest_angles_deg,
+    refused,
     shipped_rule,
     with_second_run,
 )
 from depthscope.inspection.adjustment import adjusted, triangulated
+from depthscope.inspection.check import at_least, at_most, cannot_tell
 from depthscope.inspection.degeneracy import bundle_of_points, depth_deviations
+from depthscope.inspection.geometry import confirmed_steps
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
 
@@ -124,6 +130,30 @@ def test_a_focal_length_of_another_camera(clip):
     camera = replace(camera, focal_px=(camera.focal_px[0] * 1.3, camera.focal_px[1] * 1.3))
     check = CHECKS["depth_scale"](Evidence(replace(clip, cameras=(camera,) * len(clip))))
     assert check.passed is False and "focal length" in check.hint
+
+
+def test_depths_off_by_many_factors_are_no_focal_length(clip):
+    count = len(clip.points)
+    away = torch.exp(0.4 + 0.5 * torch.randn(count, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    centre = clip.camera_centres.mean(0)
+    check = CHECKS["depth_scale"](Evidence(replace(clip, points=centre + (clip.points - centre) * away)))
+    assert check.passed is False and "not by one factor" in check.hint
+
+
+def test_some_points_behind_cameras_are_no_wrong_direction(clip):
+    behind = torch.arange(len(clip.points)) % 4 == 0
+    some = replace(clip, points=torch.where(behind[:, None], -clip.points, clip.points))
+    check = CHECKS["in_front"](Evidence(some))
+    assert check.passed is False and "wrong matches" in check.hint and "direction" not in check.hint
+
+
+def test_a_gate_that_sound_ones_miss_too_is_no_reason(verdict):
+    rule = shipped_rule()
+    sound = 0.99 * rule.usual["self_calibration"].value
+    missed = at_most(sound, 0.9 * sound, "the focal length is off", "calibrate")
+    few = at_least(2, 8, "2 frames were placed", "give more")
+    found = judged({**verdict.checks, "self_calibration": missed, "frames_placed": few})
+    assert missed.passed is False and found.reasons == ("2 frames were placed (less than 8): give more",)
 
 
 def test_second_run_and_hidden_matches(clip):
@@ -248,29 +278,91 @@ def test_near_and_far_exchanged(tmp_path, monkeypatch):
     assert CHECKS["near_and_far"](Evidence(clip, seen_images=bright_near)).passed is not False
 
 
-def test_the_rule_is_monotone(verdict):
+def test_the_rule_names_checks_only(verdict):
     rule = shipped_rule()
     assert all(usual.spread > 0 for usual in rule.usual.values())
     assert set(rule.usual) | set(rule.gates) | set(rule.leads) <= set(CHECKS)
+    assert {name for pair in rule.correlations for name in pair} <= set(rule.usual)
+    assert all(len(pair) == 2 and 0 < rho <= 1 for pair, rho in rule.correlations.items())
     assert rule.accept_up_to < rule.refuse_from
     worse = {**verdict.checks, "track_fit": replace(verdict.checks["track_fit"], value=1.0, passed=False)}
-    assert rule.strangeness(worse) > rule.strangeness(verdict.checks)
-    assert rule.failure(worse) > rule.failure(verdict.checks)
+    assert rule.anomaly(worse) > rule.anomaly(verdict.checks)
     silent = {**worse, "track_fit": replace(worse["track_fit"], passed=None)}
-    assert rule.strangeness(silent) <= rule.strangeness(verdict.checks)
+    assert rule.anomaly(silent) <= rule.anomaly(verdict.checks)
+
+
+def with_values(checks, values):
+    """The same checks of other figures, judged against their gates again."""
+    make = {"at least": at_least, "at most": at_most}
+    return {
+        name: make[check.direction](values[name], check.gate, f"{name} is {values[name]:g}", "do something")
+        for name, check in checks.items()
+    }
+
+
+NAMES = list(CHECKS)
+FIGURES = st.one_of(
+    st.floats(-2, 2), st.floats(-1e6, 1e6), st.sampled_from([0.0, -0.02, 0.01, 0.05, 1.0, math.inf, -math.inf])
+)
+UNKNOWN = st.just(math.nan)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(st.one_of(st.none(), FIGURES, UNKNOWN), min_size=len(NAMES), max_size=len(NAMES)),
+    name=st.sampled_from(NAMES),
+    worse=FIGURES,
+    better=FIGURES,
+)
+def test_no_check_that_gets_better_makes_the_verdict_worse(verdict, values, name, worse, better):
+    given_values = {n: check.value for n, check in verdict.checks.items()}
+    others = {n: given_values[n] if v is None else v for n, v in zip(NAMES, values, strict=True)}
+    if (worse < better) == (verdict.checks[name].direction == "at most"):
+        worse, better = better, worse
+    first, second = (judged(with_values(verdict.checks, {**others, name: v})) for v in (worse, better))
+    order = ("refused", "cannot tell", "accepted")
+    assert order.index(second.outcome) >= order.index(first.outcome), (first, second)
+    assert second.anomaly <= first.anomaly + 1e-9
+    assert second.confidence >= first.confidence - 1e-9
+    assert second.checks[name].excess <= first.checks[name].excess
+    for found in (first, second):
+        assert found.accepted == (not found.reasons) and len(found.reasons) <= 3
+        against = {n: c for n, c in found.checks.items() if c.passed is False} | dict.fromkeys(
+            shipped_rule().unusual(found.checks)
+        )
+        assert all(any(reason.startswith(f"{n} is ") for n in against) for reason in found.reasons)
+
+
+def test_the_best_figures_there_are_count_for_nothing(verdict):
+    """Zero broken links and light that falls with depth once counted as the most unusual."""
+    best = {"broken_links": 0.0, "near_and_far": -0.9, "depth_scale": 0.0, "point_depth": 0.0, "scale_drift": 0.0}
+    values = {n: c.value for n, c in verdict.checks.items()} | best
+    unusual = shipped_rule().unusual(with_values(verdict.checks, values))
+    assert not unusual.keys() & best.keys(), unusual
+
+
+def test_witnesses_that_say_the_same_count_once():
+    rule = replace(shipped_rule(), correlations={("lock_on", "lock_on_above_null"): 1.0}, worst=3)
+    assert rule.independent_share(("lock_on", "lock_on_above_null")) == 0.5
+    assert rule.independent_share(("lock_on_above_null", "lock_on")) == 0.5
+    assert rule.independent_share(("lock_on", "retracking")) == 1
+    poor = {name: at_least(0.45, gate, "", "") for name, gate in (("lock_on", 0.4), ("lock_on_above_null", 0.2))}
+    alone = max(rule.anomaly({name: check}) for name, check in poor.items())
+    assert 0 < alone == rule.anomaly(poor)
+    assert rule.against(poor) == (max(poor, key=lambda name: rule.anomaly({name: poor[name]})),)
 
 
 def test_what_fails_no_check_but_is_unlike_sound_ones_is_not_accepted(verdict):
     """Three witnesses at nine tenths of their gates: none fails, and no sound reconstruction looks so."""
+    rule = replace(shipped_rule(), refuse_from=24.0)  # that three can just reach
     near = {
         name: replace(verdict.checks[name], value=0.9 * verdict.checks[name].gate, passed=True)
         for name in ("retracking", "own_adjustment", "resection")
     }
-    doubt = judged({**verdict.checks, **near})
-    assert doubt.outcome == "cannot tell" and doubt.confidence < 0.9
-    assert doubt.reasons[-1].startswith("together too unlike sound reconstructions (")
-    told = list(shipped_rule().unusual(doubt.checks))[:3]
-    assert len({*told} & {*near}) >= 2 and all(doubt.checks[name].sentence in doubt.reasons[-1] for name in told)
+    doubt = judged({**verdict.checks, **near}, rule)
+    assert doubt.outcome == "cannot tell" and doubt.confidence < 0.5
+    assert 1 <= len(doubt.reasons) <= 3 and all("nine of ten sound reconstructions have" in r for r in doubt.reasons)
+    assert any(reason.startswith(doubt.checks[name].sentence) for name in near for reason in doubt.reasons)
     assert verdict.accepted  # as it is
 
 
@@ -435,6 +527,71 @@ def test_command_reads_hidden_matches_and_refuses_a_broken_file(tmp_path, capsys
     np.savez(tmp_path / "clip" / "held_out_matches.npz", names=names, frames=frames, pixels=pixels)
     assert main(["inspect", str(tmp_path / "clip")]) == 3
     assert "hidden from SfM" in capsys.readouterr().out
+
+
+def test_a_step_that_images_confirm_is_no_jump(clip):
+    """A hand moves by fits and starts: where optical flow goes along with a long step, it is no fault."""
+    true = Evidence(clip)
+    assert set(range(len(clip) - 1)) <= confirmed_steps(true)
+    assert CHECKS["path_jump"](true).value == 0
+    shift = clip.camera_from_world.translation.clone()
+    shift[4:] += torch.tensor([1.0, 0.6, 0.0])
+    moved = Evidence(with_motions(clip, translation=shift))
+    assert 3 not in confirmed_steps(moved)
+    check = CHECKS["path_jump"](moved)
+    assert check.passed is False and "images do not confirm" in check.sentence
+
+
+def test_where_neither_direction_of_the_poses_fits_there_is_a_verdict(tmp_path, capsys):
+    """What can be read ends in a verdict: the images contradict the poses, and no file is bad."""
+    write_jhu(tmp_path / "clip", scene(textured=False))
+    assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) == 3
+    assert capsys.readouterr().out.startswith("refused: clip\n")
+    result = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    assert result["outcome"] == "refused" and result["checks"] and 1 <= len(result["reasons"]) <= 3
+    assert any("neither direction of the poses fits the images" in reason for reason in result["reasons"])
+    assert result["confidence"] < 0.1 and result["pose_direction"] in ("camera_from_world", "world_from_camera")
+
+
+def test_a_sequence_that_cannot_be_judged_is_refused_and_written(tmp_path, capsys):
+    """Every point behind the cameras: read without fault, and right for nothing."""
+    write_jhu(tmp_path / "clip")
+    write_sequence(read_sequence(tmp_path / "clip"), tmp_path / "model", "colmap-text")
+    points = tmp_path / "model" / "sparse" / "0" / "points3D.txt"
+    rows = [line.split() for line in points.read_text().splitlines() if not line.startswith("#")]
+    points.write_text("".join(" ".join([row[0], "0", "0", "-90", *row[4:]]) + "\n" for row in rows))
+    assert main(["inspect", str(tmp_path / "model"), "--out", str(tmp_path / "verdict")]) == 3
+    result = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    assert result["outcome"] == "refused" and "behind the cameras" in result["reasons"][0]
+    assert capsys.readouterr().out.startswith("refused: model\n  - ")
+
+
+def test_nothing_is_confirmed_where_the_images_say_nothing(verdict):
+    rule = shipped_rule()
+    assert len(rule.speaking(verdict.checks)) >= 4 and set(rule.from_images) <= set(CHECKS)
+    silent = {n: cannot_tell(verdict.checks[n].gate, verdict.checks[n].direction, "") for n in rule.from_images}
+    quiet = judged({**verdict.checks, **silent})
+    assert quiet.outcome == "cannot tell" and "only 0 of the 6 checks" in quiet.reasons[0]
+
+
+def test_what_is_undecided_is_neither_refused_nor_accepted(verdict):
+    doubt = doubted(verdict, "both directions fit")
+    assert doubt.outcome == "cannot tell" and doubt.reasons == ("both directions fit",) and doubt.confidence < 0.5
+    no = refused(verdict, "half of the points are bad")
+    assert no.outcome == "refused" and no.reasons == ("half of the points are bad",) and no.confidence < 0.1
+    both = refused(replace(no, reasons=("a", "b", "c")), "d")
+    assert both.reasons == ("a", "b", "d") and both.anomaly == no.anomaly
+    assert doubted(no, "both directions fit").outcome == "refused"
+
+
+def test_cannot_tell_is_printed_as_such(tmp_path, monkeypatch, capsys):
+    write_jhu(tmp_path / "clip")
+    monkeypatch.setattr(
+        "depthscope.inspection.inspect_cleaned", lambda clip, of: (cleaned(clip), doubted(inspect(clip), "so so"))
+    )
+    assert main(["inspect", str(tmp_path / "clip")]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("cannot tell: clip\n  - so so\n") and "--accept-rejected" in out and "refused" not in out
 
 
 def test_command_never_replaces_the_sequence(tmp_path, capsys):

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from depthscope.errors import BadInputError
 from depthscope.formats import read_sequence
-from depthscope.lock_on import another_of_the_same, cut_patches, lock_on, lock_on_each, normalised
+from depthscope.geometry import Camera, RigidMotion
+from depthscope.lock_on import PatchPairs, another_of_the_same, cut_patches, lock_on, lock_on_each, normalised, textured
+from depthscope.sequence import Observations, Sequence
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
 
@@ -37,6 +41,47 @@ def test_right_poses_lock_on_and_wrong_ones_do_not(clip):
     assert abs(right.null_mean) < 0.25
     shifted = replace(clip, camera_from_world=clip.camera_from_world[torch.arange(8).flip(0)])
     assert lock_on(shifted).mean < 0.4
+
+
+def test_a_scope_that_comes_near_and_turns_still_locks_on(tmp_path):
+    """Patches of another size and roll look different as they are, and alike where the poses align them."""
+    frames = 9
+    texture = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (400, 400)).astype(np.float32), (0, 0), 3)
+    texture = 255 * (texture - texture.min()) / (texture.max() - texture.min())
+    roll, depth = np.linspace(0, 1.2, frames), np.linspace(2.0, 1.0, frames)
+    camera = Camera((160, 160), (160.0, 160.0), (80.0, 80.0))
+    images, rotations, translations = [], [], []
+    for number, (angle, z) in enumerate(zip(roll, depth, strict=True)):
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        rotations.append(turn)
+        translations.append([0, 0, z])
+        wall_to_pixels = np.array([[160, 0, 79.5], [0, 160, 79.5], [0, 0, 1]]) @ np.c_[turn[:, :2], [0, 0, z]]
+        to_wall = np.array([[0.01, 0, -2], [0, 0.01, -2], [0, 0, 1]])  # 100 texture pixels to a unit
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), cv2.warpPerspective(texture, wall_to_pixels @ to_wall, (160, 160)))
+        images.append(path)
+    points = torch.from_numpy(np.c_[np.random.default_rng(1).uniform(-0.35, 0.35, (60, 2)), np.zeros(60)])
+    frame, point = torch.meshgrid(torch.arange(frames), torch.arange(60), indexing="ij")
+    sequence = Sequence(
+        name="wall",
+        images=tuple(images),
+        cameras=(camera,) * frames,
+        camera_from_world=RigidMotion(torch.tensor(np.array(rotations)), torch.tensor(translations).double()),
+        points=points,
+        observations=Observations(frame.flatten(), point.flatten()),
+    )
+    assert lock_on(sequence).mean < 0.5
+    assert lock_on(sequence, aligned=True).mean > 0.85
+
+
+def test_patches_of_noise_are_left_out_where_others_have_texture():
+    noise, texture, outside = torch.randn(60, 11, 11), 20 * torch.randn(60, 11, 11), torch.zeros(5, 11, 11)
+    patches = torch.cat([100 + noise, 100 + texture, outside])
+    first = torch.arange(125)
+    kept = textured(patches, PatchPairs(first, first, 4))
+    assert kept.first.tolist() == list(range(60, 125))  # what fell outside of the image stays, and counts as 0
+    few = PatchPairs(first[:100], first[:100], 4)
+    assert textured(patches, few) is few
 
 
 def test_a_subset_is_drawn_by_its_seed(clip):

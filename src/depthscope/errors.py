@@ -30,6 +30,10 @@ class BadInputError(DepthscopeError):
     """A file, folder or option that cannot be used as it is (exit code 2)."""
 
 
+class UnusableSequenceError(BadInputError):
+    """A sequence that was read without fault and has nothing in it to judge or to learn from."""
+
+
 class NoAnswerError(DepthscopeError):
     """The input is well formed, but the data does not support an answer (exit code 3)."""
 

@@ -5,7 +5,7 @@ The score tells poses stored in the wrong direction from right ones, which a tes
 and it is a measure of the quality of the reconstruction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -26,6 +26,12 @@ GAP = 4
 
 ENOUGH_PAIRS = 50
 """Where so many pairs are not `GAP` apart, the widest smaller gap that has them is used."""
+
+TEXTURE = 2.0
+"""Standard deviation (grey levels) of a patch from which it shows more than the noise of the sensor."""
+
+MOST_GROWTH = 3.0
+"""An aligned patch is at most so many times larger or smaller than in the first frame."""
 
 FLAT = 1e-3
 """A patch of a smaller standard deviation (grey levels 0-255) is empty: nothing is locked on to there."""
@@ -69,21 +75,26 @@ class PatchPairs:
     gap: int
 
 
-def lock_on(sequence: Sequence, *, most_pairs: int = 20_000, seed: int = 0) -> LockOn:
+def lock_on(sequence: Sequence, *, most_pairs: int = 20_000, seed: int = 0, aligned: bool = False) -> LockOn:
     """The lock-on score of a sequence; reads every frame once.
 
     Args:
         sequence: The sequence.
         most_pairs: A random subset of this size is compared where there are more pairs.
         seed: Draws the subset, and the wrong points of the null.
+        aligned: Cut patches in the size and roll in which the poses say the point's first frame saw them, so that a
+            scope that comes near or turns about its axis does not count as a disagreement; leave out pairs without
+            texture.
 
     Raises:
         BadInputError: An image cannot be read, or has another size than its camera.
     """
-    return lock_on_each((sequence,), most_pairs=most_pairs, seed=seed)[0]
+    return lock_on_each((sequence,), most_pairs=most_pairs, seed=seed, aligned=aligned)[0]
 
 
-def lock_on_each(candidates: tuple[Sequence, ...], *, most_pairs: int = 20_000, seed: int = 0) -> tuple[LockOn, ...]:
+def lock_on_each(
+    candidates: tuple[Sequence, ...], *, most_pairs: int = 20_000, seed: int = 0, aligned: bool = False
+) -> tuple[LockOn, ...]:
     """The scores of sequences that share images and observations and differ in poses; each image is read once.
 
     Raises:
@@ -94,27 +105,38 @@ def lock_on_each(candidates: tuple[Sequence, ...], *, most_pairs: int = 20_000, 
     wanted = torch.unique(torch.cat([pairs.first, pairs.later]))
     frame = candidates[0].observations.frame
     patches = [torch.zeros(len(frame), PATCH_PX, PATCH_PX) for _ in candidates]
+    frames = [alignment(candidate, first_rows(candidate)) if aligned else None for candidate in candidates]
     for number in torch.unique(frame[wanted]).tolist():
         rows = wanted[frame[wanted] == number]
         size = candidates[0].cameras[number].size_px
         half = half_size(read_grey(images[number]), size, str(images[number]))
         scale = torch.tensor([half.shape[1] / size[0], half.shape[0] / size[1]], dtype=torch.float64)
-        for candidate, filled in zip(candidates, patches, strict=True):
-            filled[rows] = cut_patches(half, candidate.projections[rows] * scale)
+        for candidate, filled, axes in zip(candidates, patches, frames, strict=True):
+            turned = None if axes is None else axes[rows]
+            filled[rows] = cut_patches(half, candidate.projections[rows] * scale, turned)
     generator = torch.Generator().manual_seed(seed)
-    return tuple(score(normalised(filled), pairs, frame, generator) for filled in patches)
+    return tuple(
+        score(normalised(filled), textured(filled, pairs) if aligned else pairs, frame, generator) for filled in patches
+    )
+
+
+def textured(patches: Float[Tensor, "observations side side"], pairs: PatchPairs) -> PatchPairs:
+    """The pairs whose first patch has texture, where there are enough: noise on a smooth wall correlates with nothing.
+
+    Patches outside of the image are all 0, and stay: a point that lands there disagrees with the image.
+    """
+    first = patches[pairs.first].flatten(1)
+    kept = (first.std(-1) >= TEXTURE) | (first == 0).all(-1)
+    if int((kept & (first != 0).any(-1)).sum()) < ENOUGH_PAIRS:
+        return pairs
+    return replace(pairs, first=pairs.first[kept], later=pairs.later[kept])
 
 
 def patch_pairs(sequence: Sequence, most_pairs: int, seed: int) -> PatchPairs:
     """Each point's first observation with every one that lies at least `GAP` registered frames later."""
     frame, point = sequence.observations.frame, sequence.observations.point
-    first_frame = torch.full((len(sequence.points),), len(sequence), dtype=frame.dtype)
-    first_frame = first_frame.scatter_reduce(0, point, frame, "amin")
-    rows = torch.arange(len(frame))
-    first_row = torch.full((len(sequence.points),), -1)
-    is_first = frame == first_frame[point]
-    first_row[point[is_first]] = rows[is_first]
-    apart = frame - first_frame[point]
+    rows, first_row = torch.arange(len(frame)), first_rows(sequence)
+    apart = frame - frame[first_row[point]]
     gap = GAP
     while gap > 1 and int((apart >= gap).sum()) < ENOUGH_PAIRS:
         gap -= 1
@@ -125,6 +147,31 @@ def patch_pairs(sequence: Sequence, most_pairs: int, seed: int) -> PatchPairs:
         chosen = torch.randperm(len(later), generator=torch.Generator().manual_seed(seed))[:most_pairs]
         later = later[chosen.sort().values]
     return PatchPairs(first_row[point[later]], later, gap)
+
+
+def first_rows(sequence: Sequence) -> Int[Tensor, " points"]:
+    """For each point the row of its observation in the first frame that saw it; -1 where none did."""
+    frame, point = sequence.observations.frame, sequence.observations.point
+    first_frame = torch.full((len(sequence.points),), len(sequence), dtype=frame.dtype)
+    first_frame = first_frame.scatter_reduce(0, point, frame, "amin")
+    is_first = frame == first_frame[point]
+    found = torch.full((len(sequence.points),), -1)
+    found[point[is_first]] = torch.arange(len(frame))[is_first]
+    return found
+
+
+def alignment(sequence: Sequence, first: Int[Tensor, " points"]) -> Float[Tensor, "observations 2 2"]:
+    """For each observation the map of offsets in the point's first frame to offsets here: size by depth, and roll."""
+    here, there = sequence.observations.frame, sequence.observations.frame[first[sequence.observations.point]]
+    depth = sequence.observed_depths
+    focal = torch.tensor([sum(camera.focal_px) for camera in sequence.cameras], dtype=torch.float64)
+    growth = depth[first[sequence.observations.point]] / depth * focal[here] / focal[there]
+    growth = growth.nan_to_num(1.0).clamp(1 / MOST_GROWTH, MOST_GROWTH)
+    rotation = sequence.camera_from_world.rotation
+    turn = rotation[here] @ rotation[there].mT
+    roll = torch.atan2(turn[:, 1, 0] - turn[:, 0, 1], turn[:, 0, 0] + turn[:, 1, 1])
+    cos, sin = growth * roll.cos(), growth * roll.sin()
+    return torch.stack([cos, -sin, sin, cos], -1).reshape(-1, 2, 2)
 
 
 def half_size(
@@ -143,12 +190,23 @@ def half_size(
 
 
 def cut_patches(
-    image: Float[Tensor, "rows columns"], centres: Float[Tensor, "patches 2"]
+    image: Float[Tensor, "rows columns"],
+    centres: Float[Tensor, "patches 2"],
+    axes: Float[Tensor, "patches 2 2"] | None = None,
 ) -> Float[Tensor, "patches side side"]:
-    """Square patches around sub-pixel positions, the image continued by its border; 0 for centres outside of it."""
+    """Square patches around sub-pixel positions, the image continued by its border; 0 for centres outside of it.
+
+    Args:
+        image: What they are cut from.
+        centres: Where, in pixels.
+        axes: The map of offsets in the patch to offsets in the image; none where they are the same.
+    """
     reach = (PATCH_PX - 1) / 2
     offset = torch.arange(PATCH_PX, dtype=centres.dtype) - reach
-    positions = centres[:, None, None] + torch.stack(torch.meshgrid(offset, offset, indexing="xy"), -1)
+    offsets = torch.stack(torch.meshgrid(offset, offset, indexing="xy"), -1)[None]
+    if axes is not None:
+        offsets = (axes[:, None, None].to(offsets.dtype) @ offsets[..., None])[..., 0]
+    positions = centres[:, None, None] + offsets
     size = centres.new_tensor([image.shape[1], image.shape[0]])
     inside = ((centres >= 0) & (centres <= size)).all(-1)
     values = sample(image[None, None], positions.nan_to_num()[None].to(image.dtype))[0, 0]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, UnusableSequenceError
 from depthscope.geometry import Camera, RigidMotion, Similarity
 
 
@@ -94,7 +94,7 @@ class Sequence:
     def _check_counts(self) -> None:
         frames = len(self.images)
         if frames < 2:
-            raise BadInputError(
+            raise UnusableSequenceError(
                 f"{self.name}: {frames} registered frames", "at least 2", "use a clip in which SfM placed more frames"
             )
         for what, count in (("cameras", len(self.cameras)), ("motions", len(self.camera_from_world.translation))):
@@ -120,7 +120,7 @@ class Sequence:
 
     def _check_points(self) -> None:
         if not len(self.points) or not len(self.observations):
-            raise BadInputError(
+            raise UnusableSequenceError(
                 f"{self.name}: {len(self.points)} points and {len(self.observations)} observations",
                 "some of both",
                 "SfM found nothing here that could supervise a network",
@@ -134,7 +134,7 @@ class Sequence:
         if int(point.min()) < 0 or int(point.max()) >= len(self.points):
             raise BadInputError(f"{self.name}: observations of a point that is not there", "points of the sequence")
         if not bool((self.observed_depths > 0).any()):
-            raise BadInputError(
+            raise UnusableSequenceError(
                 f"{self.name}: every point lies behind the cameras that saw it",
                 "points in front of them",
                 "the poses may be stored in the other direction, or with another axis convention",

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from depthscope.errors import BadInputError, require_file
+from depthscope.errors import BadInputError, UnusableSequenceError, require_file
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.geometry.depth import pixel_grid, sampled_at
 from depthscope.reading import bytes_of
@@ -236,7 +236,7 @@ def with_points(
     frame, point = torch.cat(frames), torch.cat(seen)
     often = torch.bincount(point, minlength=len(points)) >= 2
     if not bool(often.any()):
-        raise BadInputError(
+        raise UnusableSequenceError(
             f"{truth.name}: of {len(points)} points drawn from the depth maps none is seen by a second frame",
             f"depth, poses and camera that agree within {options.tolerance:.1%}",
             "the clip may deform or be static, or its pose convention is another one than its layout says",

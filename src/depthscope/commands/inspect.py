@@ -11,8 +11,9 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from depthscope import inspection
-from depthscope.errors import NoAnswerError
-from depthscope.formats import PoseDirection, is_truth, read_sequence, read_truth
+from depthscope.commands.outcomes import UNDECIDED, WORDS
+from depthscope.errors import NoAnswerError, UnusableSequenceError
+from depthscope.formats import PoseDirection, UndecidedDirectionError, is_truth, read_sequence, read_truth
 from depthscope.inspection import Verdict
 from depthscope.reconstruction.witnesses import witnesses_of
 from depthscope.sequence import Sequence
@@ -36,26 +37,50 @@ def inspect(
 
     Returns:
         Exit code: 0 accepted, 3 refused or undecided.
+
+    Raises:
+        BadInputError: A file is missing or damaged; whatever can be read ends in a verdict.
     """
     started = time.monotonic()
     truth = read_truth(sequence) if is_truth(sequence) else None
-    said = {} if truth is None else dataset_figures(truth)
+    dataset = {} if truth is None else dataset_figures(truth)
     if truth is not None:
-        show_dataset(truth, said["depth_agreement"])
-    clip = read_sequence(sequence, pose_direction) if truth is None else with_points(truth)
-    rest, verdict = inspection.inspect_cleaned(clip, lambda kept: witnesses_of(sequence, kept))
-    clip = rest.sequence
+        show_dataset(truth, dataset["depth_agreement"])
+    try:
+        clip, undecided = (with_points(truth), None) if truth is not None else read(sequence, pose_direction)
+    except UnusableSequenceError as error:
+        clip, verdict = None, Verdict("refused", (str(error),), {}, 0.0)
+    else:
+        rest, verdict = inspection.inspect_cleaned(clip, lambda kept: witnesses_of(sequence, kept))
+        clip, verdict = rest.sequence, with_direction(verdict, undecided)
     if out is not None:
         with writing_folder(out, inputs=(sequence,)) as folder:
-            write_result(folder, {**figures(clip, verdict), **said})
+            write_result(folder, {**figures(clip, verdict), **dataset})
             write_provenance(
                 folder,
                 options={"sequence": sequence, "pose_direction": pose_direction},
                 inputs={str(sequence): content_hash(sequence)},
                 seconds=time.monotonic() - started,
             )
-    show(clip, verdict)
+    show(sequence, clip, verdict)
     return 0 if verdict.accepted else NoAnswerError.exit_code
+
+
+def read(sequence: Path, pose_direction: PoseDirection) -> tuple[Sequence, UndecidedDirectionError | None]:
+    """The sequence, in the likelier direction of its poses where the images leave that open, and that they do."""
+    try:
+        return read_sequence(sequence, pose_direction), None
+    except UndecidedDirectionError as error:
+        return read_sequence(sequence, error.likelier), error
+
+
+def with_direction(verdict: Verdict, undecided: UndecidedDirectionError | None) -> Verdict:
+    """The verdict on a sequence whose direction of poses the images leave open: never accepted."""
+    if undecided is None:
+        return verdict
+    if undecided.fits_neither:
+        return inspection.refused(verdict, str(undecided))
+    return inspection.doubted(verdict, str(undecided))
 
 
 def dataset_figures(truth: TruthClip) -> dict:
@@ -75,15 +100,21 @@ def show_dataset(truth: TruthClip, agreement: float | None) -> None:
         print(f"  depth differs between frames by {agreement:.2%} (median) after warping with poses and camera")
 
 
-def figures(clip: Sequence, verdict: Verdict) -> dict:
-    """What ``result.json`` says."""
-    camera = clip.cameras[0]
-    return {
+def figures(clip: Sequence | None, verdict: Verdict) -> dict:
+    """What ``result.json`` says; without a clip, where nothing could be judged, of the verdict only."""
+    said = {
         "accepted": verdict.accepted,
         "outcome": verdict.outcome,
         "confidence": verdict.confidence,
+        "anomaly": verdict.anomaly,
         "reasons": list(verdict.reasons),
         "checks": {name: asdict(check) for name, check in verdict.checks.items()},
+    }
+    if clip is None:
+        return {**said, "pose_direction": "", "registered": 0, "points": 0, "observations": 0, "notes": []}
+    camera = clip.cameras[0]
+    return {
+        **said,
         "pose_direction": clip.pose_direction,
         "registered": len(clip),
         "points": len(clip.points),
@@ -103,20 +134,20 @@ def figures(clip: Sequence, verdict: Verdict) -> dict:
     }
 
 
-WORDS = {
-    "accepted": "[bold green]usable[/]",
-    "refused": "[bold red]refused[/]",
-    "cannot tell": "[bold yellow]cannot tell[/]",
-}
 MARKS = {True: "[green]ok[/]", False: "[red]no[/]", None: "?"}
 
 
-def show(clip: Sequence, verdict: Verdict) -> None:
+def show(sequence: Path, clip: Sequence | None, verdict: Verdict) -> None:
     """Prints the verdict, then why, then every check."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{WORDS[verdict.outcome]}: {clip.name}", emoji=False)
+    name = sequence.resolve().name if clip is None else clip.name
+    console.print(f"{WORDS[verdict.outcome]}: {name}", emoji=False)
     for reason in verdict.reasons:
         console.print(f"  - {reason}", markup=False)
+    if verdict.outcome == "cannot tell":
+        console.print(UNDECIDED, markup=False)
+    if clip is None:
+        return
     width, height = clip.size_px
     console.print(
         f"{len(clip)} registered frames of {width} x {height}, {len(clip.points)} points, "

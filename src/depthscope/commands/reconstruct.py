@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from tyro.conf import Positional, arg
 
+from depthscope.commands.outcomes import UNDECIDED, WORDS, best_outcome
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file, tracks as track_files
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
@@ -59,7 +60,7 @@ def reconstruct(
         ray: Address of a Ray cluster that shares the folder, or "local"; this machine's processes if empty.
 
     Returns:
-        Exit code: 0 if a clip was accepted, 3 if all were refused.
+        Exit code: 0 if a clip was accepted, 3 if none was (refused, or "cannot tell").
     """
     began = time.monotonic()
     options = Options(seed, workers, threads, minutes, memory_gb)
@@ -147,6 +148,7 @@ def refuse(out: Path, error: NoAnswerError, inputs: dict[str, str], options: dic
             folder,
             {
                 "accepted": False,
+                "outcome": "refused",
                 "reasons": [str(error)],
                 "checks": {},
                 "frames": 0,
@@ -166,9 +168,10 @@ def summary(results: list[dict[str, Any]], surveyed: Survey, seconds: float) -> 
         total = sum(result[weight] for result in placed)
         return sum(result[name] * result[weight] for result in placed) / total if total else None
 
-    rows = ("name", "accepted", "reasons", "frames", "registered", "points", "camera_source")
+    rows = ("name", "accepted", "outcome", "reasons", "frames", "registered", "points", "camera_source")
     return {
         "accepted": any(result["accepted"] for result in results),
+        "outcome": best_outcome(result["outcome"] for result in results),
         "accepted_clips": sum(result["accepted"] for result in results),
         "reasons": [f"{result['name']}: {reason}" for result in results for reason in result["reasons"]],
         "checks": {},
@@ -186,7 +189,7 @@ def summary(results: list[dict[str, Any]], surveyed: Survey, seconds: float) -> 
 def show(console: Console, out: Path, results: list[dict[str, Any]]) -> None:
     """Prints what became of each clip, why, and where to go next."""
     for result in results:
-        word = "[bold green]usable[/]" if result["accepted"] else "[bold red]refused[/]"
+        word = WORDS[result["outcome"]]
         place = out if len(results) == 1 else out / result["name"]
         console.print(
             f"{word}: {place}, {result['registered']} of {result['frames']} frames, {result['points']} points",
@@ -196,6 +199,8 @@ def show(console: Console, out: Path, results: list[dict[str, Any]]) -> None:
             console.print(f"  - {reason}", markup=False)
         for note in result.get("notes", []):
             console.print(f"  {note}", markup=False)
+    if best_outcome(result["outcome"] for result in results) == "cannot tell":
+        console.print(UNDECIDED, markup=False)
     usable = [out if len(results) == 1 else out / r["name"] for r in results if r["accepted"]]
     if usable:
         console.print(f"next: depthscope train {' '.join(map(str, usable))} --out RUN", markup=False)

@@ -54,7 +54,7 @@ def run(
         unit: Unit of a --ct that is a surface: mm, cm or m. Without it the file decides, or mm.
 
     Returns:
-        Exit code: 0 done, 3 where the registration was refused.
+        Exit code: 0 done, 3 where the structure from motion or the registration was refused or cannot be confirmed.
     """
     if not input.exists():
         raise BadInputError(
@@ -153,7 +153,8 @@ def river(
 
         clips = usable(place, source, accept_rejected)
         given = () if masks is None else (masks,) * len(clips)
-        train(clips, folder, recipe, resume=(folder / LAST).is_file(), masks=given)
+        resume = (folder / LAST).is_file()
+        train(clips, folder, recipe, resume=resume, accept_rejected=accept_rejected, masks=given)
 
     def predicted(folder: Path, resume: bool) -> None:
         from depthscope.commands.predict import predict
@@ -211,7 +212,7 @@ def sequence_of(
     """A verdict on a sequence folder, or structure from motion on anything else.
 
     Raises:
-        NoAnswerError: It was refused.
+        NoAnswerError: It was refused or cannot be confirmed, or, whatever was accepted beforehand, placed no frame.
     """
     from depthscope.commands.inspect import inspect
     from depthscope.formats import recognised
@@ -224,12 +225,17 @@ def sequence_of(
         from depthscope.commands.reconstruct import reconstruct
 
         code = reconstruct(source, folder, camera, masks=masks)
-    if code and not accept_rejected:
-        reasons = read_result(folder)["reasons"]
+    result = read_result(folder)
+    if code and not (accept_rejected and result["registered"]):
+        undecided = result.get("outcome") == "cannot tell"
+        word = "cannot be confirmed" if undecided else "was refused"
+        remedy = f"see {folder / 'result.json'}"
+        if result["registered"]:
+            remedy += "; go on all the same with --accept-rejected"
         raise NoAnswerError(
-            f"the structure from motion of {source} was refused: {'; '.join(reasons) or 'no reason was given'}",
+            f"the structure from motion of {source} {word}: {'; '.join(result['reasons']) or 'no reason was given'}",
             "one that can be trusted",
-            f"see {folder / 'result.json'}; go on all the same with --accept-rejected",
+            remedy,
         )
 
 

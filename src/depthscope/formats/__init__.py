@@ -19,7 +19,7 @@ from depthscope.formats import (
     simcol3d,
     tum,
 )
-from depthscope.formats.jhu.direction import PoseDirection
+from depthscope.formats.jhu.direction import PoseDirection, UndecidedDirectionError
 from depthscope.reading import reader
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip, with_points
@@ -29,6 +29,7 @@ __all__ = [
     "FORMATS",
     "Format",
     "PoseDirection",
+    "UndecidedDirectionError",
     "TRUTH_FORMATS",
     "TruthFormat",
     "is_truth",

@@ -8,10 +8,12 @@ from depthscope.inspection.rule import Rule, shipped_rule
 from depthscope.inspection.verdict import (
     CHECKS,
     Verdict,
+    doubted,
     in_doubt,
     inspect,
     inspect_cleaned,
     judged,
+    refused,
     with_second_run,
 )
 
@@ -25,11 +27,13 @@ __all__ = [
     "Verdict",
     "Witnesses",
     "cleaned",
+    "doubted",
     "in_doubt",
     "inspect",
     "inspect_cleaned",
     "judged",
     "largest_angles_deg",
+    "refused",
     "shipped_rule",
     "with_second_run",
 ]

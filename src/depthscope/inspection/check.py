@@ -35,14 +35,19 @@ class Check:
 
     @property
     def excess(self) -> float:
-        """How far beyond its gate the value lies, as ln(value / gate) with the sign of "bad"; 0 where it is unknown."""
-        if not math.isfinite(self.value):
-            return 0.0
-        if self.gate <= 0 or self.value <= 0:
-            bad = self.gate - self.value
-            return bad if self.direction == "at least" else -bad
-        ratio = math.log(self.value / self.gate)
-        return -ratio if self.direction == "at least" else ratio
+        """How far on the wrong side of its gate the value lies; 0 at the gate, and where the value is unknown."""
+        return 0.0 if math.isnan(self.value) else self.excess_of(self.value)
+
+    def excess_of(self, value: float) -> float:
+        """The excess of another value of the same figure.
+
+        One scale for every figure: asinh(value / unit) - asinh(gate / unit) with the sign of "bad", and the gate as
+        unit (1 for a gate of 0). It is smooth and strictly monotone whatever the signs of value and gate: linear within
+        the size of the gate, logarithmic far beyond it.
+        """
+        unit = abs(self.gate) or 1.0
+        beyond = math.asinh(value / unit) - math.asinh(self.gate / unit)
+        return -beyond if self.direction == "at least" else beyond
 
 
 def at_least(value: float, gate: float, found: str, hint: str, **known: float | None) -> Check:

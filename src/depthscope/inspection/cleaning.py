@@ -10,7 +10,7 @@ from depthscope.errors import BadInputError
 from depthscope.inspection.agreement import MOST_RESECTION, resected
 from depthscope.inspection.degeneracy import depth_deviations
 from depthscope.inspection.evidence import Evidence, working_scale
-from depthscope.inspection.geometry import MOST_JUMP, largest_jump
+from depthscope.inspection.geometry import MOST_JUMP, confirmed_steps, largest_jump
 from depthscope.inspection.retracking import KNOWN_DEPTH, MOST_ERROR, end_point_errors
 from depthscope.inspection.support import on_highlight, stationary_points
 from depthscope.sequence import Sequence
@@ -168,4 +168,7 @@ def _outliers_of_the_path(evidence: Evidence) -> Tensor:
     over = (centres[2:] - centres[:-2]).norm(dim=-1)
     typical = step.quantile(0.5)
     bad[1:-1] = (torch.minimum(step[1:], step[:-1]) > MOST_JUMP * typical) & (over < 3 * typical)
+    confirmed = confirmed_steps(evidence)
+    real = [f for f in range(1, len(centres) - 1) if f in confirmed and f - 1 in confirmed]
+    bad[real] = False
     return bad

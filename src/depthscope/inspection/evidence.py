@@ -115,7 +115,7 @@ class Evidence:
     @cached_property
     def lock_on(self) -> LockOn:
         """How alike the patches of a point are in the frames that saw it."""
-        return lock_on(self.sequence)
+        return lock_on(self.sequence, aligned=True)
 
     @cached_property
     def inside_image(self) -> Bool[Tensor, " observations"]:
@@ -140,14 +140,19 @@ class Evidence:
         pixels = self.sequence.observations.pixels
         return self.sequence.projections if pixels is None else pixels.double()
 
+    @property
+    def window(self) -> slice:
+        """The frames of the sequence that `working` holds."""
+        start = max(0, (len(self.sequence) - MOST_FRAMES) // 2)
+        return slice(start, min(len(self.sequence), start + MOST_FRAMES))
+
     @cached_property
     def working(self) -> Sequence:
         """The window of the clip that images are looked at for, in pixels of the working size."""
         clip = self.sequence
         if len(clip) > MOST_FRAMES:
-            start = (len(clip) - MOST_FRAMES) // 2
             kept = torch.zeros(len(clip), dtype=torch.bool)
-            kept[start : start + MOST_FRAMES] = True
+            kept[self.window] = True
             clip = clip.with_frames(kept)
         factor = working_scale(clip.size_px)
         if factor == 1:

@@ -1,13 +1,22 @@
 """Geometry: points before the cameras and inside the picture, a path without jumps, points that are no plane."""
 
+import math
+
 import torch
 
 from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
-from depthscope.inspection.evidence import Evidence
+from depthscope.inspection.evidence import Evidence, working_scale
+from depthscope.inspection.retracking import step_errors_px
 
 LEAST_SHARE_IN_VIEW = 0.95
 LEAST_RELIEF = 0.35
 MOST_JUMP = 5.0
+
+CONFIRMED_PX = 2.0
+"""Distance of optical flow from the poses, in working pixels, up to which it confirms a step."""
+
+ENOUGH_SHARED = 20
+"""Points that two frames have in common, and fit, from which on these confirm the step between them."""
 
 
 def in_front(evidence: Evidence) -> Check:
@@ -17,7 +26,9 @@ def in_front(evidence: Evidence) -> Check:
         share,
         LEAST_SHARE_IN_VIEW,
         f"{share:.1%} of the observed points lie in front of their cameras",
-        "the poses may be stored in the other direction; try --pose-direction",
+        "the poses may be stored in the other direction; try --pose-direction"
+        if share < 0.5
+        else "single points were triangulated from wrong matches, or single poses are wrong; reconstruct again",
     )
 
 
@@ -44,7 +55,7 @@ def inside_mask(evidence: Evidence) -> Check:
 
 
 def path_jump(evidence: Evidence) -> Check:
-    """Is one step of the camera much longer than the steps around it, or one turn than the turns around it?"""
+    """Is one step of the camera much longer than the steps around it, or one turn, and do the images not confirm it?"""
     where, ratio = largest_jump(evidence)
     if where < 0:
         return cannot_tell(MOST_JUMP, "at most", "too few frames to tell a jump from a step")
@@ -52,28 +63,53 @@ def path_jump(evidence: Evidence) -> Check:
     return at_most(
         ratio,
         MOST_JUMP,
-        f"the largest step, from frame {names[where]} to {names[where + 1]}, is {ratio:.1f} times those around it",
+        f"the largest step that images do not confirm, from frame {names[where]} to {names[where + 1]}, is {ratio:.1f} "
+        "times those around it"
+        if ratio > 0
+        else "the images confirm every step of the path",
         "the path jumps there: cut the clip at this place or leave the frame out",
         null=1.0,
     )
 
 
 def largest_jump(evidence: Evidence) -> tuple[int, float]:
-    """The frame before the longest step relative to the eight steps around it (their upper quartile), and the ratio."""
+    """The frame before the longest step relative to the eight steps around it (their upper quartile), and the ratio.
+
+    A hand moves by fits and starts, so a step counts only where the images do not confirm it.
+    """
     clip = evidence.sequence
     between = clip.camera_from_world[1:] @ clip.camera_from_world[:-1].inverse()
     if len(clip) < 6:
         return -1, 0.0
-    seen = clip.median_depth
+    seen, confirmed = clip.median_depth, confirmed_steps(evidence)
     best, where = 0.0, 0
     step = (clip.camera_centres[1:] - clip.camera_centres[:-1]).norm(dim=-1)
     for length, floor in ((step, 0.005 * seen), (between.angle_rad, 0.02)):
         for f in range(len(length)):
             around = torch.cat([length[max(0, f - 4) : f], length[f + 1 : f + 5]])
             ratio = float(length[f]) / max(float(around.quantile(0.75)), floor)
-            if ratio > best:
+            if ratio > best and f not in confirmed:
                 best, where = ratio, f
     return where, best
+
+
+def confirmed_steps(evidence: Evidence) -> set[int]:
+    """Frames whose step to the next one is real.
+
+    Either optical flow takes points where the poses say, or many points were measured in both frames and fit both.
+    """
+    start = evidence.window.start
+    by_flow = {start + frame for frame, error in step_errors_px(evidence).items() if error <= CONFIRMED_PX}
+    clip = evidence.sequence
+    if clip.observations.pixels is None:
+        return by_flow
+    off = (clip.projections - clip.observations.pixels.double()).norm(dim=-1).nan_to_num(math.inf)
+    fits = torch.zeros(len(clip), len(clip.points), dtype=torch.bool)
+    fits[clip.observations.frame, clip.observations.point] = off * working_scale(clip.size_px) <= CONFIRMED_PX
+    both_see, both_fit = clip.seen[1:] & clip.seen[:-1], fits[1:] & fits[:-1]
+    shared, fitting = both_see.sum(1), both_fit.sum(1)
+    by_points = (fitting >= ENOUGH_SHARED) & (fitting >= 0.5 * shared)
+    return by_flow | set(by_points.nonzero().flatten().tolist())
 
 
 def relief(evidence: Evidence) -> Check:

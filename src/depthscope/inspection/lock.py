@@ -42,7 +42,7 @@ def lock_on_above_null(evidence: Evidence) -> Check:
     return at_least(
         score.mean - score.null_mean,
         LEAST_ABOVE_NULL,
-        f"that is {score.mean - score.null_mean:.2f} more than patches of different points do ({score.null_mean:.2f})",
+        f"patches of one point correlate by {score.mean - score.null_mean:.2f} more than those of different points do",
         "the images look alike everywhere, so that the correlation proves nothing",
         null=0.0,
     )

@@ -12,6 +12,9 @@ MOST_ERROR = 0.012
 """Of the image width, at a gap of 5 frames (the longest there is in shorter clips)."""
 
 MOST_DEPTH_ERROR, MOST_DEPTH_FACTOR, LEAST_ORDER = 0.15, 0.14, 0.4
+MOST_FOCAL_FACTOR = 0.35
+"""Half of the ln of a factor beyond which no focal length is mistaken for another."""
+
 KNOWN_DEPTH = 0.1
 FEWEST = 25
 MOST_BREAK, LEAST_TYPICAL_PX, FEWEST_IN_FRAME = 8.0, 0.7, 10
@@ -34,16 +37,12 @@ def retracking(evidence: Evidence) -> Check:
 
 def path_break(evidence: Evidence) -> Check:
     """Is there one place where points go elsewhere from a frame to the next, and not at the others?"""
-    errors, gap = end_point_errors(evidence)
-    tracks = evidence.tracks
-    rows = (tracks.point[tracks.track] >= 0) & (tracks.frame > tracks.start[tracks.track])
-    start, errors = tracks.start[tracks.track[rows]][gap == 1], errors[gap == 1]
-    frames = [f for f in torch.unique(start).tolist() if int((start == f).sum()) >= FEWEST_IN_FRAME]
-    if len(frames) < 4:
+    medians = step_errors_px(evidence)
+    if len(medians) < 4:
         return cannot_tell(MOST_BREAK, "at most", "too few projections could be followed by optical flow")
-    medians = torch.stack([errors[start == f].quantile(0.5) for f in frames])
-    typical = max(float(medians.quantile(0.5)), LEAST_TYPICAL_PX)
-    value, where = float(medians.max()) / typical, frames[int(medians.argmax())]
+    where = max(medians, key=lambda frame: medians[frame])
+    typical = max(float(torch.tensor(list(medians.values()), dtype=torch.float64).quantile(0.5)), LEAST_TYPICAL_PX)
+    value = medians[where] / typical
     names = evidence.working.frame_names
     last = min(where + 1, len(names) - 1)
     return at_most(
@@ -53,6 +52,16 @@ def path_break(evidence: Evidence) -> Check:
         "the path jumps there: cut the clip at this place or leave the frame out",
         null=1.0,
     )
+
+
+def step_errors_px(evidence: Evidence) -> dict[int, float]:
+    """For frames of the window: the median distance of optical flow to the next one from projections there."""
+    errors, gap = end_point_errors(evidence)
+    tracks = evidence.tracks
+    rows = (tracks.point[tracks.track] >= 0) & (tracks.frame > tracks.start[tracks.track])
+    start, errors = tracks.start[tracks.track[rows]][gap == 1], errors[gap == 1]
+    frames = [f for f in torch.unique(start).tolist() if int((start == f).sum()) >= FEWEST_IN_FRAME]
+    return {frame: float(errors[start == frame].quantile(0.5)) for frame in frames}
 
 
 def errors_by_gap(evidence: Evidence) -> dict[int, float]:
@@ -91,20 +100,24 @@ def depth_ratios(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 def depth_scale(evidence: Evidence) -> Check:
     """Are all points off by one factor? Depth is focal length times baseline over parallax: it tells the former."""
-    ratio, sd, _, _ = depth_ratios(evidence)
+    ratio, _, _, _ = depth_ratios(evidence)
     if len(ratio) < FEWEST:
         return cannot_tell(MOST_DEPTH_FACTOR, "at most", "optical flow tells the depth of too few points")
-    middle = ratio.quantile(0.5)
-    error = 1.86 * float((ratio - middle).abs().quantile(0.5)) / len(ratio) ** 0.5
-    factor = math.exp(float(middle))
+    middle = float(ratio.quantile(0.5))
+    scatter = float((ratio - middle).abs().quantile(0.5))
+    factor = math.exp(middle)
+    one_factor = scatter < 0.5 * abs(middle) < MOST_FOCAL_FACTOR
     return at_most(
-        abs(float(middle)),
+        abs(middle),
         MOST_DEPTH_FACTOR,
         f"the images put the points {factor:.2f} times as far away as they are given",
         f"the focal length is probably wrong by about {abs(factor - 1):.0%} (the camera file is not that of SfM), or "
-        "points and poses are in different units; use the camera that SfM used",
+        "points and poses are in different units; use the camera that SfM used"
+        if one_factor
+        else "not by one factor, so that neither units nor the focal length alone explain it: points come from wrong "
+        "matches, or parts of the path have different scales; reconstruct again",
         null=0.0,
-        standard_error=error,
+        standard_error=1.86 * scatter / len(ratio) ** 0.5,
     )
 
 

@@ -1,4 +1,4 @@
-"""The verdict: all checks, combined into accept, refuse or cannot tell, with reasons in order of weight."""
+"""The verdict: all checks, combined into accept, refuse or cannot tell, with the reasons, causes first."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from depthscope.inspection import (
 from depthscope.inspection.check import Check
 from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, Witnesses
-from depthscope.inspection.rule import Rule, excess, shipped_rule
+from depthscope.inspection.rule import Rule, shipped_rule
 from depthscope.sequence import Sequence
 
 Outcome = Literal["accepted", "refused", "cannot tell"]
@@ -71,6 +71,8 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
 
 UNLIKE_HINT = "reconstruct another stretch of the video, or film this place with more sideways motion"
 
+MOST_REASONS = 3
+
 SURE = 0.9
 """Confidence from which no second run is asked for."""
 
@@ -81,15 +83,17 @@ class Verdict:
 
     Attributes:
         outcome: "accepted", "refused" or "cannot tell".
-        reasons: Sentences with hints, the most telling first; empty where accepted.
+        reasons: What speaks against it, at most three sentences with hints, causes first; empty where accepted.
         checks: All of them by name.
-        confidence: Of the outcome, 0..1, by how unlike sound reconstructions it is.
+        confidence: Chance that the reconstruction is right, 0..1, by how unlike sound ones it is.
+        anomaly: How unlike sound ones; 0 where every witness says what it usually says (`Rule.anomaly`).
     """
 
     outcome: Outcome
     reasons: tuple[str, ...]
     checks: dict[str, Check]
     confidence: float = 1.0
+    anomaly: float = 0.0
 
     @property
     def accepted(self) -> bool:
@@ -141,8 +145,7 @@ def inspect_cleaned(
         evidence = rest.evidence.of_rest(rest.sequence, rest.kept, witnesses)
         verdict = judged({name: check(evidence) for name, check in CHECKS.items()})
     if rest.too_much:
-        confidence = verdict.confidence if verdict.outcome == "refused" else 0.5
-        verdict = replace(verdict, outcome="refused", reasons=(*verdict.reasons, *rest.notes), confidence=confidence)
+        verdict = refused(verdict, "; ".join(rest.notes))
     return rest, verdict
 
 
@@ -164,26 +167,75 @@ def with_second_run(verdict: Verdict, sequence: Sequence, second: Sequence) -> V
     return judged({**verdict.checks, **said})
 
 
-def judged(checks: dict[str, Check], rule: Rule | None = None) -> Verdict:
-    """The verdict on the figures."""
+def refused(verdict: Verdict, because: str) -> Verdict:
+    """The verdict turned into a refusal by something that is no check; causes that checks name stand first."""
+    rule = shipped_rule()
+    anomaly = verdict.anomaly + (0.0 if verdict.outcome == "refused" else rule.refuse_from)
+    named = verdict.reasons[: MOST_REASONS - 1] if verdict.outcome == "refused" else ()
+    return replace(
+        verdict,
+        outcome="refused",
+        reasons=(*named, because),
+        anomaly=anomaly,
+        confidence=rule.chance_of_sound(anomaly),
+    )
+
+
+def doubted(verdict: Verdict, because: str, rule: Rule | None = None) -> Verdict:
+    """The verdict that is no better than "cannot tell", for something that is no check."""
+    if verdict.outcome == "refused":
+        return refused(verdict, because)
     rule = rule or shipped_rule()
-    failed = [name for name, check in checks.items() if check.passed is False]
-    strangeness, chance = rule.strangeness(checks), rule.failure(checks)
-    outcome: Outcome
-    if any(name in rule.gates for name in failed) or strangeness > rule.refuse_from:
-        outcome, confidence = "refused", max(chance, 0.5)
-    elif strangeness <= rule.accept_up_to:
-        outcome, confidence = "accepted", 1 - chance
-    else:
-        outcome, confidence = "cannot tell", 1 - abs(2 * chance - 1)
-    if outcome == "accepted":
-        return Verdict(outcome, (), checks, confidence)
+    anomaly = max(verdict.anomaly, (rule.accept_up_to + rule.refuse_from) / 2)
+    return replace(
+        verdict,
+        outcome="cannot tell",
+        reasons=(because, *verdict.reasons[: MOST_REASONS - 1]),
+        anomaly=anomaly,
+        confidence=rule.chance_of_sound(anomaly),
+    )
 
-    def rank(name: str) -> tuple[float, float]:
-        return -rule.leads.get(name, 0.0), -excess(checks[name])
 
-    reasons = [f"{checks[name].sentence}: {checks[name].hint}" for name in sorted(failed, key=rank)]
-    if outcome == "cannot tell" or not reasons:
-        told = [checks[name].sentence for name in list(rule.unusual(checks))[: rule.worst]]
-        reasons.append(f"together too unlike sound reconstructions ({'; '.join(told)}): {UNLIKE_HINT}")
-    return Verdict(outcome, tuple(reasons), checks, confidence)
+def judged(checks: dict[str, Check], rule: Rule | None = None) -> Verdict:
+    """The verdict on the checks.
+
+    No check that gets better makes outcome, anomaly score or confidence worse.
+    """
+    rule = rule or shipped_rule()
+    anomaly = rule.anomaly(checks)
+    confidence = rule.chance_of_sound(anomaly)
+    if anomaly <= rule.accept_up_to:
+        verdict = Verdict("accepted", (), checks, confidence, anomaly)
+        few = len(rule.speaking(checks))
+        return verdict if few >= rule.least_speaking else doubted(verdict, _silent(few, len(rule.from_images)), rule)
+    if anomaly > rule.refuse_from or rule.failed_gates(checks):
+        return Verdict("refused", reasons(checks, rule), checks, confidence, anomaly)
+    return Verdict("cannot tell", reasons(checks, rule), checks, confidence, anomaly)
+
+
+def reasons(checks: dict[str, Check], rule: Rule) -> tuple[str, ...]:
+    """What speaks against a sequence: checks that fail, causes first, then witnesses that are merely unusual."""
+    gates, against, unusual = rule.failed_gates(checks), rule.against(checks), rule.unusual(checks)
+    usual = set(rule.usual) - set(unusual) - set(gates)  # sound ones miss the gate of such a check as well
+    failed = [name for name, check in checks.items() if check.passed is False and name not in usual]
+
+    def rank(name: str) -> tuple[float, bool, float]:
+        return -rule.leads.get(name, 0.0), name not in gates and name not in against, -checks[name].excess
+
+    named = [f"{checks[name].sentence}: {checks[name].hint}" for name in sorted(failed, key=rank)]
+    if not gates:  # nothing refuses alone: say what adds up, and what would be usual
+        passed = [name for name in sorted(against, key=rank) if checks[name].passed]
+        named += [f"{checks[name].sentence} ({_usual(name, checks[name], rule)}): {UNLIKE_HINT}" for name in passed]
+    return tuple(named[:MOST_REASONS])
+
+
+def _silent(few: int, count: int) -> str:
+    return (
+        f"only {few} of the {count} checks that hold poses and points against the images have something to go by: "
+        "choose a sharper part of the video with more texture, or smaller steps between frames"
+    )
+
+
+def _usual(name: str, check: Check, rule: Rule) -> str:
+    bound = "at least" if check.direction == "at least" else "at most"
+    return f"{name} {check.value:.2g}; nine of ten sound reconstructions have {bound} {rule.usual[name].value:.2g}"

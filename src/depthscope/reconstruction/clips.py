@@ -266,7 +266,8 @@ def _result(future: Future, task: ClipTask) -> dict[str, Any]:
         raise
     except Exception as error:
         problem = f"the clip failed unexpectedly ({type(error).__name__}: {error})"
-    found = {"name": task.name, "accepted": False, "reasons": [problem], "checks": {}, "frames": 0, "problem": problem}
+    found = {"name": task.name, "accepted": False, "outcome": "refused", "reasons": [problem], "checks": {}}
+    found |= {"frames": 0, "problem": problem}
     found |= {"registered": 0, "points": 0, "mean_track_length": None, "mean_reprojection_px": None}
     task.target.mkdir(parents=True, exist_ok=True)
     write_result(task.target, found)

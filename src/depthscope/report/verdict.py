@@ -71,11 +71,13 @@ def _headline(case: CaseFolder, accepted: str) -> tuple[Standing, str]:
     used = any(clip.prediction or clip.surface for clip in case.clips)
     if not accepted:
         return "unknown", "No verdict: nothing here says whether the structure from motion can be trusted."
+    if accepted == "cannot tell":
+        told = "the structure from motion could not be confirmed: nothing refuses it, but it is unlike sound ones"
+        return "unknown", f"Cannot tell: {told}{', and it was used all the same' if used else ''}."
     if accepted != "accepted":
-        word = "was refused" if accepted == "refused" else "could not be confirmed"
         if used:
-            return "unusable", f"Not to be trusted: the structure from motion {word}, and was used all the same."
-        return "unusable", f"Not usable: the structure from motion {word}."
+            return "unusable", "Not to be trusted: the structure from motion was refused, and was used all the same."
+        return "unusable", "Not usable: the structure from motion was refused."
     if wrong(case):
         return "unusable", "Wrong, although it passed its own checks: the truth of this phantom contradicts it."
     registrations = [clip.registration for clip in case.clips if clip.registration]

@@ -16,13 +16,30 @@ from depthscope.lock_on import LockOn, lock_on_each
 from depthscope.sequence import Observations, Sequence
 
 PoseDirection = Literal["auto", "camera_from_world", "world_from_camera"]
-DIRECTIONS = ("camera_from_world", "world_from_camera")
+DIRECTIONS: tuple[PoseDirection, ...] = ("camera_from_world", "world_from_camera")
 
 LOCKED, CLEARLY = 0.4, 0.2
 """A direction fits if its mean patch correlation is above the first, and above the other's by the second."""
 
 ENOUGH_PAIRS = 20
 """With fewer patch pairs a difference of `CLEARLY` may be chance."""
+
+
+class UndecidedDirectionError(BadInputError):
+    """The images do not tell which way the poses are stored.
+
+    Args:
+        found: What is wrong.
+        expected: What would have been right.
+        remedy: What the user can do about it.
+        likelier: The direction that fits better, to look at the sequence all the same.
+        fits_neither: Whether the images contradict both directions, and do not merely leave it open.
+    """
+
+    def __init__(self, found: str, expected: str, remedy: str, likelier: PoseDirection, fits_neither: bool) -> None:
+        super().__init__(found, expected, remedy)
+        self.likelier: PoseDirection = likelier
+        self.fits_neither = fits_neither
 
 
 def one_in_front(
@@ -41,7 +58,7 @@ def found_direction(sequence: Sequence, by_direction: dict[str, RigidMotion], co
     """How the poses are stored, and why we think so.
 
     Raises:
-        BadInputError: The images fit neither direction or both, and the file does not say.
+        UndecidedDirectionError: The images fit neither direction or both, and the file does not say.
     """
     candidates, possible = [], []
     for direction, motion in by_direction.items():
@@ -51,8 +68,7 @@ def found_direction(sequence: Sequence, by_direction: dict[str, RigidMotion], co
         except BadInputError:  # every point behind the cameras: no such sequence
             continue
     scores = dict(zip(possible, lock_on_each(tuple(candidates)), strict=True))
-    ranked = sorted(DIRECTIONS, key=lambda d: (d not in scores, -_correlation(scores.get(d))))
-    better, other = ranked
+    better, other = sorted(DIRECTIONS, key=lambda d: (d not in scores, -_correlation(scores.get(d))))
     high, low = _correlation(scores.get(better)), _correlation(scores.get(other))
     pairs = scores[better].pairs
     figures = f"patch correlation {high:.2f} over {pairs} pairs, the other way {low:.2f}"
@@ -66,14 +82,17 @@ def found_direction(sequence: Sequence, by_direction: dict[str, RigidMotion], co
             convention,
             f"poses are {convention} by the convention comment of the pose file; the images do not decide ({figures})",
         )
-    what = "both directions of the poses fit" if low > LOCKED else "neither direction of the poses fits the images"
-    if pairs < ENOUGH_PAIRS:
+    enough = pairs >= ENOUGH_PAIRS
+    what = "both directions of the poses fit" if high > LOCKED else "neither direction of the poses fits the images"
+    if not enough:
         what = "too few patches to tell the direction of the poses"
     scored = ", ".join(f"{d} {_correlation(scores.get(d)):.2f}" for d in DIRECTIONS)
-    raise BadInputError(
+    raise UndecidedDirectionError(
         f"{sequence.name}: {what} (patch correlation over {pairs} pairs: {scored})",
         f"one above {LOCKED} and the other lower by {CLEARLY}",
         "check intrinsics, frames and mask, or name the direction with --pose-direction",
+        better,
+        enough and high <= LOCKED,
     )
 
 
