@@ -200,7 +200,7 @@ def fitted(cases: list[dict]) -> Rule:
     return replace(
         shipped_rule(),
         usual={name: usual(name, said) for name, said in table.items()},
-        correlations=correlations(table),
+        correlations=correlations(table, [case["patient"] for case in cases]),
     )
 
 
@@ -216,15 +216,25 @@ def usual(name: str, said: list[Check]) -> Usual:
     return Usual(value, float(max(spread, LEAST_SPREAD, -said[0].excess_of(value) / GATE_SPREADS)))
 
 
-def correlations(table: dict[str, list[Check]]) -> dict[tuple[str, str], float]:
-    """Rank correlation of each pair of witnesses over the cases on which both speak, where it is `ALIKE` or more."""
+def correlations(table: dict[str, list[Check]], patients: list[str]) -> dict[tuple[str, str], float]:
+    """Rank correlation of each pair of witnesses over sound cases, about the median of each patient, from `ALIKE` on.
+
+    Between patients witnesses differ together for many reasons; what they say of one and the same clip tells whether
+    they say the same.
+    """
+    spoken = {name: np.array([check.passed is not None for check in said]) for name, said in table.items()}
+    values = {name: np.array([check.excess for check in said]) for name, said in table.items()}
     found = {}
     for one, other in combinations(table, 2):
-        both = [(a.excess, b.excess) for a, b in zip(table[one], table[other], strict=True)]
-        spoken = [a.passed is not None and b.passed is not None for a, b in zip(table[one], table[other], strict=True)]
-        rows = np.array([row for row, known in zip(both, spoken, strict=True) if known])
-        if len(rows) >= 10 and (rows.std(0) > 0).all():
-            rho = float(spearmanr(rows[:, 0], rows[:, 1]).statistic)
+        both = spoken[one] & spoken[other]
+        rows = []
+        for patient in set(patients):
+            own = both & (np.array(patients) == patient)
+            pair = np.stack([values[one][own], values[other][own]], 1)
+            rows.append(pair - np.median(pair, 0) if len(pair) else pair)
+        pairs = np.concatenate(rows)
+        if len(pairs) >= 10 and (pairs.std(0) > 0).all():
+            rho = float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
             if rho >= ALIKE:
                 found[one, other] = rho
     return found

@@ -151,7 +151,7 @@ def test_a_gate_that_sound_ones_miss_too_is_no_reason(verdict):
     rule = shipped_rule()
     sound = 0.99 * rule.usual["self_calibration"].value
     missed = at_most(sound, 0.9 * sound, "the focal length is off", "calibrate")
-    few = at_least(2, 8, "2 frames were placed", "give more")
+    few = at_least(2.0, 8.0, "2 frames were placed", "give more")
     found = judged({**verdict.checks, "self_calibration": missed, "frames_placed": few})
     assert missed.passed is False and found.reasons == ("2 frames were placed (less than 8): give more",)
 

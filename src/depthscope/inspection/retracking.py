@@ -11,7 +11,7 @@ GAPS = (1, 2, 5, 10)
 MOST_ERROR = 0.012
 """Of the image width, at a gap of 5 frames (the longest there is in shorter clips)."""
 
-MOST_DEPTH_ERROR, MOST_DEPTH_FACTOR, LEAST_ORDER = 0.15, 0.14, 0.4
+MOST_DEPTH_ERROR, MOST_DEPTH_FACTOR, LEAST_ORDER = 0.2, 0.14, 0.4
 MOST_FOCAL_FACTOR = 0.35
 """Half of the ln of a factor beyond which no focal length is mistaken for another."""
 
