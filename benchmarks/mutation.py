@@ -32,6 +32,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "depthscope"
 
+SNIPPETS = tuple(
+    f"tests/test_photometric_training.py::{name}"
+    for name in (
+        "test_targets_have_all_their_sources",
+        "test_sources_are_chosen_by_the_motion_of_the_points",
+        "test_motions_and_points_are_those_of_the_sequence",
+        "test_true_depth_explains_the_frames_of_a_stored_clip",
+    )
+)
 PARTS = {
     "objectives": (
         ("objectives/**/*.py",),
@@ -43,10 +52,11 @@ PARTS = {
             "tests/laws/test_scale.py",
             "tests/laws/test_depth.py",
             "tests/laws/test_motion.py",
+            "tests/laws/test_similarity.py",
             "tests/laws/test_camera.py",
         ),
     ),
-    "supervision": (("supervision/*.py",), ("tests/test_supervision.py",)),
+    "supervision": (("supervision/*.py",), ("tests/test_supervision.py", *SNIPPETS)),
     "registration": (
         ("registration/*.py",),
         ("tests/laws/test_alignment.py", "tests/laws/test_similarity.py", "tests/test_registration.py"),

@@ -159,10 +159,11 @@ def at_size(scene: Scene, size: tuple[int, int]):
 
 def sfmlearner(scene: Scene, explainability: float | None = None) -> dict[str, float]:
     """Zhou et al. 2017 as their code sums it: images in -1..1, every scale at its own size, sums over the scales."""
-    view = smooth = penalty = 0.0
+    view = smooth = penalty = seen = 0.0
     for scale, size in enumerate(sizes(scene)):
         images, masks, focal, centre = at_size(scene, size)
         disparity = scene.disparities[scale]
+        anywhere = np.zeros(size, bool)
         for source, motion in enumerate(scene.motions):
             found = warped(images[1 + source], 1 / disparity, motion, focal, centre, masks[0], masks[1 + source])
             error = np.abs((2 * found.image - 1) - (2 * images[0] - 1)).mean(0)
@@ -171,9 +172,11 @@ def sfmlearner(scene: Scene, explainability: float | None = None) -> dict[str, f
                 error = error * yes / (no + yes)
                 penalty -= explainability * np.log(yes / (no + yes)).mean()
             view += mean_over(error, found.valid)
+            anywhere |= found.valid
+        seen += anywhere.mean() / len(scene.disparities)
         smooth += 0.5 / 2**scale * second_order(disparity, masks[0])
     terms = {"view": view, "smooth": smooth} | ({} if explainability is None else {"explained": penalty})
-    return terms | {"loss": sum(terms.values())}
+    return terms | {"loss": sum(terms.values()), "seen": seen}
 
 
 def monodepth2(scene: Scene) -> dict[str, float]:

@@ -27,7 +27,7 @@ from depthscope.supervision.point_filter import light_outliers
 from depthscope.supervision.sparse_depth import raster, soft_mask, sparse_depth
 from depthscope.supervision.store import frame_store
 from depthscope.supervision.view import through, view_of
-from depthscope.supervision.visibility import widened
+from depthscope.supervision.visibility import widened, within
 from depthscope.video.windows import content_box, fitting_size
 from scenes import F64, camera_of, motion, stacked, tensor, tiny_sequence
 
@@ -145,14 +145,15 @@ def test_the_cap_is_the_stated_quantile_of_support(tiny, quantile):
 def test_c_as_the_paper_words_it_is_the_path_of_the_projections_times_the_track(tiny):
     tracks = [[0, 1, 2, 5], [1, 3], [0, 5]]
     sequence = arc(tracks)
-    camera = sequence.cameras[0]
+    zoomed = replace(sequence.cameras[0], focal_px=(41.0, 43.0))  # frames may have cameras of their own
+    sequence = replace(sequence, cameras=(*sequence.cameras[:3], zoomed, *sequence.cameras[4:]))
     support = []
     for p, track in enumerate(tracks):
-        seen = [sequence.camera_from_world[f].apply(sequence.points[p]) for f in track]
-        pixels = [
-            (camera.focal_px[0] * x / z + camera.centre_px[0], camera.focal_px[1] * y / z + camera.centre_px[1])
-            for x, y, z in (point.tolist() for point in seen)
-        ]
+        pixels = []
+        for frame in track:
+            x, y, z = sequence.camera_from_world[frame].apply(sequence.points[p]).tolist()
+            (fx, fy), (cx, cy) = sequence.cameras[frame].focal_px, sequence.cameras[frame].centre_px
+            pixels.append((fx * x / z + cx, fy * y / z + cy))
         path = sum(((a - c) ** 2 + (b - d) ** 2) ** 0.5 for (a, b), (c, d) in zip(pixels, pixels[1:], strict=False))
         support.append(len(track) * path)
     expected = torch.tensor(support, dtype=F64) / max(support)
@@ -281,6 +282,14 @@ def test_widening_adds_frames_around_the_track_where_the_point_is_shown():
     masked = widened(replace(sequence, mask=mask), 2).seen
     assert masked[:, 0].nonzero().flatten().tolist() == [3, 4]  # a track is kept as SfM has it
     assert masked[:, 1].nonzero().flatten().tolist() == [0, 1, 2, 3]
+
+
+def test_the_image_begins_at_0_and_ends_before_its_width(tiny):
+    width, height = tiny.size_px
+    pixels = tensor(
+        [0.0, 0.0], [width - 1e-6, height - 1e-6], [float(width), 1.0], [1.0, float(height)], [-1e-6, 1.0], [1.0, -1e-6]
+    )
+    assert within(replace(tiny, mask=None), pixels).tolist() == [True, True, False, False, False, False]
 
 
 def test_widening_drops_a_point_behind_another():

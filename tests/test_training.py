@@ -272,7 +272,10 @@ def test_two_processes_equal_one(environment, data, arguments, tmp_path):
     torch.testing.assert_close(weights(found), expected, atol=1e-6, rtol=0)
     assert steps_in(out / "validation.csv") == [2, 4]  # one process writes
     if not environment:
-        assert said.count(" observations") == 1  # and one speaks
+        assert said.count(" observations") == said.count("carries no verdict") == 1  # and one speaks
+        with (out / "log.csv").open() as two, (tmp_path / "one" / "log.csv").open() as one:
+            losses = [[float(row["loss"]) for row in csv.DictReader(stream)] for stream in (two, one)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # of all pairs, not of the first process's share
         assert said.count("4 steps in") == said.count("next: depthscope predict") == 1
         assert json.loads((out / "result.json").read_text())["steps"] == 4
         assert list(tmp_path.rglob("*.partial")) == []

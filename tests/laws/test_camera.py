@@ -162,3 +162,11 @@ def test_numbers_that_no_camera_has_are_told(changes, words):
 def test_a_wrong_number_of_coefficients_is_told(lens, count):
     with pytest.raises(BadInputError, match=f"{count} distortion coefficients"):
         lens((0.0,) * count)
+
+
+def test_a_steep_fisheye_is_undone_up_to_its_rim():
+    """Its radius grows with the ninth power of the angle: Newton's method alone, from the middle, would not arrive."""
+    lens = KannalaBrandt((0.2, -0.1, 0.05, 0.02))
+    angle = torch.linspace(0.0, 1.48, 60, dtype=F64)
+    plane = torch.tan(angle)[:, None] * tensor(0.6, -0.8)
+    assert torch.allclose(lens.undistort(lens.distort(plane)), plane, 1e-8, 1e-12)

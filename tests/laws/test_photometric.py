@@ -319,6 +319,16 @@ def test_a_camera_at_rest_teaches_nothing():
     assert kept[0] > 0.7 and kept[0] == kept[1]  # no noise in it
 
 
+def test_without_the_auto_mask_unwarped_sources_play_no_part():
+    errors, still = noise(1, 2, 4, 5), torch.zeros(1, 2, 4, 5, dtype=F64)
+    where = torch.ones(1, 2, 4, 5, dtype=torch.bool)
+    plain = MinimumReprojection(auto_mask=False)(errors, where, still, where)
+    assert float(plain.loss) == pytest.approx(float(errors.min(1).values.mean())) and float(plain.kept) == 1
+    masked = MinimumReprojection()(errors, where, still, where)
+    assert float(masked.loss) == 0 and float(masked.kept) == 0
+    assert float(MinimumReprojection()(errors, where).loss) == float(plain.loss)  # none are given
+
+
 def test_a_pixel_won_by_rest_has_no_gradient_and_stays_in_the_mean():
     errors = tensor(0.3, 0.1)[None, None, None].requires_grad_()
     still, seen = tensor(0.2, 0.2)[None, None, None], torch.ones(1, 1, 1, 2, dtype=torch.bool)
@@ -377,6 +387,15 @@ def test_a_mask_of_one_is_the_plain_loss_and_equal_logits_cost_log_2():
     assert torch.allclose(found.loss, plain / 2, 0, 1e-12)
     assert torch.allclose(found.penalty, tensor(1.0, 1.0) * 0.2 * 2 * np.log(2), 0, 1e-12)
     assert EverySource()(errors, valid).penalty is None
+
+
+def test_a_mask_of_another_size_is_enlarged_source_by_source():
+    errors, valid = noise(1, 2, 6, 8), torch.ones(1, 2, 6, 8, dtype=torch.bool)
+    even = torch.tensor([[0.3, -0.2], [1.1, 0.4]], dtype=F64).reshape(1, 2, 2, 1, 1)  # of two sources, no and yes
+    small, full = (EverySource(0.2)(errors, valid, even.expand(-1, -1, -1, h, w)) for h, w in ((3, 4), (6, 8)))
+    assert torch.allclose(small.loss, full.loss, 0, 1e-12) and torch.allclose(small.penalty, full.penalty, 0, 1e-12)
+    share = (even[0, :, 1] - even[0, :, 0]).sigmoid().flatten()
+    assert float(full.loss) == pytest.approx(float((share * errors[0].mean((-1, -2))).sum()), rel=1e-12)
 
 
 def test_the_weight_of_the_images_does_not_weigh_the_explainability_regulariser():

@@ -60,6 +60,13 @@ def test_weighted_mean_and_spread_ignore_points_without_weight():
 
 
 @estimators
+def test_points_of_little_weight_are_points(estimator):
+    found = estimator(tensor(0.2, 0.4)[None], tensor(0.1, 0.1)[None])
+    assert bool(found.supported.all()) and 0.19 < float(found.log_factor) < 0.41
+    assert not bool(estimator(tensor(0.2, 0.4)[None], tensor(0.0, 0.0)[None]).supported.any())
+
+
+@estimators
 @pytest.mark.parametrize("junk", [float("nan"), float("inf"), -float("inf")])
 def test_a_point_without_weight_may_hold_anything(estimator, junk):
     log_depth, log_sparse, weight = frames()

@@ -1,6 +1,5 @@
 """``depthscope stills --out STORE``."""
 
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Literal, get_args
 
 from depthscope.errors import BadInputError
 from depthscope.simulation.anatomy import SPLITS, Kind
+from depthscope.threads import usable_cores
 
 BYTES_PER_PIXEL = 10
 """What a pixel of a frame takes in a store: colours, depth, ray and labels."""
@@ -94,7 +94,7 @@ def stills(
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns) as progress:
             bar = progress.add_task("patients", total=len(wanted), completed=len(wanted) - len(missing))
-            count = workers or os.cpu_count() or 1
+            count = workers or usable_cores()
             if count == 1:
                 for patient in missing:
                     pack(patient)

@@ -1,6 +1,7 @@
 """``depthscope train INPUT... --out RUN``."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from depthscope.recipes import FAST, RECIPES, Recipe, from_yaml, read_recipe, re
 from depthscope.runs import ValidatedOn
 from depthscope.sequence import Sequence
 from depthscope.training import BEST, LAST, launched, load_checkpoint
+from depthscope.training.processes import is_first
 
 PARTS = ("network", "objective", "supervision", "augmentation", "training")
 
@@ -95,7 +97,7 @@ def train(
                 given = [masked(one, foreign) for one in given]
                 sequence = all(isinstance(one, Sequence) for one in given)
                 note = checked_verdict(folder, accept_rejected) if sequence else ""
-                if note:
+                if note and is_first(os.environ):
                     print(note)
                 read, sources = [*read, *given], [*sources, *[folder] * len(given)]
             read = told_apart(read, sources)

@@ -5,7 +5,6 @@ beside the results, and goes on where it was killed.
 """
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from depthscope.reconstruction.given_tracks import write_followed
 from depthscope.reconstruction.job import FOLLOWED
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
+from depthscope.threads import usable_cores
 from depthscope.video import ClipPlan, Survey, image_size, open_frames, write_clip
 from depthscope.video.class_masks import MaskFolder
 from depthscope.workspace import check_outside, empty, write_result, write_text
@@ -65,7 +65,7 @@ class Options:
 
     def workers_for(self, clips: int) -> int:
         """How many clips are done at a time."""
-        return max(1, min(clips, self.workers or (os.cpu_count() or 1) // 4))
+        return max(1, min(clips, self.workers or usable_cores() // 4))
 
     def limits(self, frames: int, workers: int) -> Limits:
         """What a clip of so many frames may take."""
@@ -208,7 +208,7 @@ def write_frames(asked: Asked, plan: ClipPlan, task: ClipTask, tell: "Display") 
 
 def _task(asked: Asked, plan: ClipPlan, camera: Camera | None, notes: tuple[str, ...]) -> ClipTask:
     workers = asked.options.workers_for(len(asked.survey.clips))
-    threads = asked.options.threads or max(1, (os.cpu_count() or 1) // workers)
+    threads = asked.options.threads or max(1, usable_cores() // workers)
     size = asked.survey.size_px
     area = plan.area or asked.survey.area
     return ClipTask(

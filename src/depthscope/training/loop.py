@@ -152,7 +152,7 @@ def train(
             stopped = _any_process(fabric, stop())
             last = done == options.steps or stopped
             if done % options.log_every == 0 or done == options.steps or _due(done, options):
-                progress.losses = _means(pending, options.batch)
+                progress.losses = _means(fabric, pending, options.batch)
                 pending.clear()
                 elapsed = time.perf_counter() - start
                 rate = (done - first) * options.batch / elapsed
@@ -160,7 +160,9 @@ def train(
                 log.losses(done, progress.losses, pace)
                 log.show(done, _line({**progress.losses, **pace}, progress.validation))
             elif last:
-                _means(pending, options.batch)  # which tells a loss that is no number; they are logged when it goes on
+                _means(
+                    fabric, pending, options.batch
+                )  # which tells a loss that is no number; they are logged when it goes on
             if validate is not None and (done % options.validate_every == 0 or done == options.steps):
                 progress.validation = _validated(fabric, validate, trainee.averaged)
                 log.validation(done, progress.validation)
@@ -258,10 +260,13 @@ def _save(progress: _Progress, trainee: Trainee, out: Path) -> None:
     trainee.fabric.barrier()
 
 
-def _means(pending: list[tuple[int, dict[str, Tensor]]], batch: int) -> dict[str, float]:
-    """Means over the steps since the last line; reads the device once."""
+def _means(fabric: Fabric, pending: list[tuple[int, dict[str, Tensor]]], batch: int) -> dict[str, float]:
+    """Means over the steps since the last line, and over all processes; reads the device once."""
     names = list(pending[0][1])
-    table = torch.stack([torch.stack([values[name].float() for name in names]) for _, values in pending]).cpu()
+    table = torch.stack([torch.stack([values[name].float() for name in names]) for _, values in pending])
+    if fabric.world_size > 1:
+        table = cast(Tensor, fabric.all_reduce(table, reduce_op="mean"))
+    table = table.cpu()
     bad = (~table[:, names.index("loss")].isfinite()).nonzero().flatten().tolist()
     if bad:
         raise not_finite("the loss of", pending[bad[0]][0], batch)

@@ -1,7 +1,6 @@
 """The verb: checks what is asked for, makes what is missing, and tells the figures."""
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from depthscope.commands.simulate.schedule import do_all
 from depthscope.errors import BadInputError
 from depthscope.simulation.anatomy import SPLITS, Kind
 from depthscope.simulation.faults import Faults
+from depthscope.threads import usable_cores
 from depthscope.workspace import (
     holding,
     is_temporary,
@@ -96,7 +96,7 @@ def simulate(
         jobs = [job for job in jobs if job is not None]
         _require_space(out, options, jobs)
         try:
-            do_all(jobs, workers or os.cpu_count() or 1)
+            do_all(jobs, workers or usable_cores())
         finally:
             for found in (*out.glob(".*"), *out.glob("patient_*/.*")):
                 if is_temporary(found):  # of this process: no other holds the folder

@@ -15,7 +15,7 @@ TIE = 1e-5
 
 PerSource = Float[Tensor, "batch sources height width"]
 ValidPerSource = Bool[Tensor, "batch sources height width"]
-Logits = Float[Tensor, "batch sources 2 height width"]
+Logits = Float[Tensor, "batch sources 2 rows columns"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """The phases: automatic labels, training on them, then rounds on masks drawn by hand, weighted by what goes wrong."""
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from depthscope.pretext.error_boosting.segmentation import LabelledDraws, Segmen
 from depthscope.pretext.error_boosting.weights import error_corrective_weights, median_frequency_weights
 from depthscope.pretext.learned import Learned, Score
 from depthscope.pretext.stored import to_yaml
+from depthscope.threads import usable_cores
 from depthscope.training import LAST, Adam, Training, TrainingResult, launched, save_checkpoint, train
 from depthscope.video.class_masks import Classes, as_text, write_classes
 from depthscope.workspace import atomic_file, write_text
@@ -206,7 +206,7 @@ def kept_automatic_labels(corpus: Corpus, out: Path, resume: bool) -> Labels:
                 content = corpus.content[corpus.video[number]]
                 labels[number] = automatic_labels(corpus.frames[number], content).numpy()
 
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor(usable_cores()) as pool:
                 for _ in pool.map(label, range(len(corpus))):
                     pass
             labels.flush()
