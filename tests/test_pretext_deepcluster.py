@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from depthscope.cli import main
 from depthscope.corpus import corpus_of
-from depthscope.corpus.views import Crops
+from depthscope.corpus.views import Crops, different_pictures
 from depthscope.errors import BadInputError, InterruptedRunError
 from depthscope.geometry.depth import pixel_grid
 from depthscope.pretext.deepcluster import (
@@ -21,6 +22,7 @@ from depthscope.pretext.deepcluster import (
 )
 from depthscope.pretext.stored import from_yaml, to_yaml
 from depthscope.training import LAST, load_checkpoint
+from depthscope.video import write_image
 from mosaics import ENCODER, flat_corpus, mosaic_corpus, short, stop_after
 
 TINY = DeepCluster(clusters=4, rounds=3, components=8, view=0.5, encoder=ENCODER, training=short(steps=6))
@@ -134,6 +136,31 @@ def test_what_cannot_be_clustered_is_told(tmp_path):
     with pytest.raises(BadInputError, match="batch 1"):
         replace(TINY, training=short(batch=1))
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_stills_are_refused_however_long_they_are_shown(tmp_path, pictures):
+    """Noise and compression make no new picture; four clusters need four."""
+    few = mosaic_corpus(pictures, holdout=0.0).frames.repeat(30, 1, 1, 1).short()
+    noise = torch.randint(-3, 4, few.shape, generator=torch.Generator().manual_seed(1))
+    corpus = corpus_of((few + noise).clamp(0, 255).to(torch.uint8), holdout=0.0)
+    assert different_pictures(corpus, corpus.trained, 99) == pictures
+    with pytest.raises(BadInputError, match=rf"{30 * pictures} frames that show {pictures} different picture"):
+        TINY.learn(corpus, tmp_path, quiet=True)
+    assert not any(tmp_path.iterdir())
+    moving = mosaic_corpus(40)
+    assert different_pictures(moving, moving.trained, 8) == 8  # and no further
+
+
+def test_a_folder_of_one_image_over_and_over_is_refused(tmp_path, capsys):
+    (tmp_path / "still").mkdir()
+    image = mosaic_corpus(1, holdout=0.0).frames[0]
+    for number in range(40):
+        write_image(tmp_path / "still" / f"{number:03d}.png", image)
+    assert main(["pretrain", "deepcluster", str(tmp_path / "still"), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "picture" in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_options_survive_their_run():

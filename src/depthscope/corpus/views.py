@@ -158,6 +158,28 @@ def textured(corpus: Corpus, numbers: Int64[Tensor, " chosen"], least: float = 2
     return torch.tensor(kept, dtype=torch.int64)
 
 
+def different_pictures(corpus: Corpus, numbers: Int64[Tensor, " chosen"], enough: int, least: float = 2.0) -> int:
+    """How many different pictures the frames show, counted up to `enough`: a still that is shown for long is one.
+
+    Frames are compared by the means of a grid of 16 x 16 blocks, which noise and compression hardly change.
+
+    Args:
+        corpus: The frames.
+        numbers: Which to look at.
+        enough: Where counting ends.
+        least: Mean difference of the blocks, in grey levels of 255, from which two pictures are different.
+    """
+    seen: list[Tensor] = []
+    for number in numbers.tolist():
+        shown = torch.where(corpus.content[corpus.video[number], ..., None], corpus.frames[number], 0)
+        blocks = functional.adaptive_avg_pool2d(shown.permute(2, 0, 1).float(), 16)
+        if not seen or float((torch.stack(seen) - blocks).abs().mean((1, 2, 3)).min()) >= least:
+            seen.append(blocks)
+            if len(seen) >= enough:
+                break
+    return len(seen)
+
+
 def by_video(corpus: Corpus, numbers: Int64[Tensor, " chosen"]) -> tuple[Int64[Tensor, " _"], ...]:
     """The frames of each video among those chosen, videos without any left out."""
     return tuple(numbers[corpus.video[numbers] == video] for video in corpus.video[numbers].unique().tolist())

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions
-from depthscope.corpus.views import Size, textured
+from depthscope.corpus.views import Size, different_pictures, textured
 from depthscope.errors import BadInputError
 from depthscope.networks.adapters import AdaptedEncoder, Sobel
 from depthscope.networks.encoder import EncoderOptions, started
@@ -129,10 +129,18 @@ class DeepCluster:
         """Clusters the frames of a corpus, and learns them, in rounds.
 
         Raises:
-            BadInputError: There are fewer frames than clusters, they are all of one colour, or show too little.
+            BadInputError: There are fewer frames, or fewer different ones, than clusters, or all are of one colour.
         """
         numbers = textured(corpus, corpus.trained)
-        rounds = _Rounds(self, corpus, numbers, self.network(self.clusters_of(len(numbers))), out, quiet)
+        clusters = self.clusters_of(len(numbers))
+        pictures = different_pictures(corpus, numbers, clusters)
+        if pictures < clusters:
+            raise BadInputError(
+                f"{len(numbers)} frames that show {pictures} different picture{'s' if pictures > 1 else ''}",
+                f"{clusters} or more to find {clusters} clusters in",
+                "give video in which the scope moves, or ask for fewer --clusters",
+            )
+        rounds = _Rounds(self, corpus, numbers, self.network(clusters), out, quiet)
         return rounds.learned(rounds.run(resume))
 
 
