@@ -44,7 +44,7 @@ def test_other_files_are_refused(tmp_path: Path, text: str, told: str):
 
 
 def test_a_missing_file_is_refused(tmp_path: Path):
-    with pytest.raises(BadInputError, match="cannot be read"):
+    with pytest.raises(BadInputError, match="is missing"):
         tracks.read(tmp_path / "tracks.csv")
 
 

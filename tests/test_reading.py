@@ -137,3 +137,29 @@ def test_names_inside_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "in" / "own.png").touch()
     assert leads_out(tmp_path / "in", tmp_path / "in" / "link.png")
     assert not leads_out(tmp_path / "in", tmp_path / "in" / "own.png")
+
+
+def test_image_names_that_leave_their_folder_are_refused_and_links_told(tmp_path: Path) -> None:
+    from depthscope.formats import read_sequence, read_truth
+    from miniatures.colmap_folder import write_colmap
+    from miniatures.dataset_folders import write_nerfstudio
+    from miniatures.scene import scene
+
+    write_colmap(tmp_path / "clip", scene(frames=4, points=30))
+    frame = tmp_path / "clip" / "images" / "left cam" / "frame 5.jpg"
+    frame.rename(tmp_path / "elsewhere.jpg")
+    frame.symlink_to(tmp_path / "elsewhere.jpg")
+    notes = read_sequence(tmp_path / "clip").notes
+    assert any("1 frames lie outside" in note and "elsewhere.jpg" in note for note in notes)
+    images = tmp_path / "clip" / "sparse" / "0" / "images.txt"
+    text = images.read_text()
+    for name in ("../../elsewhere.jpg", str(tmp_path / "elsewhere.jpg")):
+        images.write_text(text.replace("left cam/frame 5.jpg", name))
+        assert "outside" in refused(read_sequence, tmp_path / "clip")
+
+    write_nerfstudio(tmp_path / "nerf")
+    path = tmp_path / "nerf" / "transforms.json"
+    text = path.read_text()
+    for old, new in (("images/0001.png", "../elsewhere.jpg"), ("depth/0001.png", "/etc/hosts")):
+        path.write_text(text.replace(old, new))
+        assert "outside" in refused(read_truth, tmp_path / "nerf")

@@ -481,6 +481,17 @@ def test_charts_leave_out_what_is_not_finite():
     assert bars is not None and bars.count("<rect") == 10
 
 
+def test_only_the_scripts_of_the_page_may_run(case):
+    made = page(open_case(case))
+    policy = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', made)[0].replace("&#x27;", "'")
+    nonce = re.findall("script-src 'nonce-([0-9a-f]{32})'", policy)[0]
+    assert "base-uri 'none'" in policy and "form-action 'none'" in policy and "script-src 'unsafe" not in policy
+    scripts = re.findall(r"<script([^>]*)>", made)
+    assert scripts.count(f' nonce="{nonce}"') == 2
+    assert all("nonce" in one or "application/json" in one for one in scripts)
+    assert made == page(open_case(case))  # the same case makes the same file
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("DEPTHSCOPE_BROWSER" not in os.environ, reason="headless browsers may hang: ask for it")
 def test_a_browser_draws_the_surface(case, tmp_path):
@@ -496,7 +507,10 @@ def test_a_browser_draws_the_surface(case, tmp_path):
       document.title = `tones ${tones.size} live ${document.querySelectorAll(".live").length}`;
     })));</script>"""
     place = tmp_path / "page.html"
-    place.write_text(page(open_case(case)).replace("</body>", probe + "</body>"), encoding="utf-8")
+    text = page(open_case(case))
+    nonce = re.findall("nonce-([0-9a-f]+)", text)[0]
+    probe = probe.replace("<script", f'<script nonce="{nonce}"')
+    place.write_text(text.replace("</body>", probe + "</body>"), encoding="utf-8")
     options = [
         "--headless",
         "--no-sandbox",

@@ -76,7 +76,13 @@ def test_the_page_shows_what_there_is_and_may_load_nothing_from_elsewhere(server
     assert status == 200 and reader.problems == [] and headers["Cache-Control"] == "no-store"
     policy = next(a["content"] for a in reader.of("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'") and "connect-src" not in policy
-    assert headers["Content-Security-Policy"] == policy
+    assert headers["Content-Security-Policy"] == f"{policy}; frame-ancestors 'none'"
+    assert headers["X-Frame-Options"] == "DENY"
+    nonces = set(re.findall("'nonce-([0-9a-f]{32})'", policy))
+    scripts = [a for a in reader.of("script") if a.get("type") != "application/json"]
+    assert len(nonces) == 1 and len(scripts) == 2 and {a.get("nonce") for a in scripts} == nonces
+    assert "base-uri 'none'" in policy and "form-action 'none'" in policy and "script-src 'unsafe" not in policy
+    assert nonces.isdisjoint(re.findall("nonce-([0-9a-f]+)", fetched(server, "/")[2].decode()))  # one for each answer
     assert not re.search(r"https?://", re.sub(r"data:[^\"]*", "", text))
     acts = {a.get("data-act") or a.get("data-look") or a.get("data-panel") for a in reader.of("button")}
     assert {"around", "path", "follow", "distance", "depth", "deviation", "points"} <= acts
@@ -398,7 +404,9 @@ def test_a_browser_scrubs_and_looks_through_the_camera(case, tmp_path):
       }, 1500);
     }, 500));</script>"""
     page = tmp_path / "out" / "index.html"
-    page.write_text(page.read_text(encoding="utf-8").replace("</body>", probe + "</body>"))
+    text = page.read_text(encoding="utf-8")
+    nonce = re.findall("nonce-([0-9a-f]+)", text)[0]
+    page.write_text(text.replace("</body>", probe.replace("<script", f'<script nonce="{nonce}"') + "</body>"))
     options = ["--headless", "--no-sandbox", "--no-zygote", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     options += ["--enable-logging=stderr", "--no-first-run", "--disable-background-networking"]
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,800", "--virtual-time-budget=8000"]

@@ -1,8 +1,9 @@
 """Sequence folders as other programs lay them out, one module for each."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from depthscope.errors import BadInputError
 from depthscope.formats import (
@@ -20,7 +21,7 @@ from depthscope.formats import (
     tum,
 )
 from depthscope.formats.jhu.direction import PoseDirection, UndecidedDirectionError
-from depthscope.reading import reader
+from depthscope.reading import leads_out, reader
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip, with_points
 from depthscope.video import IMAGE_ENDINGS, VIDEO_ENDINGS
@@ -41,6 +42,9 @@ __all__ = [
     "write_clip",
     "write_sequence",
 ]
+
+
+Clip = TypeVar("Clip", Sequence, TruthClip)
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def read_sequence(folder: Path, pose_direction: PoseDirection = "auto") -> Seque
         raise BadInputError(*_not_a_folder(folder))
     layout = _with_points(folder)
     if layout is not None:
-        return layout.read(folder, pose_direction)
+        return _with_links_told(layout.read(folder, pose_direction), folder)
     if _dense(folder) is not None:
         return with_points(read_truth(folder), progress=_shown)
     raise _unknown(folder)
@@ -183,7 +187,7 @@ def read_truth(folder: Path) -> TruthClip:
     layout = _dense(folder)
     if layout is None:
         raise _unknown(folder)
-    return layout.read(folder)
+    return _with_links_told(layout.read(folder), folder)
 
 
 def write_clip(
@@ -199,6 +203,15 @@ def write_clip(
         return truth, DENSE_WRITERS[to](truth, folder)
     sequence = read_sequence(source, pose_direction)
     return sequence, write_sequence(sequence, folder, to)
+
+
+def _with_links_told(clip: Clip, folder: Path) -> Clip:
+    """The clip with a note where its frames are links to files outside of its folder."""
+    outside = [p for p in clip.images if leads_out(folder if p.is_relative_to(folder) else p.parent, p)]
+    if not outside:
+        return clip
+    note = f"{len(outside)} frames lie outside {folder}, behind links: {outside[0].name} is {outside[0].resolve()}"
+    return replace(clip, notes=(*clip.notes, note))
 
 
 def _with_points(folder: Path) -> Format | None:

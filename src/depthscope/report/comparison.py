@@ -12,7 +12,7 @@ from torch import Tensor
 from depthscope.pictures import Picture, depth_picture, depth_range, resized
 from depthscope.report.images import embedded
 from depthscope.report.markup import Html, element, spoken_seconds
-from depthscope.report.page import POLICY
+from depthscope.report.policy import policy, sealed
 from depthscope.report.tables import table
 
 HEAD = ("recipe", "AbsRel, per frame", "delta1, per frame", "AbsRel, per clip", "scale drift", "examples", "time")
@@ -82,7 +82,7 @@ def comparison_page(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=policy()),
         element("title", title),
         element("link", rel="icon", href="data:,"),
         element("style", Html(files("depthscope.report").joinpath("style.css").read_text(encoding="utf-8"))),
@@ -103,7 +103,7 @@ def comparison_page(
         ),
         element("footer", element("p", f"Made by depthscope {version('depthscope')} on {time.strftime('%Y-%m-%d')}.")),
     )
-    return f"<!DOCTYPE html>\n{element('html', top, body, lang='en')}\n"
+    return sealed(f"<!DOCTYPE html>\n{element('html', top, body, lang='en')}\n")
 
 
 def figure(picture: Picture, name: str, row: dict[str, float] | None) -> Html:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from depthscope.report.clip_view import sequence_of, strip_of
 from depthscope.report.folder import COMMANDS, STAGES, CaseFolder, Clip
 from depthscope.report.markup import Html, Part, element, joined
+from depthscope.report.policy import policy, script, sealed
 from depthscope.report.provenance import provenance
 from depthscope.report.sections import (
     distance_section,
@@ -25,9 +26,6 @@ from depthscope.report.verdict import outcome, spoken
 
 MOST_BYTES = 8_000_000
 """Of the page."""
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What a browser may load for the page: nothing from anywhere else."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def document(case: CaseFolder, detail: Detail) -> str:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=policy()),
         element("meta", name="generator", content=f"depthscope {version('depthscope')}"),
         element("title", title),
         element("link", rel="icon", href="data:,"),
@@ -102,9 +100,9 @@ def document(case: CaseFolder, detail: Detail) -> str:
             " Point at a number to see the file that it stands in.",
         ),
     )  # fmt: skip
-    scripts = [element("script", Html(_asset(name))) for name in ("surface.js", "strip.js")]
+    scripts = [script(_asset(name)) for name in ("surface.js", "strip.js")]
     body = element("body", parts[0], element("main", *parts[1:]), foot, *scripts)
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return sealed(f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n")
 
 
 def _front(case: CaseFolder) -> list[Html]:

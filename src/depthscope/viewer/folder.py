@@ -5,7 +5,8 @@ from pathlib import Path
 
 from depthscope.report.folder import CaseFolder
 from depthscope.report.images import jpeg
-from depthscope.viewer.page import LOCAL_POLICY, page_name, picture_name, viewer_page
+from depthscope.report.policy import BESIDE, sealed
+from depthscope.viewer.page import page_name, picture_name, viewer_page
 from depthscope.viewer.scene import open_scene
 
 
@@ -23,7 +24,8 @@ def write_viewer(case: CaseFolder, folder: Path, told: Callable[[int, int], None
     count = 0
     for number in range(len(case.clips)):
         scene = open_scene(case, number)
-        (folder / page_name(number)).write_text(viewer_page(case, scene, number, LOCAL_POLICY), encoding="utf-8")
+        page = sealed(viewer_page(case, scene, number, BESIDE))
+        (folder / page_name(number)).write_text(page, encoding="utf-8")
         view, panels = scene.view, scene.panels
         if view is None:
             continue

@@ -8,19 +8,14 @@ import cv2
 
 from depthscope.report.folder import COMMANDS, CaseFolder
 from depthscope.report.markup import Html, element, joined, significant
+from depthscope.report.policy import SERVED, policy, script
 from depthscope.report.sections import PANELS
 from depthscope.report.surface_box import colour_scale, surface_box
 from depthscope.report.verdict import outcome, spoken
 from depthscope.viewer.scene import Scene
 
-POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What a browser may load for the page: pictures from its own place, and nothing from anywhere else."""
-
 CHOICES = {"depth": "Depth", "deviation": "Uncertainty", "points": "Points", "masked": "Masks"}
 """What can be shown below the frame."""
-
-LOCAL_POLICY = POLICY.replace("img-src 'self'", "img-src 'self' file:")
-"""The same for a page that is opened as a file, which is no place of its own for every browser."""
 
 KEYS = (
     ("\N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}", "one frame"),
@@ -45,29 +40,28 @@ def picture_name(number: int, panel: str, frame: int) -> str:
     return f"clip-{number}/{panel}/{frame}.jpg"
 
 
-def viewer_page(case: CaseFolder, scene: Scene, number: int, policy: str = POLICY) -> str:
-    """The page of one clip as text.
+def viewer_page(case: CaseFolder, scene: Scene, number: int, images: str = SERVED) -> str:
+    """The page of one clip as text, not yet sealed.
 
     Args:
         case: The case.
         scene: The clip.
         number: Of the clip in the case.
-        policy: What a browser may load for it.
+        images: Where its pictures may come from.
     """
     title = f"{case.name} {scene.clip.name}".strip()
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", http_equiv="Content-Security-Policy", content=policy(images)),
         element("meta", name="referrer", content="no-referrer"),
         element("title", f"{title} \N{EN DASH} depthscope"),
         element("link", rel="icon", href="data:,"),
         element("style", Html(_asset("depthscope.report", "style.css") + _asset("depthscope.viewer", "view.css"))),
     )
     scripts = [
-        element("script", Html(_asset(*place)))
-        for place in (("depthscope.report", "surface.js"), ("depthscope.viewer", "view.js"))
+        script(_asset(*place)) for place in (("depthscope.report", "surface.js"), ("depthscope.viewer", "view.js"))
     ]
     body = element(
         "body", _bar(case, scene, number), _pictures(scene), _space(scene, number), _time(scene, number), *scripts,

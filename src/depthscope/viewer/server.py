@@ -1,5 +1,6 @@
 """The viewer served to this machine alone: pictures are drawn when the browser asks for them."""
 
+import secrets
 import threading
 from contextlib import suppress
 from functools import lru_cache
@@ -11,8 +12,9 @@ from re import fullmatch
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.report.folder import CaseFolder, open_case
 from depthscope.report.images import jpeg
+from depthscope.report.policy import MARK, SERVED, header
 from depthscope.report.sections import PANELS
-from depthscope.viewer.page import POLICY, viewer_page
+from depthscope.viewer.page import viewer_page
 from depthscope.viewer.scene import Scene, open_scene
 
 HOST = "127.0.0.1"
@@ -46,7 +48,7 @@ class Drawn:
         self._picture = lru_cache(maxsize=KEPT)(self._draw)
 
     def answer(self, address: str) -> tuple[str, bytes] | None:
-        """The media type and the bytes of what lies at an address, or None where there is nothing.
+        """The media type and the bytes of what lies at an address, or None where there is nothing; pages not sealed.
 
         Raises:
             DepthscopeError: It cannot be drawn.
@@ -131,12 +133,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, *found)
 
     def _send(self, status: HTTPStatus, media: str, data: bytes) -> None:
+        nonce = secrets.token_hex(16)
+        data = data.replace(MARK.encode(), nonce.encode()) if media.startswith("text/html") else data
         self.send_response(status)
         for name, value in (
             ("Content-Type", media),
             ("Content-Length", str(len(data))),
             ("Cache-Control", "no-store"),
-            ("Content-Security-Policy", POLICY),
+            ("Content-Security-Policy", header(SERVED, nonce)),
+            ("X-Frame-Options", "DENY"),
+            ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
             ("Cross-Origin-Resource-Policy", "same-origin"),
         ):
