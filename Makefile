@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.docs-installed
 OUT ?= out/demo
+INPUTS ?= 20000
+SEED ?= 1
 
 # Two single-threaded processes lose nothing; two threads in each of them fight for the cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check bench kill docs clean
+.PHONY: help install demo test test-slow check fuzz bench kill docs clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +43,9 @@ check: $(INSTALLED)  ## Format, lint, types and the order of the layers.
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
+
+fuzz: $(INSTALLED)  ## Damaged files and command lines: INPUTS=20000 SEED=1; goes on where it was stopped.
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz --inputs $(INPUTS) --seed $(SEED) --out out/fuzz
 
 bench: $(INSTALLED)  ## How long the parts take.
 	$(BIN)/python benchmarks/startup.py --out out/benchmarks

@@ -17,7 +17,7 @@ from depthscope.networks.ray_channels import with_rays
 from depthscope.networks.snippet_network import depth_weights
 from depthscope.objectives import ViewSynthesis
 from depthscope.pretrained import checkpoint_named
-from depthscope.reading import reading
+from depthscope.reading import reader, reading
 from depthscope.recipes import Recipe, from_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import network_size
@@ -99,6 +99,7 @@ class DepthMap:
     unit: str
 
 
+@reader("a run of depthscope train, or a checkpoint", "check the path")
 def load_model(run: Path | str, *, last: bool = False, network: str = "") -> DepthModel:
     """The network of a run folder (its best checkpoint, or with `last` the newest), of a checkpoint file, or "shipped".
 

@@ -46,10 +46,15 @@ def reading(path: Path | str, expected: str = "", remedy: str = CHECK) -> Iterat
         remedy: The way out.
 
     Raises:
-        BadInputError: Anything went wrong. Errors of this package pass unchanged, as they know more.
+        BadInputError: Anything went wrong. Errors of this package know more and pass; where a value refused what the
+            file holds, the file's name is put before.
     """
     try:
         yield
+    except BadInputError as error:
+        if Path(path).name in str(error):
+            raise
+        raise BadInputError(f"{path}: {error.found}", error.expected, error.remedy) from error
     except (DepthscopeError, *FAULTS_OF_OURS):
         raise
     except Exception as error:

@@ -110,9 +110,9 @@ def _damaged(target: Target, folder: Path, random: Random) -> tuple[str, list[st
     how = []
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         path = random.choice(files)
-        if path.is_symlink() or not path.is_file():  # what an earlier one has put there
-            continue
         with contextlib.suppress(OSError):  # a second mutation of what the first has locked
+            if path.is_symlink() or not path.is_file():
+                continue
             how.append((misplaced if random.random() < 0.12 else mutated)(path, random) + f" {path.name}")
     return ", ".join(how), []
 
@@ -154,15 +154,33 @@ def prepared(targets: tuple[Target, ...], place: Path) -> Path:
         folder = seeds / target.name
         folder.mkdir(parents=True)
         target.seed(folder)
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and python_is_open():
         for path in (place, *place.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
     return seeds
 
 
-def as_nobody() -> None:
-    """Gives up root's rights, where they are held."""
-    if os.geteuid() == 0:
+def python_is_open() -> bool:
+    """Whether an ordinary user may run this Python, import from its library and start it again."""
+    real = Path(os.path.realpath(sys.executable))
+    return all(path.stat().st_mode & 0o001 for path in (real, *real.parents))
+
+
+def without_rights() -> None:
+    """Remains root by name, but what its permissions do not allow is denied, also to processes that are started."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for right in range(64):
+        libc.prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP
+    head, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(head, none):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def as_ordinary_user() -> None:
+    """Gives up root's rights, where they are held: as nobody, or in name alone where nobody may not run this Python."""
+    if os.geteuid() == 0 and not python_is_open():
+        without_rights()
+    elif os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
@@ -175,7 +193,7 @@ def _worker(
     targets: tuple[Target, ...], chunk: list[tuple[int, int]], seed: int, seeds: Path, work: Path, out: int
 ) -> None:
     """Reads a chunk of inputs and reports on each, before and after."""
-    as_nobody()
+    as_ordinary_user()
     work.mkdir()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + (6 << 30)

@@ -24,6 +24,7 @@ from depthscope.formats.dataset_files import (
     size_of,
 )
 from depthscope.geometry import Camera, Scaramuzza
+from depthscope.reading import reader
 from depthscope.truth import DepthEncoding, TruthClip
 
 POSES, INTRINSICS = "pose.txt", "camera_intrinsics.txt"
@@ -53,6 +54,7 @@ def recognises(folder: Path) -> bool:
     return bool(further and (_frames_v1(folder) or _frames_v2(folder)))
 
 
+@reader("a clip of C3VD")
 def read(folder: Path) -> TruthClip:
     """Reads a clip of either release.
 

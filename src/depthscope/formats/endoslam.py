@@ -30,6 +30,7 @@ def recognises(folder: Path) -> bool:
     return (folder / "Frames").is_dir() and (folder / "Poses").is_dir()
 
 
+@reader("a trajectory of EndoSLAM")
 def read(folder: Path) -> TruthClip:
     """Reads one trajectory: a folder with ``Frames`` and ``Poses``.
 

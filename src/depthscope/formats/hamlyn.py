@@ -11,6 +11,7 @@ from pathlib import Path
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, numbered, rows_of_numbers, size_of
 from depthscope.geometry import Camera
+from depthscope.reading import reader
 from depthscope.truth import DepthEncoding, TruthClip
 
 ENCODING = DepthEncoding("uint16", 1.0, smallest=1.0, largest=300.5)
@@ -26,6 +27,7 @@ def recognises(folder: Path) -> bool:
     return (folder / depth).is_dir() or (folder / INTRINSICS).is_file()
 
 
+@reader("a folder of Hamlyn")
 def read(folder: Path) -> TruthClip:
     """Reads one ``rectifiedNN`` folder.
 

@@ -135,6 +135,7 @@ def read_list(split: Path) -> list[tuple[str, int, int]]:
     return lines
 
 
+@reader("poses of KITTI odometry")
 def read_path(file: Path) -> RigidMotion:
     """``camera_from_world`` of an odometry sequence from ``poses/NN.txt``, in mm; the file holds world_from_camera.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.formats import kitti
 from depthscope.formats.dataset_files import numbered
-from depthscope.reading import bytes_of
+from depthscope.reading import bytes_of, reader
 from depthscope.truth import DepthEncoding, DepthFile, DepthSource, TruthClip
 
 SCANS, ANNOTATED = "velodyne_points/data", "proj_depth/groundtruth/image_02"
@@ -69,6 +69,7 @@ def recognises(folder: Path) -> bool:
     )
 
 
+@reader("a drive of KITTI")
 def read(folder: Path) -> TruthClip:
     """The left eye of a raw drive with its depth: the annotated maps where they are there, else the lidar's points.
 

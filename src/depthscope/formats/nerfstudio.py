@@ -47,7 +47,7 @@ def read(folder: Path) -> TruthClip:
     folder = Path(folder)
     path = folder / FILE
     try:
-        entries = json_of(path, "frames with file_path and transform_matrix")
+        entries = json_of(path, "frames with file_path and transform_matrix", object)
         frames = sorted(entries["frames"], key=lambda frame: str(frame["file_path"]))
         matrices = np.array([frame["transform_matrix"] for frame in frames], float)
     except (ValueError, KeyError, TypeError) as error:

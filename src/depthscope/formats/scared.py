@@ -16,7 +16,7 @@ import numpy as np
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, motions_of_matrices, numbered, size_of
 from depthscope.geometry import Brown, Camera, NoDistortion, RigidMotion
-from depthscope.reading import json_of
+from depthscope.reading import json_of, reader
 from depthscope.truth import DepthEncoding, DepthFile, TruthClip
 
 STILL, STILL_DEPTH, CALIBRATION = "Left_Image.png", "left_depth_map.tiff", "endoscope_calibration.yaml"
@@ -34,6 +34,7 @@ def recognises(folder: Path) -> bool:
     return sum(has) >= 2 or bool(_clip_frames(folder) and (_points(folder) or _frame_data(folder)))
 
 
+@reader("a keyframe of SCARED")
 def read(folder: Path) -> TruthClip:
     """Reads a keyframe folder: its clip where that is unpacked, else the keyframe alone.
 
@@ -120,7 +121,7 @@ def _name(folder: Path) -> str:
 
 def _read_frame_data(path: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarray]:
     try:
-        entries = json_of(path, "camera-calibration {KL, DL} and camera-pose 4x4")
+        entries = json_of(path, "camera-calibration {KL, DL} and camera-pose 4x4", object)
         calibration = entries["camera-calibration"]
         k, d = np.array(calibration["KL"], float), np.array(calibration["DL"], float).ravel()
         pose = np.array(entries["camera-pose"], float).reshape(4, 4)

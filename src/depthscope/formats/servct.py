@@ -12,7 +12,7 @@ import numpy as np
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, numbered, size_of
 from depthscope.geometry import Camera
-from depthscope.reading import json_of
+from depthscope.reading import json_of, reader
 from depthscope.truth import DepthEncoding, TruthClip
 
 ENCODING = DepthEncoding("uint16", 1 / 256)
@@ -25,6 +25,7 @@ def recognises(folder: Path) -> bool:
     return (folder / IMAGES).is_dir()
 
 
+@reader("an experiment of SERV-CT")
 def read(folder: Path) -> TruthClip:
     """Reads one experiment.
 
@@ -56,7 +57,7 @@ def read(folder: Path) -> TruthClip:
 
 def _camera(path: Path, size: tuple[int, int]) -> Camera:
     try:
-        entry = json_of(path, "the calibration of a frame")["P1"]
+        entry = json_of(path, "the calibration of a frame", object)["P1"]
         p = np.array(entry["data"] if isinstance(entry, dict) else entry, float).reshape(3, 4)
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(

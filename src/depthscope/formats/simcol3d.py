@@ -25,6 +25,7 @@ from depthscope.formats.dataset_files import (
 )
 from depthscope.formats.motions import motions_of
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.reading import reader
 from depthscope.truth import DepthEncoding, TruthClip, depth_agreement
 
 ENCODING = DepthEncoding("uint16", 200 / 65280)
@@ -39,6 +40,7 @@ def recognises(folder: Path) -> bool:
     return bool(_frames(folder) and (poses or numbered(folder, r"Depth_(\d+)\.png")))
 
 
+@reader("a clip of SimCol3D")
 def read(folder: Path) -> TruthClip:
     """Reads one ``Frames_*`` folder with the pose files and ``cam.txt`` above it.
 

@@ -15,6 +15,7 @@ from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import rows_of_numbers
 from depthscope.formats.motions import motions_of
 from depthscope.geometry import RigidMotion
+from depthscope.reading import reader
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip
 
@@ -38,6 +39,7 @@ class Trajectory:
             raise BadInputError("a trajectory whose times do not rise", "each time once, in order", "sort it")
 
 
+@reader("a trajectory")
 def read(path: Path) -> Trajectory:
     """Reads a trajectory file.
 

@@ -13,7 +13,7 @@ from depthscope.errors import BadInputError
 from depthscope.networks.encoder import Encoder, EncoderOptions
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
-from depthscope.reading import reading, text_of, yaml_from
+from depthscope.reading import reader, reading, text_of, yaml_from
 from depthscope.training import LAST, load_checkpoint, weights_of
 from depthscope.workspace import atomic_file, write_text
 
@@ -44,6 +44,7 @@ def from_yaml(text: str, kinds: tuple[type, ...], source: str = "the run") -> An
     return _value(given, by_name[name], source)
 
 
+@reader("a run of depthscope pretrain", "check the path")
 def pretext_of(run: Path) -> str | None:
     """The YAML of the pretext task that a run learned; None for runs that learned depth.
 
@@ -57,6 +58,7 @@ def pretext_of(run: Path) -> str | None:
     return text
 
 
+@reader("a run of depthscope pretrain", "check the path")
 def stored_weights(run: Path) -> dict[str, Tensor]:
     """The averaged weights of a run.
 
@@ -83,6 +85,7 @@ def write_encoder(encoder: nn.Module, options: EncoderOptions, run: Path) -> Pat
     return run / "encoder.pt"
 
 
+@reader("a run of depthscope pretrain", "check the path")
 def encoder_of(run: Path) -> EncoderOptions:
     """The options of the encoder that a pretext run left, with its file as what to start from.
 

@@ -177,8 +177,8 @@ def _network_class(name: Any, source: str, trusted: Container[str]) -> type:
     module, _, attribute = str(name).partition(":")
     if attribute and name not in trusted and not _is_imported(module, attribute):
         raise BadInputError(
-            f"{source}: network.type {str(name)[:80]!r} is a class from elsewhere, and a file does not decide what "
-            "is imported",
+            f"{source}: network.type {str(name)[:80]!r} cannot be imported: it is a class from elsewhere, and a "
+            "checkpoint does not decide what is imported",
             f"one of {', '.join(NETWORKS)}",
             "if you trust it, name it yourself: --network with this name (predict), or a recipe with --config (train)",
         )

@@ -1,15 +1,14 @@
 """What lies in the folder of a case: results, provenance and tables of every stage, with what is missing or damaged."""
 
 import csv
-import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from depthscope.errors import BadInputError
+from depthscope.reading import json_of, reader, yaml_of
 from depthscope.report.markup import Figure
 
 STAGES = {
@@ -144,6 +143,7 @@ class CaseFolder:
         return [name for name in [*expected, *truths] if name not in there]
 
 
+@reader("a case that depthscope run or demo wrote", "check the path")
 def open_case(place: Path) -> CaseFolder:
     """Reads the results of a case.
 
@@ -162,14 +162,14 @@ def open_case(place: Path) -> CaseFolder:
         raise BadInputError(
             f"{place} holds no results", f"a case with any of {', '.join(STAGES)}", "give the --out of depthscope run"
         )
-    record, _ = _read(place / "case.json", json.loads)
+    record, _ = _read(place / "case.json", json_of)
     return CaseFolder(place, clips, stages, record)
 
 
 def open_results(place: Path, name: str) -> Results:
     """Reads a result folder; what cannot be read is named, not raised."""
-    content, damaged = _read(place / "result.json", json.loads)
-    provenance, torn = _read(place / "provenance.yaml", yaml.safe_load)
+    content, damaged = _read(place / "result.json", json_of)
+    provenance, torn = _read(place / "provenance.yaml", yaml_of)
     problems = [
         f"{name}/{file} is damaged" for file, bad in (("result.json", damaged), ("provenance.yaml", torn)) if bad
     ]
@@ -193,12 +193,11 @@ def _clip(place: Path, name: str) -> Clip:
     return Clip(name, *(open_results(place / part / name, f"{part}/{name}") for part in parts))
 
 
-def _read(path: Path, parse) -> tuple[dict[str, Any], bool]:
+def _read(path: Path, parse: Callable[[Path, str], Any]) -> tuple[dict[str, Any], bool]:
     """The content of a file, and whether it is there but no record."""
     if not path.is_file():
         return {}, False
     try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return parse(path, "what a stage has left"), False
+    except BadInputError:
         return {}, True
-    return (content, False) if isinstance(content, dict) else ({}, True)

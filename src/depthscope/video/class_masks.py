@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.reading import text_of, yaml_from
+from depthscope.reading import reader, text_of, yaml_from
 from depthscope.video.stills import Image, image_size, read_image, write_image
 
 UNKNOWN = 255
@@ -196,6 +196,7 @@ class MaskFolder:
             )
 
 
+@reader("a folder of masks")
 def read_mask_folder(path: Path, fallback: Classes | None = None) -> MaskFolder:
     """The masks of a folder (or of ``masks`` in it) and their classes.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depthscope.errors import BadInputError
+from depthscope.reading import reader
 from depthscope.video.movies import Frame, movie_frames, no_frames, opened_video
 from depthscope.video.stills import image_size, list_images, read_image
 
@@ -180,6 +181,7 @@ class FolderFrames:
 FrameSource = MovieFrames | FolderFrames
 
 
+@reader("a video or a folder of images")
 def open_frames(path: Path) -> FrameSource:
     """The frames of a video file or of a folder of images; images whose names end in "mask" are no frames.
 

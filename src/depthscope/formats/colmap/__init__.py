@@ -16,7 +16,7 @@ from depthscope.errors import BadInputError, require_file
 from depthscope.formats.colmap import binary, text as text_files
 from depthscope.formats.colmap.model import NO_POINT, Model
 from depthscope.formats.motions import motions_of
-from depthscope.reading import inside, reading
+from depthscope.reading import inside, reader, reading
 from depthscope.sequence import Observations, Sequence
 from depthscope.video import IMAGE_ENDINGS, check_sizes, order_of_name, read_grey, write_image
 
@@ -32,6 +32,7 @@ def recognises(folder: Path) -> bool:
     return bool(_model_folders(Path(folder)))
 
 
+@reader("a COLMAP model")
 def read(folder: Path, images: Path | None = None) -> Sequence:
     """Reads a model: of a folder's ``sparse/0``, ``sparse``, ``colmap``, or of the folder itself.
 

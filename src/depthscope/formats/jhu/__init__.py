@@ -34,6 +34,7 @@ from depthscope.formats.jhu.files import (
     tracks_text,
 )
 from depthscope.formats.motions import motions_of
+from depthscope.reading import reader
 from depthscope.sequence import Sequence
 from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size, order_of_name, read_grey, write_image
 
@@ -56,6 +57,7 @@ def recognises(folder: Path) -> bool:
     return _layout(Path(folder)) is not None
 
 
+@reader("a JHU folder")
 def read(folder: Path, pose_direction: PoseDirection = "auto") -> Sequence:
     """Reads a folder.
 
