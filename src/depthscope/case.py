@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError
+from depthscope.reading import json_of
 from depthscope.workspace import content_hash, empty, holding, telling_write_errors, write_text
 
 RECORD = "case.json"
@@ -81,11 +82,14 @@ class Case:
         if not (self.folder / RECORD).is_file():
             return {}
         try:
-            return json.loads((self.folder / RECORD).read_text())
-        except ValueError as error:
+            found = json_of(self.folder / RECORD, "the record of a case")
+        except BadInputError as error:
             raise BadInputError(
-                f"{self.folder / RECORD} is damaged", "the record of a case", "remove it: all stages are done again"
+                f"{self.folder / RECORD} is damaged ({error.found})",
+                "the record of a case",
+                "remove it: all stages are done again",
             ) from error
+        return {name: stage for name, stage in found.items() if isinstance(stage, dict)}
 
     def keys(self, stages: Rows[Stage]) -> dict[str, str]:
         """The key of each stage."""

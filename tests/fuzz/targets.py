@@ -77,7 +77,8 @@ class Target:
 
 def targets() -> tuple[Target, ...]:
     """Every reader."""
-    return (*_volumes(), *_surfaces(), *_pictures(), *_sequences(), *_datasets(), *_texts(), *_checkpoints(), *_verbs())
+    quick = (*_texts(), *_surfaces(), *_pictures(), *_sequences(), *_datasets(), *_checkpoints())
+    return (*quick, *_verbs(), *_volumes())
 
 
 # Volumes and transforms: each takes a process of its own, so that there are fewer of them
@@ -130,14 +131,14 @@ def _volumes() -> list[Target]:
                 f"ct {name}",
                 partial(_write_volume, name=name, compress=compress),
                 lambda f, n=name: read_ct(f / n),
-                0.12,
+                0.06,
             )
         )
-    made.append(Target("ct dicom", _write_series, lambda f: read_ct(f / "series"), 0.2))
+    made.append(Target("ct dicom", _write_series, lambda f: read_ct(f / "series"), 0.1))
     for name in ("a.tfm", "a.h5"):
         made.append(
             Target(
-                f"transform {name}", partial(_write_transform, name=name), lambda f, n=name: transforms.read(f / n), 0.2
+                f"transform {name}", partial(_write_transform, name=name), lambda f, n=name: transforms.read(f / n), 0.1
             )
         )
     for name in ("a.txt", "a.json", "a.yaml"):

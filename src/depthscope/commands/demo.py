@@ -1,7 +1,6 @@
 """``depthscope demo``: a simulated patient through the whole river, with pictures and errors in mm at the end."""
 
 import dataclasses
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +26,7 @@ from depthscope.evaluation import Distances, PathError, SurfaceError, faces_seen
 from depthscope.geometry import Similarity, Surface
 from depthscope.recipes import FAST, Recipe
 from depthscope.sequence import Sequence
+from depthscope.workspace import read_result
 
 PATIENT, DEPTH_ERROR, SURFACE_ERROR = "patient", "depth_error", "surface_error"
 """Folders of the stages that only a simulated patient has."""
@@ -68,8 +68,8 @@ def demo(
     except NoAnswerError:
         tell_report(case.folder, console)
         raise
-    depth = json.loads((case.folder / DEPTH_ERROR / "result.json").read_text())["alignment"]
-    found = json.loads((case.folder / SURFACE_ERROR / "result.json").read_text())
+    depth = read_result(case.folder / DEPTH_ERROR)["alignment"]
+    found = read_result(case.folder / SURFACE_ERROR)
     surface = found["surface"]["accuracy"]
     console.print(
         f"surface: {surface['median']:.2f} mm from the true one in the median, 95 % within {surface['p95']:.2f} mm\n"
@@ -214,7 +214,7 @@ def true_from_sfm_by_points(found: Sequence, truth: Sequence, depth: Path) -> Si
 def registration_error(case: Path, surface: Surface, true_from_sfm: Similarity) -> dict:
     """How far the registration without a start puts the surface from where it belongs; what it says of itself."""
     folders = clips_of(case / REGISTRATION, case / SEQUENCE, case / PATIENT / "video" / "video.mp4")
-    found = json.loads((next(iter(folders.values())) / "result.json").read_text())
+    found = read_result(next(iter(folders.values())))
     matrix = torch.tensor(found["target_from_source"], dtype=torch.float64)
     points = surface.points.double()
     away = (points @ matrix[:3, :3].T + matrix[:3, 3] - true_from_sfm.apply(points)).norm(dim=-1)

@@ -1,7 +1,6 @@
 """``depthscope run INPUT --out CASE``: the whole river, from a video or a sequence to a surface."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -245,7 +244,7 @@ def usable(place: Path, source: Path, accept_rejected: bool) -> tuple[Path, ...]
 
     if source.is_dir() and recognised(source):
         return (source,)
-    result = json.loads((place / "result.json").read_text())
+    result = read_result(place)
     if "clips" not in result:
         return (place,)
     return tuple(

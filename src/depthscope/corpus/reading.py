@@ -15,6 +15,7 @@ from depthscope.corpus.corpus import Corpus, held_out
 from depthscope.corpus.window import Window
 from depthscope.errors import BadInputError
 from depthscope.formats import is_truth, read_sequence, read_truth, recognised
+from depthscope.reading import json_of
 from depthscope.video import FolderFrames, Frame, FrameSource, content_area, image_size, open_frames
 from depthscope.video.static_marks import static_marks
 from depthscope.video.windows import Box, content_box, fitting_size, window_around
@@ -190,7 +191,7 @@ def _stored(one: Input, window: Window, options: CorpusOptions, store: Path, tol
     place = store / f"{one.name}-{key}"
     if not (place / "frames.json").is_file():
         _write(one, window, options.every_s, place, told)
-    description = json.loads((place / "frames.json").read_text())
+    description = json_of(place / "frames.json", "a store of frames", remedy=f"remove {place}: it is made again")
     width, height = window.size_px
     shape = (len(description["names"]), height, width, 3)
     frames = np.memmap(place / "frames.u8", np.uint8, mode="c", shape=shape)

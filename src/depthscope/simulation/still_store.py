@@ -6,7 +6,6 @@ z in mm and 0 where unknown, ``rays.npy`` (frames, height, width, 2) float16 as
 ``result.json``. So a set of patients is copied, extended and shared by copying folders.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera
 from depthscope.geometry.depth import pixel_grid
+from depthscope.workspace import read_result
 
 CONTENT, FOREIGN = 1, 2
 """Bits of a label: the pixel lies within the content area; it shows a tool or another thing that is no tissue."""
@@ -71,10 +71,10 @@ class PackedPatient:
             BadInputError: The folder is no packed patient, or an array is missing or of another size.
         """
         try:
-            figures = json.loads((folder / "result.json").read_text())
+            figures = read_result(folder)
             found = cls(folder, figures["anatomy"], figures["patient"], figures["frames"], tuple(figures["size_px"]))
             shapes = {name: getattr(found, name).shape[:3] for name in ARRAYS}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (BadInputError, OSError, ValueError, KeyError, TypeError) as error:
             raise BadInputError(
                 f"{folder} is no packed patient ({str(error).splitlines()[0]})",
                 "a folder written by depthscope stills",

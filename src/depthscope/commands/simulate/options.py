@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
-import yaml
 
 from depthscope.errors import BadInputError
+from depthscope.reading import yaml_of
 from depthscope.simulation.anatomy import SPLITS, Kind, Split
 from depthscope.simulation.faults import Faults, with_faults
 from depthscope.simulation.lenses import FIELDS_DEG, lens_for
@@ -129,11 +129,11 @@ def light_of(text: str | None) -> Lighting | None:
             raise BadInputError(f"--light {text}", f"one of {', '.join(LIGHTINGS)}, or a YAML file")
         return lighting(text)
     try:
-        told = yaml.safe_load(path.read_text())
+        told = yaml_of(path, "a file of lamps", object)
         return cattrs.Converter(forbid_extra_keys=True).structure(told, Lighting)
-    except OSError as error:
-        raise BadInputError(f"--light {path} cannot be read ({error.strerror})", "a YAML file") from error
-    except (yaml.YAMLError, ExceptionGroup, AttributeError, TypeError, ValueError) as error:
+    except BadInputError as error:
+        raise BadInputError(f"--light {path} cannot be read ({error.found})", "a YAML file") from error
+    except (ExceptionGroup, AttributeError, TypeError, ValueError) as error:
         raise _first_cause(error, path) from error
 
 

@@ -1,6 +1,5 @@
 """The verb: checks what is asked for, makes what is missing, and tells the figures."""
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -12,12 +11,14 @@ from depthscope.commands.simulate.jobs import Job, patient_job
 from depthscope.commands.simulate.options import Options, light_of, require_numbers, size_px
 from depthscope.commands.simulate.schedule import do_all
 from depthscope.errors import BadInputError
+from depthscope.reading import yaml_of
 from depthscope.simulation.anatomy import SPLITS, Kind
 from depthscope.simulation.faults import Faults
 from depthscope.threads import usable_cores
 from depthscope.workspace import (
     holding,
     is_temporary,
+    read_result,
     remove,
     telling_write_errors,
     versions,
@@ -115,7 +116,7 @@ def _prepare(out: Path, options: Options) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / RECORD).is_file():
             raise BadInputError(f"{out} exists and is no simulation", "a new or empty folder", "choose another --out")
-        found = yaml.safe_load((out / RECORD).read_text())
+        found = yaml_of(out / RECORD, "the options of a simulation")
         different = [f"{k} {found.get(k)} (now {v})" for k, v in record.items() if found.get(k) != v]
         if different:
             raise BadInputError(
@@ -142,7 +143,7 @@ def _require_space(out: Path, options: Options, jobs: list[Job]) -> None:
 def _figures(out: Path, options: Options, patients: int, clips: int) -> dict[str, Any]:
     numbers = range(options.first, options.first + patients)
     names = [f"patient_{n:05d}/clip_{c:02d}" for n in numbers for c in range(clips)]
-    found = [json.loads((out / name / "result.json").read_text()) for name in names]
+    found = [read_result(out / name) for name in names]
     return {
         "anatomy": options.anatomy,
         "preset": options.preset,
