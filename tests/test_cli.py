@@ -36,6 +36,11 @@ def test_memory_that_ran_out_is_said(monkeypatch, capsys) -> None:
     assert code == 2 and "out of memory" in told
 
 
+def test_errors_are_one_line_whatever_a_file_holds() -> None:
+    told = str(BadInputError("model \x1b[2J\n" + "x" * 10_000 + "\udcff", "a\nb", "c"))
+    assert told.isprintable() and len(told) < 1100 and told.endswith("; expected a b; c")
+
+
 def test_verbose_shows_the_traceback(monkeypatch) -> None:
     def fail(verb: str, arguments: list[str]) -> int:
         raise TypeError("x")

@@ -37,10 +37,10 @@ def bad(found: list[Finding]) -> list[Finding]:
 def test_a_slice_of_the_campaign(tmp_path: Path) -> None:
     chosen = tuple(target for target in targets() if target.name in QUICK)
     assert len(chosen) == len(QUICK)
-    found = campaign(chosen, 280, tmp_path)
+    found = campaign(chosen, 200, tmp_path)
     assert not bad(found)
     counts = Counter(finding.outcome for finding in found)
-    assert counts["refused"] > 100 and counts["read"] > 10
+    assert counts["refused"] > 80 and counts["read"] > 10
 
 
 @pytest.mark.slow
@@ -78,7 +78,8 @@ def test_the_campaign_finds_tracebacks_crashes_hangs_and_lines_that_name_nothing
 
 def test_inputs_follow_from_the_seed(tmp_path: Path) -> None:
     def raises(folder: Path) -> None:
-        raise ValueError((folder / "a.txt").read_bytes())
+        path = folder / "a.txt"
+        raise ValueError(path.read_bytes() if path.is_file() and path.stat().st_mode & 0o400 else path.is_symlink())
 
     chosen = (Target("bytes", seed_of_one, raises),)
     told = []

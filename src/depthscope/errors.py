@@ -4,6 +4,11 @@ import os
 import stat
 from pathlib import Path
 
+LONGEST = 1000
+"""Characters of each part of an error."""
+
+SPACES = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
+
 
 class DepthscopeError(Exception):
     """An error that is told in one line, without a traceback.
@@ -21,8 +26,8 @@ class DepthscopeError(Exception):
     exit_code = 2
 
     def __init__(self, found: str, expected: str = "", remedy: str = "") -> None:
-        self.found, self.expected, self.remedy = found, expected, remedy
-        parts = [found, f"expected {expected}" if expected else "", remedy]
+        self.found, self.expected, self.remedy = map(_in_one_line, (found, expected, remedy))
+        parts = [self.found, f"expected {self.expected}" if self.expected else "", self.remedy]
         super().__init__("; ".join(part for part in parts if part))
 
 
@@ -44,6 +49,15 @@ class InterruptedRunError(DepthscopeError):
     """The user or the system asked the run to stop; it was saved and can be resumed (exit code 130)."""
 
     exit_code = 130
+
+
+def _in_one_line(text: str) -> str:
+    """The text without line ends and without what a terminal would act on; the middle of what is very long left out.
+
+    What a file holds ends up in these texts.
+    """
+    line = "".join(c if c.isprintable() or c in SPACES else " " if c.isspace() else "\ufffd" for c in text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
 
 
 def require_file(path: Path, purpose: str) -> Path:

@@ -6,6 +6,7 @@ it dies, the input that it was at is the finding, and another goes on behind it.
 
 import contextlib
 import ctypes
+import faulthandler
 import io
 import json
 import os
@@ -35,7 +36,7 @@ WALL_S = 240.0
 MOST_BYTES = 2 << 30
 """Resident, for a file under 1 MB."""
 
-LONGEST_LINE = 1500
+LONGEST_LINE = 2500
 
 
 @dataclass(frozen=True)
@@ -148,12 +149,16 @@ def _peak_megabytes() -> int:
 
 
 def prepared(targets: tuple[Target, ...], place: Path) -> Path:
-    """Writes the seed of every target, readable for everybody, and reads it: what is whole must be read."""
-    seeds = place / "seeds"
+    """Writes the seed of every target, as the user whom the readers will be."""
+    seeds, written = place / "seeds", {}
+    seeds.mkdir()
     for target in targets:
-        folder = seeds / target.name
-        folder.mkdir(parents=True)
-        target.seed(folder)
+        if target.seed in written:
+            shutil.copytree(written[target.seed], seeds / target.name)
+            continue
+        written[target.seed] = seeds / target.name
+        (seeds / target.name).mkdir()
+        target.seed(seeds / target.name)
     if os.geteuid() == 0 and python_is_open():
         for path in (place, *place.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
@@ -195,6 +200,7 @@ def _worker(
     """Reads a chunk of inputs and reports on each, before and after."""
     as_ordinary_user()
     work.mkdir()
+    faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + (6 << 30)
     resource.setrlimit(resource.RLIMIT_AS, (soft, soft))

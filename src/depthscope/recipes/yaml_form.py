@@ -26,7 +26,7 @@ from depthscope.networks import (
 )
 from depthscope.objectives import Siamese
 from depthscope.objectives.photometric import PhotometricError
-from depthscope.reading import text_of, yaml_from
+from depthscope.reading import reading, text_of, yaml_from
 from depthscope.recipes.recipe import Recipe
 from depthscope.supervision import Holdout, PairRule, SnippetRule, Supervision
 from depthscope.training import Augmentation, Training
@@ -82,6 +82,11 @@ def from_yaml(
         BadInputError: A key is unknown, a value has the wrong type (the message names its place), or the network is
             from elsewhere and not trusted.
     """
+    with reading(source, "a mapping of options"):
+        return _recipe_of(text, base, source, trusted)
+
+
+def _recipe_of(text: str, base: Recipe | None, source: str, trusted: Container[str]) -> Recipe:
     if not isinstance(text, str):
         raise BadInputError(f"{source} is a {type(text).__name__}", "the text of a recipe", "train again")
     given = yaml_from(text, source, "a mapping of options")
@@ -159,7 +164,7 @@ def _class_of(value: dict[str, Any], kind: Any, source: str, place: str, trusted
         return members[0]
     by_name = {m.__name__: m for m in members}
     usual = next((name for name, member in by_name.items() if member in UNNAMED), None)
-    if value.get("type", usual) not in by_name:
+    if str(value.get("type", usual)) not in by_name:
         raise BadInputError(
             f"{source}: {place}type is {value.get('type')!r}", f"one of {', '.join(by_name)}", "name the variant"
         )
