@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -148,9 +149,11 @@ def _built(options: NetworkOptions, weights: dict[str, Tensor], path: Path) -> n
     return network
 
 
-def resolved_device(device: str) -> str:
+def resolved_device(device: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
     """What "auto" means here: the GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
 
 
 def predict(

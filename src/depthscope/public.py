@@ -57,8 +57,8 @@ class FrameDepth:
             BadInputError: The camera is not known.
         """
         std = None if self.std is None else torch.from_numpy(self.std)
-        arrays = (torch.from_numpy(a) for a in (self.content, self.image))
-        return cloud(DepthMap("", torch.from_numpy(self.depth), std, *arrays, self.camera, self.unit), stride)
+        depth, content, image = (torch.from_numpy(a) for a in (self.depth, self.content, self.image))
+        return cloud(DepthMap("", depth, std, content, image, self.camera, self.unit), stride)
 
     def picture(self) -> UInt8[np.ndarray, "height columns 3"]:
         """The frame and its depth in colours, side by side: near is bright."""

@@ -23,7 +23,8 @@ from depthscope.geometry import Camera
 from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_depth
 from depthscope.training.options import resolved_precision
 
-Item, Done = TypeVar("Item"), TypeVar("Done")
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 def parse(arguments: list[str]) -> Callable[[], int]:

@@ -1,5 +1,6 @@
 """``depthscope stills --out STORE``."""
 
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass

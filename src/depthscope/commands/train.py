@@ -233,7 +233,7 @@ def _base_recipe(arguments: list[str]) -> Recipe:
     name, file, out = (_value_of(arguments, flag) for flag in ("--recipe", "--config", "--out"))
     if "--resume" in arguments and out is not None and name is None and file is None:
         content = load_checkpoint(Path(out) / LAST)
-        return from_yaml(content.get("recipe"), source=f"the recipe in {out}")
+        return from_yaml(content.get("recipe", ""), source=f"the recipe in {out}")
     recipe = FAST if name is None else recipe_named(name)
     return recipe if file is None else read_recipe(Path(file), recipe)
 

@@ -207,7 +207,7 @@ class _Progress:
         own = {"step", "seconds", "validation", "best", "losses"}
         others = own | {"layout", "training_network", "network", "optimiser"}
         record = {name: value for name, value in content.items() if name not in {*others, "pending"}}
-        found = {name: content.get(name) for name in own}
+        found: dict[str, Any] = {name: content.get(name) for name in own}
         whole = isinstance(found["step"], int) and isinstance(found["seconds"], float | int) and found["step"] >= 0
         whole = whole and all(isinstance(found[name], dict) for name in ("validation", "best", "losses"))
         pending = content.get("pending", [])

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 from nibabel.imageglobals import logger as nibabel_log
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from scipy import ndimage
 from SimpleITK import GetArrayFromImage
@@ -74,8 +76,9 @@ def read_nifti(path: Path) -> Grid:
                 raise ValueError(f"it is {type(image).__name__}")
             header = image.header
             _check_size(image, path)
-            plain = image.dataobj.slope == 1 and image.dataobj.inter == 0
-            values = image.dataobj.get_unscaled() if plain else image.dataobj.get_scaled(np.float32)
+            stored: Any = image.dataobj  # nibabel types it as any array
+            plain = stored.slope == 1 and stored.inter == 0
+            values = stored.get_unscaled() if plain else stored.get_scaled(np.float32)
             values = np.asarray(values)
             unit = int(header["xyzt_units"]) & 7
             codes = int(header["sform_code"]), int(header["qform_code"])
@@ -110,13 +113,13 @@ def read_nifti(path: Path) -> Grid:
 def _qform(header: nibabel.Nifti1Header, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
     try:
         return np.asarray(header.get_qform(), np.float64)
-    except nibabel.spatialimages.HeaderDataError:  # no rotation; the sform is what counts
+    except HeaderDataError:  # no rotation; the sform is what counts
         return otherwise
 
 
 def _check_size(image: nibabel.Nifti1Image, path: Path) -> None:
     """Refuses what a few damaged bytes of a header would fill the memory with."""
-    size = math.prod(int(n) for n in image.shape) * image.get_data_dtype().itemsize
+    size = math.prod(int(n) for n in image.shape) * np.dtype(image.get_data_dtype()).itemsize
     if size > MOST_BYTES and size > MOST_PACKED * path.stat().st_size:
         raise ValueError(f"{size / 1e9:.3g} GB from {path.stat().st_size / 1e6:.3g} MB")
 
