@@ -74,6 +74,7 @@ def test_both_halves_must_agree_with_the_whole(monkeypatch, halves, accepted):
 
     def played(surface, target, options, starts=(), told=None):
         sizes.append(len(surface.points))
+        assert len(starts) == (len(sizes) > 1)  # the halves begin from the whole's place too
         if (place := left.pop(0)) is None:
             raise NoAnswerError("nowhere")
         return placed_at(*place)

@@ -1,8 +1,8 @@
 """A surface of which neither cameras nor scale are known: accepted only where its parts say the same.
 
 A surface made small enough lies well on any wall, and noise hides that it has another shape. Nothing but the shape says
-its scale, so that more is asked of it: an extent that is told from noise, odds against every other scale, and both
-halves of it, registered alone, in the place and at the scale of the whole.
+its scale, so that more is asked of it: an extent that is told from noise, odds against every other scale, and two
+halves that prefer no other place or scale to that of the whole.
 """
 
 import math
@@ -33,14 +33,15 @@ def register_unscaled(
 ) -> Alignment:
     """The similarity from a surface without cameras to a CT surface.
 
-    With a prior of the scale this is `register`. Without one, what that would accept is registered by halves too, and
-    refused where either half alone lies elsewhere or at another scale.
+    With a prior of the scale this is `register`. Without one, what that would accept is registered by halves too, each
+    searched for anew and begun from the whole's place as well, and refused where either half fits better elsewhere or
+    at another scale: where the whole is wrong, parts of it fit many places better.
 
     Args:
         surface: With normals into the air, in any unit.
         target: As `register` takes it.
         options: Likewise.
-        starts: Likewise; the halves are told of them too, since a start says a scale.
+        starts: Likewise.
         told: Likewise.
     """
     options = options or Registration()
@@ -48,12 +49,13 @@ def register_unscaled(
     found = register(surface, target, options, starts, told)
     if options.scale_prior is not None or found.ambiguous:
         return found
-    apart = max(
-        _apart(found, part, target, options, starts, told, number) for number, part in enumerate(halves(surface), 1)
-    )
+    apart = max(_apart(found, part, target, options, told, number) for number, part in enumerate(halves(surface), 1))
     evidence = replace(found.evidence, halves_apart_mm=apart)
     again = refusals(evidence, found.confidence, options)
-    reasons = tuple(reason.replace("of the frames", "of the surface") for reason in again)
+    reasons = tuple(
+        reason.replace("a half of the frames alone would lie", "a half of the surface alone fits better")
+        for reason in again
+    )
     return replace(found, evidence=evidence, reasons=(UNSETTLED, *reasons) if reasons else ())
 
 
@@ -77,15 +79,14 @@ def _apart(
     part: Surface,
     target: Target,
     options: Registration,
-    starts: Rows[Similarity],
     told: Callable[[str], None],
     number: int,
 ) -> float:
-    """Mean distance of the half's points between where the whole and the half alone place them."""
+    """Mean distance of the half's points between where the whole places them and where they fit best."""
     told(f"half {number} of 2")
     searching = options if options.search is not None else replace(options, search=Search())
     try:
-        alone = register(part, target, searching, starts).target_from_source
+        alone = register(part, target, searching, (whole.target_from_source,)).target_from_source
     except (NoAnswerError, BadInputError):
         return math.inf
     points = part.points.double()[:: max(1, len(part.points) // 5000)]
