@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from depthscope.cli import main
 from depthscope.errors import BadInputError
@@ -68,6 +69,7 @@ def test_weights_alone_predict_the_same_to_half_precision(tmp_path, capsys):
     assert small.recipe == made.recipe
     images = torch.rand(2, 3, 24, 32)
     torch.testing.assert_close(small.network(images).log_depth, made.network(images).log_depth, atol=0.02, rtol=0.02)
+    assert yaml.safe_load((tmp_path / "small.yaml").read_text())["steps_of_the_last_run"] == 7
     assert (tmp_path / "small.pt").stat().st_size < 0.75 * (tmp_path / "checkpoint.pt").stat().st_size
 
 

@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from depthscope.commands.train import with_start
 from depthscope.errors import BadInputError
 from depthscope.objectives.prior import gradient_difference
 from depthscope.pretrained import read_start
 from depthscope.recipes import FAST, Recipe, to_yaml, with_steps
+from depthscope.runs import train_recipe
 from depthscope.runs.run import begin
-from depthscope.training import save_checkpoint
+from depthscope.training import load_checkpoint, save_checkpoint
+from tiny_runs import TINY, tube_clip
 
 
 def test_a_factor_costs_nothing_and_a_ramp_its_slope():
@@ -59,3 +62,35 @@ def test_no_start_leaves_the_random_weights():
 def test_the_start_is_part_of_the_recipe_in_yaml():
     assert "start: shipped" in to_yaml(replace(FAST, start="shipped"))
     assert "start: ''" in to_yaml(with_steps(FAST, 3))
+
+
+@pytest.fixture(scope="module")
+def tube(tmp_path_factory):
+    return tube_clip(tmp_path_factory.mktemp("start") / "tube")
+
+
+def trained(tube, out, recipe: Recipe) -> dict[str, torch.Tensor]:
+    train_recipe(recipe, [tube], out, quiet=True)
+    return load_checkpoint(out / "checkpoint.pt")["network"]
+
+
+def test_training_starts_from_the_weights_and_a_prior_holds_it_there(tmp_path, tube):
+    network = replace(TINY.network, rays=True)
+    start_of(tmp_path / "start.pt", replace(TINY, network=network))
+    plain = replace(TINY, network=network, start=str(tmp_path / "start.pt"))
+    held = replace(plain, objective=replace(plain.objective, prior_weight=50.0))
+    begun = read_start(plain.start).weights
+    far, near = (
+        sum(float((weights[name] - begun[name]).abs().sum()) for name in begun)
+        for weights in (trained(tube, tmp_path / "plain", plain), trained(tube, tmp_path / "held", held))
+    )
+    assert near > 0 and far > 0  # both moved, and the loss of the held one names what it kept
+    assert "prior" in (tmp_path / "held" / "log.csv").read_text().splitlines()[0]
+    assert "prior" not in (tmp_path / "plain" / "log.csv").read_text().splitlines()[0]
+
+
+def test_start_takes_the_network_of_the_run(tmp_path):
+    start_of(tmp_path / "start.pt", replace(TINY, network=replace(TINY.network, rays=True, uncertainty=True)))
+    recipe = with_start(FAST, str(tmp_path / "start.pt"))
+    assert recipe.network.rays and recipe.network.uncertainty and recipe.start == str(tmp_path / "start.pt")
+    assert recipe.objective == FAST.objective

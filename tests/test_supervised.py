@@ -4,13 +4,16 @@ import json
 import math
 import signal
 from dataclasses import dataclass
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
+from depthscope.cli import main
 from depthscope.errors import BadInputError, InterruptedRunError
+from depthscope.geometry import Camera
 from depthscope.networks import DepthPrediction, ResUNet
 from depthscope.networks.ray_channels import ray_channels
 from depthscope.prediction import load_model
@@ -285,6 +288,16 @@ def _stopped(options, frames, unseen, out):
         learn(options, frames, unseen, out, quiet=True)
 
 
+def test_it_goes_on_with_what_it_began_with_alone(tmp_path):
+    frames, unseen = store(tmp_path / "a", (0, 1)), store(tmp_path / "b", (2,))
+    learn(small(3), frames, unseen, tmp_path / "run", quiet=True)
+    with pytest.raises(BadInputError, match="3 to 4"):
+        learn(small(4), frames, unseen, tmp_path / "run", resume=True, quiet=True)
+    fewer = StillStore(frames.patients[:1])
+    with pytest.raises(BadInputError, match="the same stores"):
+        learn(small(3), fewer, unseen, tmp_path / "run", resume=True, quiet=True)
+
+
 def test_no_patient_is_learned_from_and_measured_on(tmp_path):
     frames = store(tmp_path / "a", (0,))
     with pytest.raises(BadInputError, match="other patients"):
@@ -297,3 +310,58 @@ def test_a_run_is_used_as_any_other(tmp_path):
     model = load_model(tmp_path / "run")
     assert model.recipe.name == "simulated-depth"
     assert read_start(tmp_path / "run").network == small(2).network
+
+
+def drawn(anatomy, patient_seed, draw_seed, count, size):
+    """Walls in place of rendered stills."""
+    for number in range(count):
+        one = frame(1000 * patient_seed + number, size)
+        camera = Camera(size, (40.0, 40.0), (size[0] / 2, size[1] / 2))
+        yield SimpleNamespace(
+            image=one.image,
+            depth=one.depth,
+            content=(one.labels & CONTENT) > 0,
+            foreign=(one.labels & FOREIGN) > 0,
+            camera=camera,
+        )
+
+
+@pytest.fixture
+def walls(monkeypatch):
+    monkeypatch.setattr("depthscope.simulation.stills.stills", drawn)
+
+
+STILLS = ["--anatomy", "nasal", "--frames", "3", "--size", "64x48", "--workers", "1"]
+
+
+def test_the_commands_from_stills_to_weights(tmp_path, walls, capsys):
+    train, unseen, run = (str(tmp_path / name) for name in ("train", "unseen", "run"))
+    assert main(["stills", "--out", train, "--patients", "2", *STILLS]) == 0
+    assert main(["stills", "--out", unseen, "--patients", "1", "--split", "validation", *STILLS]) == 0
+    packed = StillStore.read([tmp_path / "train"])
+    assert len(packed) == 6 and [p.seed for p in packed.patients] == [0, 1]
+    expected = frame(1001, (64, 48))
+    np.testing.assert_array_equal(packed[4].image, expected.image)
+    np.testing.assert_allclose(packed[4].rays, expected.rays, atol=2e-3)
+    np.testing.assert_array_equal(packed[4].labels, expected.labels)
+    options = ["--network.width", "8", "--network.levels", "3", "--network.widest", "16", "--sizes-px", "48", "40"]
+    assert main(["pretrain", "depth", train, "--unseen", unseen, "--out", run, "--steps", "2", *options]) == 0
+    assert "AbsRel on unseen patients" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["patients"] == 2
+    assert main(["pretrain", "depth", train, "--unseen", unseen, "--out", run, "--steps", "2", *options]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_a_second_call_makes_what_is_missing(tmp_path, walls, capsys):
+    out = str(tmp_path / "store")
+    assert main(["stills", "--out", out, "--patients", "1", *STILLS]) == 0
+    before = (tmp_path / "store" / "nasal_00000_0" / "images.npy").stat().st_mtime_ns
+    assert main(["stills", "--out", out, "--patients", "2", *STILLS]) == 0
+    assert "2 patients of 3 frames, 1 made" in capsys.readouterr().out
+    assert (tmp_path / "store" / "nasal_00000_0" / "images.npy").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("wrong", [["--patients", "0"], ["--frames", "0"], ["--seed", "9999", "--patients", "2"]])
+def test_stills_out_of_range_are_refused(tmp_path, wrong, capsys):
+    assert main(["stills", "--out", str(tmp_path / "store"), *wrong]) == 2
+    assert not (tmp_path / "store").exists() and len(capsys.readouterr().err.splitlines()) == 1

@@ -5,8 +5,10 @@ what it was trained on, how well it does, and where it fails. Both are made by `
 """
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+import yaml
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -15,12 +17,16 @@ from depthscope.networks.snippet_network import depth_weights
 from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import from_yaml
 from depthscope.training import BEST, LAST, load_checkpoint, save_checkpoint
+from depthscope.workspace import write_text
 
 SHIPPED = "shipped"
 """What stands for these weights where a run is asked for."""
 
 WEIGHTS = Path(__file__).with_name("depth.pt")
 CARD = Path(__file__).with_name("depth.yaml")
+
+CARRIED = ("recipe", "unit_length", "unit", "patients", "step", "best")
+"""What the small form of a checkpoint keeps beside the weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +78,7 @@ def read_start(name: str | Path) -> Start:
 
 
 def write_weights(checkpoint: Path, out: Path) -> None:
-    """The averaged weights of a checkpoint alone, in half precision: what is needed to predict and to start from.
+    """The averaged weights of a checkpoint alone, in half precision, and beside them what they have seen, as YAML.
 
     Raises:
         BadInputError: It is not of a depth network, or `out` cannot be written.
@@ -80,7 +86,14 @@ def write_weights(checkpoint: Path, out: Path) -> None:
     read_start(checkpoint)  # refuses what is no depth network
     content = load_checkpoint(checkpoint)
     weights = {name: value.half() if value.is_floating_point() else value for name, value in content["network"].items()}
-    kept = {
-        key: content[key] for key in ("recipe", "unit_length", "unit", "patients", "step", "best") if key in content
-    }
+    kept = {key: content[key] for key in CARRIED if key in content}
     save_checkpoint(out, {**kept, "network": weights})
+    card = {
+        "trained_on": list(content.get("patients", content.get("sequences", []))),
+        "steps_of_the_last_run": content.get("step"),
+        "errors_on_unseen_patients": content.get("best"),
+        "options": content.get("simulated_depth", content["recipe"]),
+        "depthscope": version("depthscope"),
+        "use": "research only",
+    }
+    write_text(out.with_suffix(".yaml"), yaml.safe_dump(card, sort_keys=False))

@@ -1,6 +1,7 @@
 """A run: a recipe and clips become a trained network in a folder."""
 
 from collections.abc import Sequence as Rows
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar

@@ -1,10 +1,12 @@
 """The whole training of a depth network on simulated frames, as a value."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from depthscope.errors import BadInputError
 from depthscope.networks import ResUNet
 from depthscope.pretext.stored import to_yaml as options_to_yaml
 from depthscope.recipes import PRETRAINED_NETWORK, Recipe, to_yaml
@@ -15,7 +17,7 @@ from depthscope.supervised.losses import TrueDepthLoss
 from depthscope.supervised.task import TrueDepth
 from depthscope.supervised.validation import UnseenPatients
 from depthscope.supervision import Supervision
-from depthscope.training import Adam, Cosine, Training, TrainingResult, check_resumable, train
+from depthscope.training import LAST, Adam, Cosine, Training, TrainingResult, load_checkpoint, train
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,6 @@ def learn(
     Raises:
         BadInputError: A patient is in both stores, or see `depthscope.training.train`.
     """
-    from depthscope.errors import BadInputError
-
     both = set(patients_of(frames)) & set(patients_of(unseen))
     if both:
         raise BadInputError(f"{min(both)} is trained on and measured on", "other patients to measure on")
@@ -93,7 +93,7 @@ def learn(
         "patients": list(patients_of(frames)),
     }
     if resume:
-        check_resumable(out, record)
+        _check_same(out, record)
     torch.manual_seed(options.training.seed)
     network = options.network.build()
     if start is not None:
@@ -105,6 +105,15 @@ def learn(
     return train(task, draws, options.training, out, validate=validate, record=record, resume=resume, quiet=quiet)
 
 
-def told(options: SimulatedDepth) -> dict:
-    """The options in terms of YAML."""
-    return asdict(options)
+def _check_same(out: Path, record: dict[str, Any]) -> None:
+    """A run goes on with the options and the patients that it began with."""
+    saved = load_checkpoint(out / LAST)
+    for name, remedy in (("simulated_depth", "give the same options"), ("patients", "give the same stores")):
+        if saved.get(name) != record[name]:
+            before, now = (str(r.get(name)).replace("\n", " ").split() for r in (saved, record))
+            changed = [f"{b} to {n}" for b, n in zip(before, now, strict=False) if b != n]
+            raise BadInputError(
+                f"{out} was trained with other {name.replace('_', ' ')} ({', '.join(changed[:3]) or 'fewer or more'})",
+                "the same to go on",
+                f"{remedy} to resume, or choose another --out",
+            )
