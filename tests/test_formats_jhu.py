@@ -1,5 +1,6 @@
 """The JHU layouts: read exactly, whichever way the poses are stored, written back, and refused when broken."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -219,13 +220,11 @@ BROKEN = [
     (_extra_block, r"holds \d+ blocks for the \d+ points"),
     (_not_finite, "the position of frame 98 is not finite"),
     (_long_quaternion, "the quaternion of frame 97 has norm 1.2"),
-    (_all_behind, "every point lies behind"),
     (_another_size, "00000098.jpg is 80 x 64 pixels; expected 160 x 128"),
     (_cut_image, "00000099.jpg is cut short"),
     (_text_for_image, "00000099.jpg is not an image of a known format"),
     (_small_mask, "a mask of 80 x 64 pixels; expected the frames' 160 x 128"),
     (_black_mask, "the mask hides everything"),
-    (_one_frame, "1 registered frames; expected at least 2"),
     (_wrong_text("camera_intrinsics_per_view", "130\n128\n81\n"), "holds 3 numbers; expected four for each view"),
     (_wrong_text("camera_intrinsics_per_view", "fx\n"), "holds what is no number"),
     (_wrong_text("visible_view_indexes", ""), "is empty"),
@@ -245,6 +244,23 @@ def test_a_broken_folder_is_refused_in_one_line(tmp_path, capfd, damage, message
     out, err = capfd.readouterr()
     assert re.search(message, err), err
     assert err.count("\n") == 1 and err.startswith("error: ") and not out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(_all_behind, "every point lies behind"), (_one_frame, "1 registered frames; expected at least 2")],
+    ids=["_all_behind", "_one_frame"],
+)
+def test_what_can_be_read_ends_in_a_verdict(tmp_path, capsys, damage, message):
+    """No file is bad, but no reconstruction can be right: a refusal, with its result, not bad input."""
+    write_jhu(tmp_path / "clip")
+    damage(tmp_path / "clip")
+    with pytest.raises(BadInputError, match=message):
+        read_sequence(tmp_path / "clip")
+    assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().out.startswith("refused: clip\n")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["outcome"] == "refused" and message in result["reasons"][0] and result["registered"] == 0
 
 
 def test_small_deviations_of_a_quaternion_are_normalised(tmp_path):
