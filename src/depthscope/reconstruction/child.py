@@ -43,6 +43,23 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+class Spent:
+    """The processor's time since it was made: what becomes of a clip may not depend on what else the machine does."""
+
+    def __init__(self) -> None:
+        self._cpu, self._wall = time.process_time(), time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Of the processor, all threads together."""
+        return time.process_time() - self._cpu
+
+    @property
+    def slowness(self) -> float:
+        """Seconds that pass for one of the processor; 1 where several threads run at a time."""
+        return max(1.0, (time.monotonic() - self._wall) / max(self.seconds, 1e-3))
+
+
 def tell(stage: str, done: int, total: int) -> None:
     """One line of progress."""
     print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
@@ -50,7 +67,7 @@ def tell(stage: str, done: int, total: int) -> None:
 
 def run(job: Job) -> dict[str, Any]:
     """Goes up the ladder until enough frames are registered; leaves the model and the report."""
-    began = time.monotonic()
+    spent = Spent()
     folder = Path(job.folder)
     images, masks = folder / "images", folder / "masks"
     report = earlier(folder)
@@ -61,7 +78,7 @@ def run(job: Job) -> dict[str, Any]:
     lenses = job.lenses
     for number, attempt in enumerate(ladder(len(job.frames))):
         best = Size(*report["best"]["size"]) if report["best"] else Size()
-        late = number > 0 and time.monotonic() - began > job.seconds
+        late = number > 0 and spent.seconds > job.seconds
         if best.registered >= job.least_share * len(job.frames) or late:
             break
         if number < report["tried"]:
@@ -72,11 +89,12 @@ def run(job: Job) -> dict[str, Any]:
         report["support"] = asdict(seen)
         write_text(folder / REPORT, json.dumps(report, indent=1))
         for lens in lenses if seen.matched_pairs else ():
-            left = job.seconds - (time.monotonic() - began)
+            left = job.seconds - spent.seconds
             if left < 0 and report["best"]:
                 break
             least = LEAST_MAPPING_S if report["best"] else job.seconds / 2
-            row, better = attempted(job, attempt, lens, database, seen, best, max(left, least), watch)
+            limit = spent.slowness * max(left, least)
+            row, better = attempted(job, attempt, lens, database, seen, best, limit, watch)
             report["attempts"].append(row)
             if better is not None:
                 best, report["best"] = Size(*better["size"]), better

@@ -34,7 +34,8 @@ BASE_SECONDS, SECONDS_PER_FRAME = 600.0, 60.0
 """Limit of a clip's time where none is given: far more than a good clip needs on a slow machine."""
 
 BASE_ATTEMPTS, ATTEMPTS_PER_FRAME = 60.0, 5.0
-"""Seconds after which no further attempt is begun where no limit is given: the first nearly always decides."""
+"""Seconds of the processor after which no further attempt is begun where no limit is given: the first nearly always
+decides."""
 
 POLL_S = 0.3
 

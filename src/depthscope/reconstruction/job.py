@@ -88,7 +88,7 @@ class Job:
         least_share: Attempts end when this share of the frames is registered.
         held_out: Share of the tracks that is hidden from mapping, as a witness.
         second_run: Whether only a second model is wanted, of another half of the tracks, beside one that is there.
-        seconds: No second attempt is begun after so many.
+        seconds: No second attempt is begun after so many of the processor.
         threads: For COLMAP.
         seed: Of everything random.
     """
