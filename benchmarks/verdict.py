@@ -37,8 +37,8 @@ USUAL_SHARE = 0.9
 
 LEAST_SPREAD = 0.1
 GATE_SPREADS = 4.0
-"""A gate lies at most so many spreads beyond the usual value: no witness that passes keeps a sequence from being
-accepted alone (`accept_up_to` of the rule), however alike phantoms are to each other."""
+"""A gate lies at most so many spreads beyond the usual value: no single witness that passes refuses a sequence
+(`refuse_from` of the rule), however alike phantoms are to each other."""
 
 ALIKE = 0.3
 """Correlation from which two witnesses are not taken as independent."""
