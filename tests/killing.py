@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ WRITING = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.
 MODES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 
 TIMES = {"seconds", "cpu_seconds", "pairs_per_second", "frames_per_second", "data_wait", "peak_memory_mb"}
-TIMES |= {"frames_made", "bytes"}
+TIMES |= {"frames_made", "bytes", "stage_seconds", "stage_cpu_seconds"}
 """Figures of a result that two calls of the same command need not share."""
 
 UNLIKE = {"provenance.yaml", "speed.csv", "log.txt", "index.html"}
@@ -276,6 +277,7 @@ class Campaign:
             code = 98
         if count and seen is not None:
             (self.folder / "events.txt").write_text(str(seen[0]))
+            (self.folder / "modules.txt").write_text("\n".join(sys.modules))
         return code
 
     def _once(self, module: str, name: str) -> None:
@@ -296,7 +298,10 @@ class Campaign:
         setattr(place, name, known)
 
     def _remember(self) -> None:
-        """Takes what the forked processes have computed into this one, where the next ones find it."""
+        """Takes what a forked process has computed and imported into this one, where the next ones find it."""
+        for name in (self.folder / "modules.txt").read_text().splitlines():
+            with suppress(Exception):
+                importlib.import_module(name)
         for file in self.memo.glob("*.pickle"):
             key, value = pickle.loads(file.read_bytes())
             self.known.setdefault(key, value)
@@ -325,7 +330,6 @@ class Campaign:
 ONCE = (
     ("depthscope.simulation.anatomy", "patient"),
     ("depthscope.simulation.ct", "scanned"),
-    ("depthscope.simulation.clip_files", "scene_of"),
     ("depthscope.inspection", "inspect_cleaned"),
 )
 """What is computed once."""

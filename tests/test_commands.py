@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from depthscope.commands.evaluate import same_frames
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps, read_sequence, write_sequence
 from depthscope.recipes import to_yaml
-from depthscope.training import BEST, LAST, load_checkpoint
+from depthscope.training import BEST, LAST, load_checkpoint, save_checkpoint
 from depthscope.workspace import writing_folder
 from tiny_runs import Wall, tiny, tube_clip, wall_run
 
@@ -426,8 +427,23 @@ def test_a_disk_full_of_frames(river, tmp_path, capsys, full_disk):
 def test_a_disk_full_at_the_checkpoint(river, tmp_path, capsys, full_disk):
     full_disk(torch, "save")
     code = call(*train_on(river.clip, river, tmp_path))
-    assert_told_in_one_line(code, capsys.readouterr().err, "No space left on device")
-    assert list(tmp_path.iterdir()) == []
+    error = capsys.readouterr().err
+    assert_told_in_one_line(code, error, "No space left on device")
+    assert list(tmp_path.iterdir()) == [] and "give the call again" in error  # as there is nothing to resume
+
+
+def test_a_full_disk_is_told_in_the_words_of_the_system(tmp_path, monkeypatch):
+    """PyTorch tells of an "enforce fail" where the file it writes to cannot grow."""
+
+    class Full(io.BytesIO):
+        def write(self, content):
+            if self.tell() > 1000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(content)
+
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Full())
+    with pytest.raises(BadInputError, match=r"\(No space left on device\).*; free space and give the call again"):
+        save_checkpoint(tmp_path / LAST, {"weights": torch.zeros(10_000)})
 
 
 def test_a_disk_full_while_resuming_spares_the_run(river, tmp_path, capsys, full_disk, monkeypatch):

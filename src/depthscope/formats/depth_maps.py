@@ -21,10 +21,10 @@ ENDINGS = (".tiff", ".tif")
 
 def write(path: Path, depth: Float[Tensor, "height width"]) -> Path:
     """Writes one map as a 32-bit float TIFF, losslessly compressed."""
-    done = cv2.imwrite(str(path), depth.detach().cpu().numpy().astype(np.float32))
-    if not done:
-        raise OSError(5, "the image could not be written", str(path))
-    return Path(path)
+    _, data = cv2.imencode(".tiff", depth.detach().cpu().numpy().astype(np.float32))
+    path = Path(path)
+    path.write_bytes(data.tobytes())  # not OpenCV, which tells of a full disk in lines of its own
+    return path
 
 
 @reader("a 32-bit float TIFF of depth", "write it again")

@@ -25,14 +25,14 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         BadInputError: The disk is full or not writable.
     """
     try:
-        with (
-            atomic_file(path) as draft,
-            draft.open("wb") as stream,
-        ):  # given a path, torch writes its name into the file
-            torch.save({"layout": LAYOUT, **content}, stream)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        with atomic_file(path) as draft, draft.open("wb") as stream:
+            torch.save({"layout": LAYOUT, **content}, stream)  # given a path, it would write its name into the file
+    except (OSError, RuntimeError) as error:
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch tells it as RuntimeError
+        told = (cause.strerror if isinstance(cause, OSError) else None) or str(cause).split("\n")[0]
+        way = "--resume" if path.is_file() else "give the call again"
         raise BadInputError(
-            f"cannot write {path} ({error})".split("\n")[0], "a writable disk with space", "free space and --resume"
+            f"cannot write {path} ({told})", "a writable disk with space", f"free space and {way}"
         ) from error
 
 
