@@ -31,6 +31,9 @@ class DepthEncoding:
         channels: How many channels the file has.
         channel: Which of them is depth, in OpenCV's order (blue first).
         upper_half: The map is the upper half of the file, as where left lies above right.
+        times_disparity: The file holds disparities, in units of `per_level` pixels, and this over a disparity is depth
+            (focal length times baseline); None where it holds depth.
+        zero_disparity: The disparity of a point at infinity, in pixels.
     """
 
     kind: str = "uint16"
@@ -40,6 +43,8 @@ class DepthEncoding:
     channels: int = 1
     channel: int = 0
     upper_half: bool = False
+    times_disparity: float | None = None
+    zero_disparity: float = 0.0
 
 
 @runtime_checkable
@@ -73,6 +78,27 @@ class DepthFile:
             BadInputError: The file is missing or damaged, or of another type or size.
         """
         way = self.encoding
+        values = self.levels()
+        if (values.shape[1], values.shape[0]) != size_px:
+            raise BadInputError(
+                f"{self.path} is {values.shape[1]} x {values.shape[0]} pixels",
+                f"{size_px[0]} x {size_px[1]} as its frame",
+                "take frames and depth from the same release",
+            )
+        depth = values.astype(np.float64) * way.per_level
+        if way.times_disparity is not None:
+            beyond = depth - way.zero_disparity
+            depth = np.divide(way.times_disparity, beyond, out=np.zeros_like(depth), where=(depth > 0) & (beyond > 0))
+        known = np.isfinite(depth) & (depth > 0) & (depth >= way.smallest) & (depth < way.largest)
+        return torch.from_numpy(np.where(known, depth, 0).astype(np.float32))
+
+    def levels(self) -> np.ndarray:
+        """The numbers of the map as stored, shape (height, width), before they become depth.
+
+        Raises:
+            BadInputError: The file is missing or damaged, or of another type.
+        """
+        way = self.encoding
         values = _decoded(self.path)
         channels = 1 if values.ndim == 2 else values.shape[2]
         if str(values.dtype) != way.kind or channels != way.channels:
@@ -82,16 +108,7 @@ class DepthFile:
                 "a preview or a converted copy is not the depth that was published",
             )
         values = values if values.ndim == 2 else values[..., way.channel]
-        values = values[: len(values) // 2] if way.upper_half else values
-        if (values.shape[1], values.shape[0]) != size_px:
-            raise BadInputError(
-                f"{self.path} is {values.shape[1]} x {values.shape[0]} pixels",
-                f"{size_px[0]} x {size_px[1]} as its frame",
-                "take frames and depth from the same release",
-            )
-        depth = values.astype(np.float64) * way.per_level
-        known = np.isfinite(depth) & (depth > 0) & (depth >= way.smallest) & (depth < way.largest)
-        return torch.from_numpy(np.where(known, depth, 0).astype(np.float32))
+        return values[: len(values) // 2] if way.upper_half else values
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,39 +273,6 @@ def with_points(
     )
 
 
-def depth_agreement(truth: TruthClip, pairs: int = 4, stride: int = 7) -> float | None:
-    """How well depth, poses and camera belong together: median of |ln(z warped / z found)| between frames.
-
-    Args:
-        truth: The clip, with cameras and motions.
-        pairs: How many pairs of frames, evenly over the clip.
-        stride: Every how many pixels are taken, each way.
-
-    Returns:
-        The median over all pixels that fall into the other frame, or None where there are too few.
-    """
-    usable = [n for n, file in enumerate(truth.depth) if file is not None]
-    if truth.cameras is None or truth.camera_from_world is None or len(usable) < 2:
-        return None
-    gap = max(1, min(10, len(usable) // 4))
-    starts = sorted(set(np.linspace(0, len(usable) - 1 - gap, pairs).round().astype(int).tolist()))
-    differences, asked = [], 0
-    for i in starts:
-        source, target = usable[i], usable[i + gap]
-        depth = truth.depth_of(source)
-        pixels = pixel_grid(depth.shape[0], depth.shape[1], depth.double())[::stride, ::stride].reshape(-1, 2)
-        z = depth[::stride, ::stride].reshape(-1).double()
-        pixels, z = pixels[z > 0], z[z > 0]
-        local = truth.cameras[source].unproject(pixels) * z[:, None]
-        moved = (truth.camera_from_world[target] @ truth.camera_from_world[source].inverse()).apply(local)
-        found = _sampled(truth.depth_of(target), truth.cameras[target].project(moved), 1.0)
-        both = (found > 0) & (moved[:, 2] > 0)
-        differences.append((moved[both, 2] / found[both]).log().abs())
-        asked += len(z)
-    together = torch.cat(differences)
-    return float(together.median()) if len(together) >= max(20, 0.2 * asked) else None
-
-
 def _drawn(truth: TruthClip, frame: int, options: PointSampling) -> Float[Tensor, "points 3"]:
     """Corners of a keyframe with known depth, in the world."""
     assert truth.cameras is not None and truth.camera_from_world is not None
@@ -304,7 +288,7 @@ def _drawn(truth: TruthClip, frame: int, options: PointSampling) -> Float[Tensor
     if found is None:
         return torch.zeros(0, 3, dtype=torch.float64)
     pixels = torch.from_numpy(found.reshape(-1, 2)).double() + 0.5  # OpenCV's first centre is (0, 0)
-    local = truth.cameras[frame].unproject(pixels) * _sampled(depth, pixels, 0.0)[:, None]
+    local = truth.cameras[frame].unproject(pixels) * sampled_inside(depth, pixels, 0.0)[:, None]
     good = local.isfinite().all(-1) & (local[:, 2] > 0)
     return truth.camera_from_world[frame].inverse().apply(local[good])
 
@@ -314,7 +298,7 @@ def _seen(points: Float[Tensor, "points 3"], truth: TruthClip, frame: int, optio
     assert truth.cameras is not None and truth.camera_from_world is not None
     local = truth.camera_from_world[frame].apply(points)
     pixels = truth.cameras[frame].project(local)
-    found = _sampled(truth.depth_of(frame), pixels, options.border_px)
+    found = sampled_inside(truth.depth_of(frame), pixels, options.border_px)
     visible = (found > 0) & ((local[:, 2] - found).abs() < options.tolerance * found)
     if truth.mask is None:
         return visible
@@ -323,7 +307,7 @@ def _seen(points: Float[Tensor, "points 3"], truth: TruthClip, frame: int, optio
     return visible & truth.mask[inside[:, 1].clamp(0, height - 1), inside[:, 0].clamp(0, width - 1)]
 
 
-def _sampled(depth: Float[Tensor, "height width"], pixels: Float[Tensor, "points 2"], border_px: float) -> Tensor:
+def sampled_inside(depth: Float[Tensor, "height width"], pixels: Float[Tensor, "points 2"], border_px: float) -> Tensor:
     """Depth at pixels, in double precision; 0 outside the frame less its border."""
     size = pixels.new_tensor([depth.shape[1], depth.shape[0]])
     inside = ((pixels >= border_px) & (pixels <= size - border_px)).all(-1)  # NaN is outside
@@ -341,7 +325,7 @@ def undistorted_depth(depth: Float[Tensor, "height width"], camera: Camera) -> F
     ideal = camera.undistorted()
     height, width = depth.shape
     pixels = pixel_grid(height, width, depth.double()).reshape(-1, 2)
-    return _sampled(depth, camera.project(ideal.unproject(pixels)), 0.0).reshape(height, width).float()
+    return sampled_inside(depth, camera.project(ideal.unproject(pixels)), 0.0).reshape(height, width).float()
 
 
 def _decoded(path: Path) -> np.ndarray:

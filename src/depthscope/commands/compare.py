@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
+from depthscope.commands.evaluate import same_frames
 from depthscope.commands.evaluate.depth import (
     POINTS,
     Frames,
     flat_frames,
     frames_at_points,
     pairs_of_maps,
-    same_frames,
 )
 from depthscope.commands.footage import told_apart
 from depthscope.errors import BadInputError

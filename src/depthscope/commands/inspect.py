@@ -11,13 +11,14 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from depthscope import inspection
+from depthscope.agreement import Agreement, agreement, depth_remarks
 from depthscope.commands.outcomes import UNDECIDED, WORDS
 from depthscope.errors import NoAnswerError, UnusableSequenceError
 from depthscope.formats import PoseDirection, UndecidedDirectionError, is_truth, read_sequence, read_truth
 from depthscope.inspection import Verdict
 from depthscope.reconstruction.witnesses import witnesses_of
 from depthscope.sequence import Sequence
-from depthscope.truth import TruthClip, depth_agreement, with_points
+from depthscope.truth import TruthClip, with_points
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
 
@@ -43,9 +44,11 @@ def inspect(
     """
     started = time.monotonic()
     truth = read_truth(sequence) if is_truth(sequence) else None
-    dataset = {} if truth is None else dataset_figures(truth)
+    dataset = {}
     if truth is not None:
-        show_dataset(truth, dataset["depth_agreement"])
+        found, doubts = agreement(truth), depth_remarks(truth)
+        dataset = dataset_figures(truth, found, doubts)
+        show_dataset(truth, found, doubts)
     try:
         clip, undecided = (with_points(truth), None) if truth is not None else read(sequence, pose_direction)
     except UnusableSequenceError as error:
@@ -83,12 +86,18 @@ def with_direction(verdict: Verdict, undecided: UndecidedDirectionError | None) 
     return inspection.doubted(verdict, str(undecided))
 
 
-def dataset_figures(truth: TruthClip) -> dict:
+def dataset_figures(truth: TruthClip, found: Agreement, doubts: tuple[str, ...]) -> dict:
     """What ``result.json`` says of a dataset with dense depth."""
-    return {"layout": truth.layout, "frames_with_depth": truth.with_depth, "depth_agreement": depth_agreement(truth)}
+    warnings = [*doubts, *([found.warning] if found.warning else [])]
+    return {
+        "layout": truth.layout,
+        "frames_with_depth": truth.with_depth,
+        "depth_agreement": found.difference,
+        "depth_warnings": warnings,
+    }
 
 
-def show_dataset(truth: TruthClip, agreement: float | None) -> None:
+def show_dataset(truth: TruthClip, found: Agreement, doubts: tuple[str, ...]) -> None:
     """Prints what a dataset folder is and holds, before anything can be refused."""
     has = [f"{truth.with_depth} depth maps" if truth.with_depth else "no depth"]
     has += ["no camera" if truth.cameras is None else f"{truth.cameras[0].model} camera"]
@@ -96,8 +105,11 @@ def show_dataset(truth: TruthClip, agreement: float | None) -> None:
     print(f"{truth.name}: {truth.layout}, {len(truth)} frames, {', '.join(has)}, unit {truth.unit}")
     for note in truth.notes:
         print(f"  {note}")
-    if agreement is not None:
-        print(f"  depth differs between frames by {agreement:.2%} (median) after warping with poses and camera")
+    if found.difference is not None:
+        print(f"  depth differs between frames by {found.difference:.2%} (median) after warping with poses and camera")
+    for warning in (*doubts, found.warning):
+        if warning:
+            print(f"  warning: {warning}")
 
 
 def figures(clip: Sequence | None, verdict: Verdict) -> dict:

@@ -1,5 +1,7 @@
 """How good results are: depth maps, camera paths and surfaces against what is true."""
 
+from depthscope.evaluation.association import LIMIT_S, Association, associated
+from depthscope.evaluation.conventions import path_warnings
 from depthscope.evaluation.depth import (
     DepthEvaluation,
     DepthMetrics,
@@ -27,6 +29,7 @@ from depthscope.evaluation.protocols import (
     MeanErrorProtocol,
     MedianProtocol,
 )
+from depthscope.evaluation.ray import AlongRay, along_ray
 from depthscope.evaluation.seen import faces_seen
 from depthscope.evaluation.surface import (
     SURFACE,
@@ -38,11 +41,14 @@ from depthscope.evaluation.surface import (
 )
 
 __all__ = [
+    "AlongRay",
+    "Association",
     "ChainProtocol",
     "Crop",
     "DENSE",
     "DEPTH_PROTOCOLS",
     "DepthProtocol",
+    "LIMIT_S",
     "MapPair",
     "MeanErrorProtocol",
     "MedianProtocol",
@@ -61,11 +67,14 @@ __all__ = [
     "PathError",
     "RelativeError",
     "SurfaceError",
+    "along_ray",
+    "associated",
     "cross_view_difference",
     "evaluated",
     "faces_seen",
     "flat_wall",
     "median",
     "path_error",
+    "path_warnings",
     "surface_error",
 ]

@@ -97,6 +97,7 @@ class DepthEvaluation:
         skipped: Frames without anything to compare.
         rows: Name, factor and per-frame metrics of every frame.
         metric: Without any scaling, or None where predictions claim no unit.
+        scale: The one factor of `per_sequence`, truth over prediction.
     """
 
     protocol: str
@@ -108,6 +109,7 @@ class DepthEvaluation:
     skipped: tuple[str, ...] = ()
     rows: tuple[tuple[str, float, DepthMetrics], ...] = field(default=(), repr=False)
     metric: DepthMetrics | None = None
+    scale: float = 1.0
 
 
 def evaluated(
@@ -155,6 +157,7 @@ def evaluated(
         skipped=tuple(name for name, r in known if r is None),
         rows=tuple((name, r, m) for (name, r), m in zip(factors, own, strict=True)),
         metric=DepthMetrics.mean(unscaled) if metric else None,
+        scale=common,
     )
 
 

@@ -12,18 +12,20 @@ import re
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import (
     camera_beside,
-    check_count,
     depth_beside,
+    lines_of_frames,
     motions_of_matrices,
     numbered,
     rows_of_numbers,
     size_of,
 )
-from depthscope.geometry import Camera, Scaramuzza
+from depthscope.formats.trajectory import remarks
+from depthscope.geometry import Camera, RigidMotion, Scaramuzza
 from depthscope.reading import reader
 from depthscope.truth import DepthEncoding, TruthClip
 
@@ -31,6 +33,8 @@ POSES, INTRINSICS = "pose.txt", "camera_intrinsics.txt"
 
 ENCODING = DepthEncoding("uint16", 100 / 65535, largest=100.0)
 """65535 is 100 mm or more: not a depth."""
+
+NO_POSES = f"no {POSES}: frames and depth alone"
 
 V1_SIZE = (1350, 1080)
 V1_NUMBERS = {
@@ -70,29 +74,29 @@ def read(folder: Path) -> TruthClip:
     )
     maps = numbered(folder / "depth" if second else folder, r"(\d+)_depth\.tiff?")
     depth = depth_beside(frames, maps, ENCODING, seems, f"{'depth/' if second else ''}*_depth.tiff")
-    if not (folder / POSES).is_file():
-        raise BadInputError(f"{seems}, but no {POSES}", f"{POSES} with 16 numbers for each frame", "download it too")
     paths = tuple(frames.values())
     size = size_of(paths)
     camera, source = _camera(folder, size)
-    rows = rows_of_numbers(folder / POSES, (16,))
-    check_count(len(rows), frames, folder / POSES)
-    matrices, order = _unflattened(rows, folder / POSES)
-    notes = (
-        f"poses are world_from_camera, written {order}",
-        f"camera: {source}",
-        "depth of 100 mm or more is clamped in the files, and unknown here",
-    )
+    motions, notes = _motions(folder / POSES, frames) if (folder / POSES).is_file() else (None, (NO_POSES,))
     return TruthClip(
         name=folder.resolve().name,
         layout=title,
         images=paths,
         cameras=(camera,) * len(paths),
-        camera_from_world=motions_of_matrices(matrices, folder / POSES).inverse(),
+        camera_from_world=motions,
         depth=depth,
-        notes=notes,
-        pose_direction="world_from_camera",
+        notes=(*notes, f"camera: {source}", "depth of 100 mm or more is clamped in the files, and unknown here"),
+        pose_direction="" if motions is None else "world_from_camera",
     )
+
+
+def _motions(path: Path, frames: dict[int, Path]) -> tuple[RigidMotion, tuple[str, ...]]:
+    """The motion of each frame, by its number: line n of the file is frame n."""
+    matrices, order = _unflattened(rows_of_numbers(path, (16,)), path)
+    lines, paired = lines_of_frames(len(matrices), frames, path, 0)
+    stored = motions_of_matrices(matrices, path)
+    notes = (f"poses are world_from_camera, written {order}", paired, *remarks(stored, path.name))
+    return stored.inverse()[torch.tensor(lines)], notes
 
 
 def _frames_v1(folder: Path) -> dict[int, Path]:

@@ -117,12 +117,37 @@ def motions_of_matrices(matrices: np.ndarray, path: Path) -> RigidMotion:
     return RigidMotion(u @ vt, motions.translation)
 
 
-def check_count(poses: int, frames: dict[int, Path], path: Path) -> None:
-    """Refuses a pose file that has another number of lines than there are frames."""
-    if poses != len(frames):
+def lines_of_frames(lines: int, frames: dict[int, Path], path: Path, first: int | None) -> tuple[list[int], str]:
+    """Which line of a file belongs to each frame, by the frame's number and never by its position among the frames.
+
+    Args:
+        lines: How many lines there are.
+        frames: The frames by number, in order.
+        path: The file.
+        first: The number of the frame of the first line where the layout says it, else None: 0 or 1, if only one fits.
+
+    Returns:
+        The line of each frame, counted from 0, and how they were paired, in words.
+
+    Raises:
+        BadInputError: The numbers of the frames go beyond the lines, or leave open which is the first.
+    """
+    numbers = list(frames)
+    where = f"{path} holds {lines} poses for {len(numbers)} frames with numbers {numbers[0]} to {numbers[-1]}"
+    unbroken = numbers[-1] - numbers[0] + 1 == len(numbers) == lines
+    fitting = [start for start in (0, 1) if numbers[0] >= start and numbers[-1] - start < lines]
+    if unbroken:
+        start = numbers[0]
+    elif first in fitting or len(fitting) == 1:
+        start = fitting[0] if first not in fitting else first
+    elif fitting:
         raise BadInputError(
-            f"{path} holds {poses} poses for {len(frames)} frames", "one pose for each frame", "download both again"
+            f"{where}: they may count from 0 or from 1", "the first or the last frame among them", "keep frame 0 or 1"
         )
+    else:
+        raise BadInputError(where, "one pose for each frame", "download both again, or number the frames as the poses")
+    assert start is not None
+    return [n - start for n in numbers], f"line 1 of {path.name} belongs to frame {start}"
 
 
 def size_of(frames: Series[Path]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, numbered, rows_of_numbers, size_of
-from depthscope.geometry import Camera
+from depthscope.formats.intrinsics import camera_for, remarks_on_centre
 from depthscope.reading import reader
 from depthscope.truth import DepthEncoding, TruthClip
 
@@ -36,10 +36,10 @@ def read(folder: Path) -> TruthClip:
     """
     folder = Path(folder)
     image, depth = _places(folder)
-    frames = numbered(folder / image, r"(\d+)\.(?:png|jpe?g)")
+    frames = numbered(folder / image, r"\D*(\d+)\.(?:png|jpe?g)")
     if not frames:
         raise BadInputError(f"{folder} looks like Hamlyn, but {image} holds no numbered images", "0000000000.jpg, ...")
-    maps = numbered(folder / depth, r"(\d+)\.png")
+    maps = numbered(folder / depth, r"\D*(\d+)\.png")
     files = depth_beside(
         frames, maps, ENCODING, f"{folder} looks like Hamlyn: {len(frames)} frames in {image}", f"{depth}/*.png"
     )
@@ -53,7 +53,7 @@ def read(folder: Path) -> TruthClip:
         if len(k) < 2:
             raise BadInputError(f"{folder / INTRINSICS} holds {len(k)} row", "at least 2", "download it again")
         focal, centre = (float(k[0, 0]), float(k[1, 1])), (float(k[0, 2]) + 0.5, float(k[1, 2]) + 0.5)
-        camera = Camera(size, focal, centre, source="Hamlyn intrinsics.txt")
+        camera = camera_for(size, focal, centre, str(folder / INTRINSICS), source="Hamlyn intrinsics.txt")
     return TruthClip(
         name=folder.resolve().name,
         layout="Hamlyn",
@@ -61,7 +61,7 @@ def read(folder: Path) -> TruthClip:
         cameras=(camera,) * len(paths),
         camera_from_world=None,
         depth=files,
-        notes=("depth is from stereo matching, 1 to 300 mm; the dataset has no poses",),
+        notes=("depth is from stereo matching, 1 to 300 mm; the dataset has no poses", *remarks_on_centre(camera)),
     )
 
 

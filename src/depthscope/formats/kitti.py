@@ -14,14 +14,16 @@ import torch
 
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage, OtherEye
-from depthscope.formats.dataset_files import numbered, rows_of_numbers
+from depthscope.formats import trajectory
+from depthscope.formats.dataset_files import numbered
+from depthscope.formats.intrinsics import camera_for
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.reading import inside, reader, text_of
 from depthscope.video import image_size
 
 MM_PER_M = 1000.0
 CALIBRATION, ODOMETRY_CALIBRATION = "calib_cam_to_cam.txt", "calib.txt"
-FRAME = r"(\d{6,10})\.(?:png|jpg)"
+FRAME = r"(\d+)\.(?:png|jpe?g)"
 SIDES = {"l": 0, "r": 1, "2": 0, "3": 1}
 """How lists name the eyes."""
 
@@ -34,6 +36,7 @@ class Layout:
         frames: Folder of the frames of each eye, left first.
         calibration: Name of the calibration file.
         projections: Its two entries.
+        size: Its entry for the size of the frames, "" where it has none.
         above: Whether it lies in the folder above.
     """
 
@@ -41,9 +44,10 @@ class Layout:
     calibration: str
     projections: tuple[str, str]
     above: bool
+    size: str = ""
 
 
-RAW = Layout(("image_02/data", "image_03/data"), CALIBRATION, ("P_rect_02", "P_rect_03"), above=True)
+RAW = Layout(("image_02/data", "image_03/data"), CALIBRATION, ("P_rect_02", "P_rect_03"), above=True, size="S_rect_02")
 ODOMETRY = Layout(("image_2", "image_3"), ODOMETRY_CALIBRATION, ("P2", "P3"), above=False)
 
 
@@ -142,8 +146,7 @@ def read_path(file: Path) -> RigidMotion:
     Raises:
         BadInputError: The file is missing or a line is damaged.
     """
-    rows = torch.from_numpy(rows_of_numbers(file, (12,))).reshape(-1, 3, 4)
-    return RigidMotion(rows[..., :3], MM_PER_M * rows[..., 3]).inverse()
+    return trajectory.read(file).camera_from_world
 
 
 def _named(root: Path, name: str, split: Path) -> tuple[Path, Layout]:
@@ -219,10 +222,18 @@ def _places(folder: Path, numbers: list[int], wanted: list[int]) -> tuple[int, .
 def _calibration(path: Path, layout: Layout, size: tuple[int, int]) -> tuple[list[Camera], list[torch.Tensor]]:
     """The rectified cameras, and where a point of the common frame lies in each, in mm: P = K [1 | t]."""
     cameras, offsets = [], []
+    if layout.size and has_entry(path, layout.size):
+        own = tuple(int(side) for side in entry(path, layout.size, (2,)))
+        if own != size:
+            raise BadInputError(
+                f"{path} is for frames of {own[0]} x {own[1]} pixels",
+                f"{size[0]} x {size[1]} as the frames",
+                "use the frames as published: smaller copies have another camera",
+            )
     for name in layout.projections:
         p = entry(path, name, (3, 4))
         focal, centre = (p[0, 0], p[1, 1]), (p[0, 2] + 0.5, p[1, 2] + 0.5)
-        cameras.append(Camera(size, focal, centre, source=f"KITTI {name}"))
+        cameras.append(camera_for(size, focal, centre, str(path), source=f"KITTI {name}"))
         offsets.append(torch.from_numpy(MM_PER_M * np.linalg.solve(p[:, :3], p[:, 3])))
     return cameras, offsets
 
@@ -233,8 +244,7 @@ def entry(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         BadInputError: The file is missing, or has no such line of as many numbers.
     """
-    lines = text_of(path, "the calibration of this drive").splitlines()
-    entries = {key.strip(): values.split() for key, _, values in (line.partition(":") for line in lines)}
+    entries = _entries(path)
     count = int(np.prod(shape))
     try:
         return np.array(entries[name], float).reshape(shape)
@@ -242,3 +252,13 @@ def entry(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
         raise BadInputError(
             f"{path} has no {name} of {count} numbers", "KITTI's calibration", "unpack it again"
         ) from error
+
+
+def has_entry(path: Path, name: str) -> bool:
+    """Whether a calibration file has a line of this name."""
+    return name in _entries(path)
+
+
+def _entries(path: Path) -> dict[str, list[str]]:
+    lines = text_of(path, "the calibration of this drive").splitlines()
+    return {key.strip(): values.split() for key, _, values in (line.partition(":") for line in lines)}

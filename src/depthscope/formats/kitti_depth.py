@@ -89,7 +89,7 @@ def read(folder: Path) -> TruthClip:
         depth = {number: DepthFile(path, ENCODING) for number, path in annotated.items()}
         note = "depth of the annotated maps (Uhrig et al. 2017)"
     else:
-        scans = numbered(folder / SCANS, r"(\d{10})\.bin")
+        scans = numbered(folder / SCANS, r"(\d+)\.bin")
         matrix = pixels_from_lidar(folder.parent) if scans else np.eye(3, 4)
         depth = {number: LidarScan(path, matrix) for number, path in scans.items()}
         note = "depth of the lidar's points, forward of the lidar (as Eigen et al. 2014 are followed)"

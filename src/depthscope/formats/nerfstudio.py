@@ -9,6 +9,7 @@ undoing it; ``applied_scale`` is refused where there is depth, as the two scales
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,41 @@ import numpy as np
 
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import motions_of_matrices
+from depthscope.formats.intrinsics import camera_for, remarks_on_centre
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
 from depthscope.reading import inside, json_of, reader
 from depthscope.sequence import Sequence
 from depthscope.truth import DepthEncoding, DepthFile, TruthClip
-from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size
+from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size, order_of_name
 
 FILE = "transforms.json"
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 """Between OpenGL's camera axes and OpenCV's."""
+
+COEFFICIENTS = ("k1", "k2", "k3", "k4", "p1", "p2")
+
+LENSES: dict[str, tuple[str, ...]] = {
+    "OPENCV": ("k1", "k2", "p1", "p2", "k3"),
+    "PINHOLE": (),
+    "SIMPLE_PINHOLE": (),
+    "SIMPLE_RADIAL": ("k1",),
+    "RADIAL": ("k1", "k2"),
+    "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4"),
+    "RADIAL_FISHEYE": ("k1", "k2"),
+    "SIMPLE_RADIAL_FISHEYE": ("k1",),
+}
+"""The lenses by their ``camera_model``, with the coefficients that each has. nerfstudio's k4 of OPENCV is a fourth
+power of r^2, which OpenCV itself has not: it is refused unless 0."""
+
+CAMERA_ENTRIES = (
+    *COEFFICIENTS, "fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y", "camera_model",
+    "is_fisheye",
+)  # fmt: skip
+LENS_LIKE = re.compile(
+    r"[kps]\d+|.*fish_?eye.*|.*distort.*|.*lens.*|.*ftheta.*|.*lat_?long.*|.*equirect.*|.*rolling_?shutter.*|"
+    r".*skew.*|sk_[xy]|xi|alpha|omega|.*fov.*|.*camera_(?:model|type).*|camera_angle.*"
+)
+"""Names of entries that change the rays."""
 
 DEPTH_SCALE = 1e-3
 MM_PER_M = 1000.0
@@ -48,7 +75,7 @@ def read(folder: Path) -> TruthClip:
     path = folder / FILE
     try:
         entries = json_of(path, "frames with file_path and transform_matrix", object)
-        frames = sorted(entries["frames"], key=lambda frame: str(frame["file_path"]))
+        frames = sorted(entries["frames"], key=lambda frame: order_of_name(str(frame["file_path"])))
         matrices = np.array([frame["transform_matrix"] for frame in frames], float)
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(
@@ -77,7 +104,7 @@ def read(folder: Path) -> TruthClip:
         camera_from_world=world_from_camera.inverse(),
         depth=depth,
         unit="mm" if metres else "sfm",
-        notes=("poses are world_from_camera with OpenGL axes, turned to OpenCV's",),
+        notes=("poses are world_from_camera with OpenGL axes, turned to OpenCV's", *remarks_on_centre(cameras[0])),
         pose_direction="world_from_camera",
     )
 
@@ -142,24 +169,61 @@ def _depth(folder: Path, frame: dict[str, Any], entries: dict[str, Any], unit: f
 
 
 def _camera(entry: dict[str, Any], image: Path, path: Path) -> Camera:
+    _refuse_unknown_lenses(entry, path)
     try:
         size = (int(entry["w"]), int(entry["h"])) if "w" in entry and "h" in entry else image_size(image)
         fx = entry.get("fl_x") or size[0] / (2 * math.tan(float(entry["camera_angle_x"]) / 2))
-        fy = entry.get("fl_y") or fx
+        angle = entry.get("camera_angle_y")
+        fy = entry.get("fl_y") or (size[1] / (2 * math.tan(float(angle) / 2)) if angle else fx)
         centre = float(entry.get("cx", size[0] / 2)), float(entry.get("cy", size[1] / 2))
-        k1, k2, k3, k4, p1, p2 = (float(entry.get(name, 0.0)) for name in ("k1", "k2", "k3", "k4", "p1", "p2"))
+        numbers = {name: float(entry.get(name) or 0.0) for name in COEFFICIENTS}
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"{path} tells no camera for {image.name}", "fl_x or camera_angle_x", "add it") from error
-    model = str(entry.get("camera_model", "OPENCV"))
-    if model not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "OPENCV_FISHEYE"):
-        raise BadInputError(f"{path}: camera_model {model}", "OPENCV, PINHOLE or OPENCV_FISHEYE", "convert it first")
-    if model == "OPENCV_FISHEYE":
-        lens = KannalaBrandt((k1, k2, k3, k4))
-    elif any((k1, k2, p1, p2, k3)):
-        lens = Brown((k1, k2, p1, p2, k3) if k3 else (k1, k2, p1, p2))
-    else:
-        lens = NoDistortion()
-    return Camera(size, (float(fx), float(fy)), centre, lens)
+    return camera_for(size, (float(fx), float(fy)), centre, str(path), _lens(entry, numbers, path))
+
+
+def _lens(entry: dict[str, Any], numbers: dict[str, float], path: Path) -> NoDistortion | Brown | KannalaBrandt:
+    """The lens of a frame: by ``camera_model`` (nerfstudio), or by ``is_fisheye`` (Instant-NGP).
+
+    Raises:
+        BadInputError: The model is not known, two entries contradict each other, or a coefficient has no place in it.
+    """
+    fisheye, named = bool(entry.get("is_fisheye", False)), entry.get("camera_model")
+    model = str(named or ("OPENCV_FISHEYE" if fisheye else "OPENCV")).upper()
+    if model not in LENSES:
+        raise BadInputError(f"{path}: camera_model {named}", f"one of {', '.join(LENSES)}", "convert it first")
+    if named and "is_fisheye" in entry and fisheye != ("FISHEYE" in model):
+        raise BadInputError(
+            f"{path}: camera_model {named} and is_fisheye {str(fisheye).lower()}",
+            "one lens",
+            "take one of the two entries out",
+        )
+    strangers = [name for name, value in numbers.items() if value and name not in LENSES[model]]
+    if strangers:
+        raise BadInputError(
+            f"{path}: {', '.join(strangers)} for a lens {model}",
+            f"{', '.join(LENSES[model]) or 'no coefficients'}",
+            "undistort the frames with the program that calibrated them, or calibrate with another model",
+        )
+    k1, k2, k3, k4, p1, p2 = (numbers[name] for name in COEFFICIENTS)
+    if "FISHEYE" in model:
+        return KannalaBrandt((k1, k2, k3, k4))
+    if any((k1, k2, p1, p2, k3)):
+        return Brown((k1, k2, p1, p2, k3) if k3 else (k1, k2, p1, p2))
+    return NoDistortion()
+
+
+def _refuse_unknown_lenses(entry: dict[str, Any], path: Path) -> None:
+    """Refuses entries that look like a lens and have no place here: left out, every ray would be wrong."""
+    for name, value in entry.items():
+        if name in CAMERA_ENTRIES or not LENS_LIKE.fullmatch(name.lower()):
+            continue
+        if value and any(np.atleast_1d(np.asarray(value, dtype=object)).ravel().tolist()):
+            raise BadInputError(
+                f"{path} has {name} {str(value)[:40]}, a lens that is not known here",
+                "fl_x, fl_y, cx, cy, k1 to k4, p1, p2, camera_model or is_fisheye",
+                "undistort the frames with the program that calibrated them",
+            )
 
 
 def _entries(camera: Camera, clip: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, motions_of_matrices, numbered, size_of
+from depthscope.formats.intrinsics import camera_for, remarks_on_centre
 from depthscope.geometry import Brown, Camera, NoDistortion, RigidMotion
 from depthscope.reading import json_of, reader
 from depthscope.truth import DepthEncoding, DepthFile, TruthClip
@@ -23,6 +24,7 @@ STILL, STILL_DEPTH, CALIBRATION = "Left_Image.png", "left_depth_map.tiff", "endo
 STILL_ENCODING = DepthEncoding("float32", 1.0, channels=3, channel=0)
 CLIP_ENCODING = DepthEncoding("float32", 1.0, channels=3, channel=0, upper_half=True)
 
+FRAME = r"\D*(\d+)\.(?:png|jpe?g)"
 FRAME_PLACES = ("image_02/data", "data/left", "data/image_02/data")
 POINT_PLACES = ("data/scene_points", "groundtruth", "image_02/data/groundtruth", "scene_points")
 DATA_PLACES = ("data/frame_data", "frame_data", "data")
@@ -47,11 +49,7 @@ def read(folder: Path) -> TruthClip:
 
 
 def _clip_frames(folder: Path) -> dict[int, Path]:
-    for place in FRAME_PLACES:
-        found = numbered(folder / place, r"(\d+)\.(?:png|jpe?g)")
-        if found:
-            return found
-    return {}
+    return next((f for p in FRAME_PLACES if (f := numbered(folder / p, FRAME))), {})
 
 
 def _points(folder: Path) -> dict[int, Path]:
@@ -62,9 +60,34 @@ def _frame_data(folder: Path) -> dict[int, Path]:
     return next((f for p in DATA_PLACES if (f := numbered(folder / p, r"frame_data(\d+)\.json"))), {})
 
 
+def _first_number(folder: Path, frames: dict[int, Path], truth: dict[int, Path]) -> int:
+    """The number of the frame that scene_points and frame_data 0 belong to: 0 or 1.
+
+    Part of the frames, or of the truth, may have been left out, so that their first numbers tell nothing; a frame
+    that only one way of counting has truth for does, and else the layout: ``image_02/data`` counts from 1.
+
+    Raises:
+        BadInputError: Nothing tells.
+    """
+    numbers = list(frames)
+    if numbers[0] == 0 or not truth:
+        return min(numbers[0], 1)
+    fitting = [start for start in (0, 1) if all(number - start in truth for number in numbers)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if frames[numbers[0]].parent.parent.name == "image_02":
+        return 1
+    raise BadInputError(
+        f"{frames[numbers[0]].parent}: frames {numbers[0]} to {numbers[-1]} may count from 0 or from 1, truth "
+        f"{min(truth)} to {max(truth)} counts from 0",
+        "frame 0 or the last one among the frames",
+        "lay the frames out as image_02/data, counted from 1",
+    )
+
+
 def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
-    """All frames with their scene points and poses; frames count from 1, scene points and frame data from 0."""
-    shift = min(frames) - min(_points(folder) or frames)
+    """All frames with their scene points and poses, by their numbers: scene points and frame data count from 0."""
+    shift = _first_number(folder, frames, _points(folder) or _frame_data(folder))
     maps = {number + shift: path for number, path in _points(folder).items()}
     data = {number + shift: path for number, path in _frame_data(folder).items()}
     seems = f"{folder} looks like SCARED: {len(frames)} frames"
@@ -79,9 +102,10 @@ def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
     cameras = (given,) * len(paths) if given else tuple(camera for camera, _ in read) or None
     poses = np.array([pose for _, pose in read])
     motions = motions_of_matrices(poses, next(iter(data.values())).parent) if read else None
-    notes = [f"frame {min(frames)} belongs to scene_points {min(frames) - shift}"]
+    notes = [f"frames count from {shift}: frame {min(frames)} belongs to scene_points {min(frames) - shift}"]
     notes += ["poses are camera_from_world, the world being the keyframe"] if read else ["frame_data*.json is missing"]
     notes += ["depth far from the keyframe was warped by kinematics and drifts: prefer frames near it"]
+    notes += remarks_on_centre(cameras[0]) if cameras else []
     return TruthClip(
         name=_name(folder),
         layout="SCARED",
@@ -154,4 +178,4 @@ def _camera(k: np.ndarray, d: np.ndarray, size: tuple[int, int], path: Path) -> 
         raise BadInputError(f"{path}: K of shape {k.shape} and {len(d)} distortion numbers", "3x3, and 4, 5 or 8")
     lens = Brown(tuple(map(float, d))) if np.any(d) else NoDistortion()
     focal, centre = (float(k[0, 0]), float(k[1, 1])), (float(k[0, 2]) + 0.5, float(k[1, 2]) + 0.5)
-    return Camera(size, focal, centre, lens, source=f"SCARED {path.name}")
+    return camera_for(size, focal, centre, str(path), lens, f"SCARED {path.name}")

@@ -14,24 +14,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from depthscope.agreement import depth_agreement
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import (
     camera_beside,
-    check_count,
     depth_beside,
+    lines_of_frames,
     numbered,
     rows_of_numbers,
     size_of,
 )
 from depthscope.formats.motions import motions_of
+from depthscope.formats.trajectory import remarks
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.reading import reader
-from depthscope.truth import DepthEncoding, TruthClip, depth_agreement
+from depthscope.truth import DepthEncoding, TruthClip
 
 ENCODING = DepthEncoding("uint16", 200 / 65280)
 """Millimetres: 65280 is 20 cm."""
 
 MM_PER_CM = 10.0
+POSE_FILES = ("SavedPosition", "SavedRotationQuaternion")
+NO_POSES = f"no {POSE_FILES[0]}*.txt: frames and depth alone"
 
 
 def recognises(folder: Path) -> bool:
@@ -56,27 +60,45 @@ def read(folder: Path) -> TruthClip:
     paths = tuple(frames.values())
     size = size_of(paths)
     clip = re.sub(r"^Frames_", "", folder.name)
-    positions, rotations = (_pose_file(folder, kind, clip) for kind in ("SavedPosition", "SavedRotationQuaternion"))
-    translation = torch.from_numpy(rows_of_numbers(positions, (3,))) * MM_PER_CM
-    quaternion = torch.from_numpy(rows_of_numbers(rotations, (4,)))[:, [3, 0, 1, 2]]
-    check_count(len(translation), frames, positions)
-    check_count(len(quaternion), frames, rotations)
-    names = [path.name for path in paths]
-    world_from_camera = right_handed(motions_of(quaternion, translation, names, rotations))
+    files = _pose_files(folder, clip)
+    motions, notes = (None, (NO_POSES,)) if files is None else _motions(*files, frames)
     truth = TruthClip(
         name=f"{folder.parent.name}-{clip}",
         layout="SimCol3D",
         images=paths,
         cameras=None,
-        camera_from_world=world_from_camera.inverse(),
+        camera_from_world=motions,
         depth=depth,
-        notes=("poses are world_from_camera in left-handed axes, turned to right-handed",),
-        pose_direction="world_from_camera",
+        notes=notes,
+        pose_direction="" if motions is None else "world_from_camera",
     )
     given = camera_beside((folder, folder.parent), size)
     if given is not None:
         return replace(truth, cameras=(given,) * len(paths))
-    return _with_fitting_camera(truth, rows_of_numbers(_camera_file(folder), (3, 9)).ravel(), size)
+    told = _camera_file(folder)
+    if told is None and motions is None:
+        return replace(truth, notes=(*notes, "no cam.txt: the camera is not known"))
+    if told is None:
+        raise BadInputError(
+            f"{folder} looks like SimCol3D, but no cam.txt", "it beside the Frames folder", "download it"
+        )
+    return _with_fitting_camera(truth, rows_of_numbers(told, (3, 9)).ravel(), size)
+
+
+def _motions(positions: Path, rotations: Path, frames: dict[int, Path]) -> tuple[RigidMotion, tuple[str, ...]]:
+    """The motion of each frame, by its number: line n of the files is frame n."""
+    translation = torch.from_numpy(rows_of_numbers(positions, (3,))) * MM_PER_CM
+    quaternion = torch.from_numpy(rows_of_numbers(rotations, (4,)))[:, [3, 0, 1, 2]]
+    if len(translation) != len(quaternion):
+        raise BadInputError(
+            f"{positions.name} holds {len(translation)} poses and {rotations.name} {len(quaternion)}",
+            "as many lines in both",
+            "download both again",
+        )
+    lines, paired = lines_of_frames(len(translation), frames, positions, 0)
+    stored = motions_of(quaternion, translation, [f"line {n + 1}" for n in range(len(quaternion))], rotations)
+    notes = ("poses are world_from_camera in left-handed axes, turned to right-handed", paired)
+    return right_handed(stored).inverse()[torch.tensor(lines)], (*notes, *remarks(stored, rotations.name))
 
 
 def right_handed(left_handed: RigidMotion) -> RigidMotion:
@@ -89,21 +111,32 @@ def _frames(folder: Path) -> dict[int, Path]:
     return numbered(folder, r"FrameBuffer_(\d+)\.png")
 
 
-def _pose_file(folder: Path, kind: str, clip: str) -> Path:
-    for place in (folder.parent, folder):
-        for name in (f"{kind}_{clip}.txt", f"{kind}.txt"):
-            if (place / name).is_file():
-                return place / name
-    raise BadInputError(
-        f"{folder} looks like SimCol3D, but no {kind}_{clip}.txt", "it beside the Frames folder", "download it too"
-    )
+def _pose_files(folder: Path, clip: str) -> tuple[Path, Path] | None:
+    """The files of positions and of rotations, or None where there is neither.
+
+    Raises:
+        BadInputError: There is one of them alone.
+    """
+    found = [_beside(folder, (f"{kind}_{clip}.txt", f"{kind}.txt")) for kind in POSE_FILES]
+    positions, rotations = found
+    if positions is None and rotations is None:
+        return None
+    if positions is None or rotations is None:
+        kind = POSE_FILES[0] if positions is None else POSE_FILES[1]
+        raise BadInputError(
+            f"{folder} looks like SimCol3D, but no {kind}_{clip}.txt", "it beside the Frames folder", "download it too"
+        )
+    return positions, rotations
 
 
-def _camera_file(folder: Path) -> Path:
-    for place in (folder.parent, folder, folder.parent.parent):
-        if (place / "cam.txt").is_file():
-            return place / "cam.txt"
-    raise BadInputError(f"{folder} looks like SimCol3D, but no cam.txt", "it beside the Frames folder", "download it")
+def _camera_file(folder: Path) -> Path | None:
+    return next((file for place in (folder, folder.parent) if (file := _beside(place, ("cam.txt",)))), None)
+
+
+def _beside(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of some files that lies beside a folder or in it."""
+    places = [place / name for place in (folder.parent, folder) for name in names]
+    return next((place for place in places if place.is_file()), None)
 
 
 def _with_fitting_camera(truth: TruthClip, numbers: np.ndarray, size: tuple[int, int]) -> TruthClip:

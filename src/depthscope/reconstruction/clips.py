@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError, DepthscopeError
+from depthscope.formats.intrinsics import remarks_on_centre
 from depthscope.formats.tracks import Tracks
 from depthscope.geometry import Camera
 from depthscope.reconstruction.clip_task import ClipTask, is_done, reconstruct_clip
 from depthscope.reconstruction.given_tracks import write_followed
 from depthscope.reconstruction.job import FOLLOWED
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
+from depthscope.reconstruction.omnidirectional import representable
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
 from depthscope.threads import usable_cores
 from depthscope.video import ClipPlan, Survey, image_size, open_frames, write_clip
@@ -138,6 +140,8 @@ def reconstruct_clips(asked: Asked, pool: Pool | None = None, tell: "Display | N
     camera, notes = asked.camera, ()
     if camera is not None:
         camera, notes = fitted(camera, asked.survey.size_px, asked.camera_name)
+        camera, lens = representable(camera, asked.camera_name, asked.survey.area)
+        notes = (*notes, *lens, *remarks_on_centre(camera))
     prepare_folder(asked)
     tasks = [_task(asked, plan, camera, notes) for plan in asked.survey.clips]
     for task, plan in zip(tasks, asked.survey.clips, strict=True):

@@ -1,8 +1,7 @@
 """Errors of depth maps: at the points of a sequence, or at every pixel of true depth by some protocol."""
 
 import csv
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +9,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from depthscope.agreement import agreement, depth_remarks, ray_lengths
+from depthscope.commands.evaluate.frame_names import same_frames
+from depthscope.commands.evaluate.scale import scale_warning
 from depthscope.errors import BadInputError
 from depthscope.evaluation import (
     DepthEvaluation,
@@ -17,6 +19,7 @@ from depthscope.evaluation import (
     FrameDepth,
     MapPair,
     MeanErrorProtocol,
+    along_ray,
     cross_view_difference,
     evaluated,
     flat_wall,
@@ -25,7 +28,7 @@ from depthscope.formats import depth_maps
 from depthscope.geometry.depth import sampled_at
 from depthscope.prediction import points_of
 from depthscope.sequence import Sequence
-from depthscope.truth import TruthClip
+from depthscope.truth import DepthFile, TruthClip
 from depthscope.workspace import read_result
 
 POINTS = "sfm-points-1"
@@ -39,10 +42,12 @@ class Pairs:
     Attributes:
         names: Of the frames.
         read: The prediction and the truth of a frame, of one size, 0 where unknown.
+        lengths: Distance along the ray over z at the pixels of a frame, or None where the camera is not known.
     """
 
     names: tuple[str, ...]
     read: Callable[[str], tuple[Tensor, Tensor]]
+    lengths: Callable[[str], Tensor] | None = None
 
     def __iter__(self) -> Iterator[MapPair]:
         for name in self.names:
@@ -70,6 +75,7 @@ def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tupl
     result = evaluated(frames_at_points(maps, sequence, measured), POINTS)
     floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
     return result, {
+        "warnings": doubted_scale(result, {unit_of(prediction)}, sequence.unit),
         "points": "kept from training" if run is not None else "all, also those trained on",
         "flat_wall_abs_rel": floor.per_frame_median.abs_rel,
         "cross_view": {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap)},
@@ -84,15 +90,30 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
     """
     from depthscope.formats import is_truth, read_truth
 
-    maps, figures, undistorted = depth_maps.listed(prediction), {}, is_undistorted(prediction)
+    maps, undistorted = depth_maps.listed(prediction), is_undistorted(prediction)
+    figures, warnings = {}, []
     if is_truth(truth):
         dense = read_truth(truth)
-        pairs = pairs_of_truth(maps, dense, undistorted=undistorted)
+        pairs, unit = pairs_of_truth(maps, dense, undistorted=undistorted), dense.unit
+        found = agreement(dense)
+        warnings += [*depth_remarks(dense), *([found.warning] if found.warning else [])]
         figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
+        figures["depth_agreement"] = found.difference
     else:
         pairs = pairs_of_maps(maps, depth_maps.true_maps(truth, undistorted=undistorted))
+        unit = unit_of(truth)
     result, own = by_protocol(pairs, protocol, {unit_of(prediction)})
-    return result, {**figures, **own}
+    warnings += doubted_scale(result, {unit_of(prediction)}, unit)
+    if pairs.lengths is not None:
+        rays = along_ray(pairs, pairs.lengths)
+        figures["along_ray"] = asdict(rays)
+        warnings += [rays.warning] if rays.warning else []
+    return result, {**figures, **own, "warnings": warnings}
+
+
+def doubted_scale(result: DepthEvaluation, units: set[str | None], unit: str | None) -> list[str]:
+    """What to say about the scale between predictions and a truth of these units, where both say mm."""
+    return scale_warning(result.scale) if units == {"mm"} and unit == "mm" else []
 
 
 def by_protocol(pairs: Pairs, protocol: DepthProtocol, units: set[str | None]) -> tuple[DepthEvaluation, dict]:
@@ -159,7 +180,12 @@ def at_pixels_of_split(
         )
     every = Pairs(tuple(parts), lambda name: parts[name][0].read(parts[name][1]))
     result, own = by_protocol(every, protocol, units)
-    return result, {"split": {"drives": len(drives), "frames": len(parts), "without_true_depth": without}, **own}
+    warnings = doubted_scale(result, units, "mm")
+    return result, {
+        "warnings": warnings,
+        "split": {"drives": len(drives), "frames": len(parts), "without_true_depth": without},
+        **own,
+    }
 
 
 def unit_of(prediction: Path) -> str | None:
@@ -182,11 +208,20 @@ def said_of(prediction: Path) -> dict:
 def summary(result: DepthEvaluation) -> dict:
     """The figures of ``result.json``."""
     metric = {} if result.metric is None else {"metric": asdict(result.metric)}
+    factors = [factor for _, factor, _ in result.rows]
     return {
         "alignment": {
             "per_frame_median": asdict(result.per_frame_median),
             "per_sequence": asdict(result.per_sequence),
             **metric,
+        },
+        "scale": {
+            "per_sequence": result.scale,
+            "per_frame_median": {
+                "median": float(torch.tensor(factors, dtype=torch.float64).quantile(0.5)),
+                "least": min(factors),
+                "greatest": max(factors),
+            },
         },
         "median_abs_rel": result.median_abs_rel,
         "scale_drift": result.scale_drift,
@@ -250,53 +285,35 @@ def pairs_of_maps(maps: dict[str, Path], truths: depth_maps.TrueMaps) -> Pairs:
         depth, truth = depth_maps.read(maps[same[name]]), truths[name]
         return (depth if depth.shape == truth.shape else resized_to(depth, truth.shape)), truth
 
-    return Pairs(tuple(same), read)
-
-
-def same_frames(truths: Iterable[str], maps: Iterable[str]) -> dict[str, str]:
-    """Which prediction is of which frame: of the same name, or else of the same number at the end of the name.
-
-    Raises:
-        BadInputError: None is.
-    """
-    truths, maps = list(truths), list(maps)
-    common = {name: name for name in truths if name in set(maps)}
-    if common:
-        return common
-    numbered = {frame_number(name): name for name in maps}
-    if len(numbered) == len(maps) and None not in numbered:
-        common = {name: numbered[n] for name in truths if (n := frame_number(name)) in numbered}
-    if not common or len(set(common.values())) < len(common):
-        raise BadInputError(
-            f"no depth map of TRUTH ({truths[0]}, ...) has a prediction ({maps[0]}, ...)",
-            "the same frame names, or names that end in the same numbers",
-            "predict on the frames of TRUTH",
-        )
-    return common
-
-
-def frame_number(name: str) -> int | None:
-    """The number at the end of a name, or None."""
-    found = re.search(r"(\d+)$", name)
-    return int(found[1]) if found else None
+    camera = truths.camera
+    return Pairs(tuple(same), read, None if camera is None else lambda _: ray_lengths(camera.undistorted()))
 
 
 def pairs_of_truth(maps: dict[str, Path], truth: TruthClip, *, undistorted: bool = True) -> Pairs:
-    """Predicted depth and a dataset's, on the pixels of the predictions."""
-    numbers = {name: n for n, name in enumerate(truth.frame_names) if name in maps and truth.depth[n] is not None}
-    if not numbers:
-        raise BadInputError(
-            f"{truth.name} ({truth.layout}): {truth.with_depth} of {len(truth)} frames have depth, and none of them "
-            f"({truth.frame_names[0]}, ...) has a prediction ({next(iter(maps))}, ...)",
-            "the same frame names",
-            "predict on the frames of TRUTH",
-        )
+    """Predicted depth and a dataset's, on the pixels of the predictions.
+
+    Raises:
+        BadInputError: No frame with depth has a prediction.
+    """
+    place = {name: n for n, name in enumerate(truth.frame_names) if truth.depth[n] is not None}
+    try:
+        same = same_frames(place, maps) if place else {}
+    except BadInputError as error:
+        raise BadInputError(f"{truth.name} ({truth.layout}): {error.found}", error.expected, error.remedy) from None
+    if not same:
+        raise BadInputError(f"{truth.name} ({truth.layout}): no frame has depth", "a clip with depth", "check TRUTH")
 
     def read(name: str) -> tuple[Tensor, Tensor]:
-        depth, known = depth_maps.read(maps[name]), truth.depth_of(numbers[name], undistorted=undistorted)
+        depth, known = depth_maps.read(maps[same[name]]), truth.depth_of(place[name], undistorted=undistorted)
         return (depth if depth.shape == known.shape else resized_to(depth, known.shape)), known
 
-    return Pairs(tuple(numbers), read)
+    def lengths(name: str) -> Tensor:
+        assert truth.cameras is not None
+        camera = truth.cameras[place[name]]
+        return ray_lengths(camera.undistorted() if undistorted else camera)
+
+    known_lens = truth.cameras is not None and all(isinstance(file, DepthFile | None) for file in truth.depth)
+    return Pairs(tuple(same), read, lengths if known_lens else None)
 
 
 def resized_to(depth: Tensor, shape: torch.Size) -> Tensor:
@@ -353,10 +370,16 @@ def table(result: DepthEvaluation, figures: dict):
     rows += [] if result.metric is None else [("none, in mm", result.metric)]
     for name, m in rows:
         drawn.add_row(name, f"{m.abs_rel:.4f}", f"{m.rmse:.4g}", f"{m.rmse_log:.4f}", f"{m.delta1:.4f}")
-    said = [f"scale drift {result.scale_drift:.4f}", f"median |error| {result.median_abs_rel:.4f}"]
+    factors = [factor for _, factor, _ in result.rows]
+    scaled = (
+        f"predictions were scaled by {result.scale:.4g}, frame by frame by {min(factors):.4g} to {max(factors):.4g}"
+    )
+    said = [scaled, f"scale drift {result.scale_drift:.4f}", f"median |error| {result.median_abs_rel:.4f}"]
     if "flat_wall_abs_rel" in figures:
         said.append(f"a flat wall would have AbsRel {figures['flat_wall_abs_rel']:.4f}")
     said += [f"{key} {value:.4g}" for key, value in figures.get("as_published", {}).items()]
+    if figures.get("depth_agreement") is not None:
+        said.append(f"depth of TRUTH differs between its frames by {figures['depth_agreement']:.2%}")
     view = figures.get("cross_view", {})
     if view.get("mean_relative_difference") is not None:
         said.append(f"views {view['gap']} frames apart differ by {view['mean_relative_difference']:.4f}")

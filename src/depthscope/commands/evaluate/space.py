@@ -1,66 +1,19 @@
-"""Errors of camera paths and surfaces."""
+"""Errors of surfaces, and a table of figures."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from depthscope.commands.evaluate.depth import same_frames
 from depthscope.errors import BadInputError
-from depthscope.evaluation import PathProtocol, SurfaceProtocol, faces_seen
+from depthscope.evaluation import SurfaceProtocol, faces_seen
 from depthscope.formats.surfaces import Unit
-from depthscope.geometry import RigidMotion, Surface
+from depthscope.geometry import Surface
 
 MESHES = ("aligned.ply", "surface.ply", "target.ply", "anatomy.ply")
 """What stands for a folder as a surface: what was registered before what was fused, then a truth."""
-
-
-def measured_path(prediction: Path, truth: Path, protocol: PathProtocol) -> dict[str, Any]:
-    """The errors of a camera path at the frames that both have.
-
-    Raises:
-        BadInputError: One of them cannot be read, or no frame is in both.
-    """
-    found, unit = path_in(prediction)
-    true, true_unit = path_in(truth)
-    same = same_frames(true, found)
-    estimate = stacked([found[other] for other in same.values()])
-    figures = protocol.figures(estimate, stacked([true[name] for name in same]))
-    return {
-        "protocol": protocol.name,
-        "unit": true_unit,
-        "unit_of_estimate": unit,
-        **figures,
-        "frames": len(same),
-        "registered_share": len(same) / len(true),
-    }
-
-
-def path_in(place: Path) -> tuple[dict[str, RigidMotion], str]:
-    """camera_from_world of each frame by its name, and the unit of length.
-
-    Raises:
-        BadInputError: There is no path.
-    """
-    from depthscope.formats import is_truth, read_sequence, read_truth, tum
-
-    if place.is_file():
-        poses = tum.read(place)
-        names = [f"{time:g}" for time in poses.times_s.tolist()]
-        return {name: poses.camera_from_world[n] for n, name in enumerate(names)}, "not told"
-    clip = read_truth(place) if is_truth(place) else read_sequence(place)
-    motions = clip.camera_from_world
-    if motions is None:
-        raise BadInputError(f"{place} has no poses", "a camera path", "choose another folder")
-    return {name: motions[n] for n, name in enumerate(clip.frame_names)}, clip.unit
-
-
-def stacked(motions: list[RigidMotion]) -> RigidMotion:
-    """Motions as one batch."""
-    return RigidMotion(torch.stack([m.rotation for m in motions]), torch.stack([m.translation for m in motions]))
 
 
 def measured_surface(

@@ -1,6 +1,7 @@
 """``depthscope evaluate PREDICTION TRUTH --out DIR [--protocol NAME]``."""
 
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,8 @@ from depthscope.commands.evaluate.depth import (
     table,
     write_rows,
 )
-from depthscope.commands.evaluate.space import measured_path, measured_surface, table_of
+from depthscope.commands.evaluate.paths import measured_path
+from depthscope.commands.evaluate.space import measured_surface, table_of
 from depthscope.errors import BadInputError
 from depthscope.evaluation import (
     DENSE,
@@ -28,6 +30,7 @@ from depthscope.evaluation import (
     SurfaceProtocol,
 )
 from depthscope.formats.surfaces import Unit
+from depthscope.formats.times import parsed
 
 AUTO = "auto"
 
@@ -46,6 +49,8 @@ def evaluate(
     split: Path | None = None,
     unit: Unit | None = None,
     truth_unit: Unit | None = None,
+    time_limit_s: str = "",
+    time_offset_s: str = "0",
 ) -> int:
     """Errors of depth maps, of a camera path or of a surface, by a protocol whose name stands beside the numbers.
 
@@ -66,6 +71,9 @@ def evaluate(
             folder that the list starts from; every frame counts alike.
         unit: Unit of a PREDICTION that is a surface: mm, cm or m. Without it the file decides, or mm.
         truth_unit: Unit of a TRUTH that is a surface; without it the same as --unit.
+        time_limit_s: Paths with times: poses further apart in time are not paired. Without it 0.02, and at most half of
+            a step.
+        time_offset_s: Paths with times: added to the times of PREDICTION first, where the clocks differ.
     """
     from rich.console import Console
 
@@ -75,6 +83,8 @@ def evaluate(
     chosen = protocol_named(protocol)
     if gap < 1:
         raise BadInputError(f"--gap {gap}", "1 or more")
+    limit_s = seconds_of("--time-limit-s", time_limit_s) if time_limit_s else None
+    offset_s = seconds_of("--time-offset-s", time_offset_s)
     if chosen is None and protocol == AUTO and prediction.suffix.lower() in surfaces.ENDINGS:
         chosen = SURFACE
     if split is not None and not isinstance(chosen or DENSE, DepthProtocol):
@@ -86,7 +96,7 @@ def evaluate(
         raise BadInputError("--unit without surfaces", "it where surfaces are compared", "leave it away")
     start, rows, figures = time.perf_counter(), None, {}
     if isinstance(chosen, PathProtocol):
-        figures = measured_path(prediction, truth, chosen)
+        figures = measured_path(prediction, truth, chosen, limit_s, offset_s)
         shown = table_of(chosen.name, figures)
     elif isinstance(chosen, SurfaceProtocol):
         figures = measured_surface(prediction, truth, chosen, seen_from, unit, truth_unit)
@@ -107,9 +117,27 @@ def evaluate(
         sources = (prediction, truth) if split is None else (prediction, split)  # a whole KITTI is not hashed
         inputs = {str(path): content_hash(path) for path in sources}
         options: dict[str, Any] = {"gap": gap, "run": run, "protocol": protocol, "unit": unit, "truth_unit": truth_unit}
+        options |= {"time_limit_s": time_limit_s, "time_offset_s": time_offset_s}
         write_provenance(folder, options=options, inputs=inputs, seconds=time.perf_counter() - start)
     Console(highlight=False).print(shown)
+    console = Console(soft_wrap=True, highlight=False)
+    for note in (*figures.get("notes", ()), *figures.get("truth", {}).get("notes", ())):
+        console.print(f"  {note}", markup=False)
+    for warning in figures.get("warnings", ()):
+        console.print(f"warning: {warning}", markup=False)
     return 0
+
+
+def seconds_of(option: str, text: str) -> Decimal:
+    """A time in seconds with all its digits.
+
+    Raises:
+        BadInputError: It is no number.
+    """
+    value = parsed(text)
+    if value is None:
+        raise BadInputError(f"{option} {text}", "a number of seconds", "write it in digits")
+    return value
 
 
 def protocol_named(name: str) -> Known | None:

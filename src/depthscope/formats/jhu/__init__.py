@@ -15,6 +15,7 @@ import torch
 
 from depthscope.errors import BadInputError, require_file
 from depthscope.formats import ply
+from depthscope.formats.intrinsics import remarks_on_centre
 from depthscope.formats.jhu.direction import PoseDirection, found_direction, one_in_front
 from depthscope.formats.jhu.files import (
     GIVEN,
@@ -125,7 +126,7 @@ def read(folder: Path, pose_direction: PoseDirection = "auto") -> Sequence:
         sequence,
         camera_from_world=by_direction[direction],
         mask=None if bool(mask.all()) else mask,
-        notes=(reason, *notes),
+        notes=(reason, *notes, *remarks_on_centre(cameras[0])),
         pose_direction=direction,
     )
 

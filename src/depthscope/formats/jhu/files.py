@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from depthscope.errors import BadInputError
+from depthscope.formats.intrinsics import camera_for
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.reading import text_of, yaml_from
 from depthscope.sequence import Observations
@@ -94,7 +95,7 @@ def read_cameras(
             )
         rows = [index.index(frame) for frame in frames]
     return tuple(
-        Camera(size_px, (float(fx), float(fy)), (float(cx) + HALF_PX, float(cy) + HALF_PX))
+        camera_for(size_px, (float(fx), float(fy)), (float(cx) + HALF_PX, float(cy) + HALF_PX), str(path))
         for fx, fy, cx, cy in views[rows]
     )
 

@@ -1,0 +1,83 @@
+"""Whether a depth map holds distances along the ray in place of z: told by how it fits another map."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from depthscope.errors import BadInputError
+from depthscope.evaluation.depth import median
+from depthscope.evaluation.protocols import MapPair
+
+BETTER, AT_LEAST = 0.6, 0.002
+"""Distances are named if they leave less than the first share of the error, and the second less of it."""
+
+MOST_FRAMES = 10
+
+LEAST_PIXELS = 50
+
+
+@dataclass(frozen=True)
+class AlongRay:
+    """How maps fit, as the median of |ln(prediction / truth)| after each frame's own scale; None without any pixel.
+
+    Attributes:
+        as_read: Both as z.
+        prediction_along_ray: The prediction taken as distance along the ray.
+        truth_along_ray: The truth taken so.
+    """
+
+    as_read: float | None
+    prediction_along_ray: float | None
+    truth_along_ray: float | None
+
+    @property
+    def warning(self) -> str:
+        """What to say where a distance fits clearly better than z, else ""."""
+        if self.as_read is None or self.prediction_along_ray is None or self.truth_along_ray is None:
+            return ""
+        first = self.prediction_along_ray <= self.truth_along_ray
+        which, value = ("PREDICTION", self.prediction_along_ray) if first else ("TRUTH", self.truth_along_ray)
+        if value >= BETTER * self.as_read or self.as_read - value < AT_LEAST:
+            return ""
+        return (
+            f"{which} fits better as distance along the ray than as depth along the axis ({value:.2%} against "
+            f"{self.as_read:.2%}): divide it by the length of the ray of each pixel"
+        )
+
+
+def along_ray(pairs: Iterable[MapPair], lengths: Callable[[str], Float[Tensor, "height width"]]) -> AlongRay:
+    """Compares some frames as z, and with either map as distance along the ray.
+
+    Args:
+        pairs: Names, predictions and truths of frames, of one size, 0 where unknown; gone through once.
+        lengths: Distance along the ray over z at the pixels of a frame, as `depthscope.agreement.ray_lengths`.
+
+    Raises:
+        BadInputError: The lengths are of another size than the maps.
+    """
+    errors = []
+    for number, (name, prediction, truth) in enumerate(pairs):
+        if number == MOST_FRAMES:
+            break
+        ray = lengths(name)
+        if ray.shape != truth.shape:
+            raise BadInputError(
+                f"the truth of {name} has {truth.shape[1]} x {truth.shape[0]} pixels",
+                f"{ray.shape[1]} x {ray.shape[0]} as its camera",
+                "take both from the same release",
+            )
+        known = (prediction > 0) & (truth > 0)
+        if int(known.sum()) < LEAST_PIXELS:
+            continue
+        ratio, turn = (prediction[known].double() / truth[known].double()).log(), ray[known].double().log()
+        errors.append([float(_spread(ratio + sign * turn)) for sign in (0.0, -1.0, 1.0)])
+    if not errors:
+        return AlongRay(None, None, None)
+    return AlongRay(*torch.tensor(errors, dtype=torch.float64).mean(0).tolist())
+
+
+def _spread(values: Float[Tensor, " pixels"]) -> Float[Tensor, ""]:
+    return median((values - median(values)).abs())

@@ -1,0 +1,141 @@
+"""What evaluate tells beside the errors: the scale it applied, units that cannot be, distances in place of depth."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depthscope.agreement import ray_lengths
+from depthscope.cli import main
+from depthscope.commands.evaluate import same_frames
+from depthscope.commands.evaluate.scale import scale_warning
+from depthscope.errors import BadInputError
+from depthscope.evaluation import along_ray
+from depthscope.formats import camera_file, depth_maps, read_truth
+from depthscope.geometry import Camera
+from miniatures.dataset_folders import write_scared
+
+WIDE = Camera((80, 60), (40.0, 40.0), (41.0, 29.0))
+
+
+def wall(tilt: float = 0.3) -> torch.Tensor:
+    """Depth of a tilted wall, in mm."""
+    lengths = ray_lengths(WIDE)
+    x = torch.arange(80, dtype=torch.float64).expand(60, 80)
+    return (40 + tilt * x + 0 * lengths).float()
+
+
+def predicted(folder: Path, maps: dict[str, torch.Tensor], unit: str = "mm") -> Path:
+    (folder / "depth").mkdir(parents=True)
+    for name, depth in maps.items():
+        depth_maps.write(folder / "depth" / f"{name}.tiff", depth)
+    (folder / "result.json").write_text(json.dumps({"unit": unit}))
+    return folder
+
+
+def result(prediction: Path, truth: Path, out: Path) -> dict:
+    assert main(["evaluate", str(prediction), str(truth), "--out", str(out)]) == 0
+    return json.loads((out / "result.json").read_text())
+
+
+def test_the_scale_is_stored_and_told_and_doubted_in_mm(tmp_path, capsys):
+    write_scared(tmp_path / "clip")
+    clip = read_truth(tmp_path / "clip")
+    maps = {name: clip.depth_of(n) for n, name in enumerate(clip.frame_names)}
+    half = predicted(tmp_path / "half", {name: depth / 2 for name, depth in maps.items()})
+    found = result(half, tmp_path / "clip", tmp_path / "out")
+    assert found["scale"]["per_sequence"] == pytest.approx(2) and found["warnings"] == []
+    assert found["scale"]["per_frame_median"]["least"] == pytest.approx(2)
+    assert found["depth_agreement"] < 0.01
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "scaled by 2, frame by frame by 2 to 2" in shown and "differs between its frames by" in shown
+    metres = predicted(tmp_path / "metres", {name: depth / 1000 for name, depth in maps.items()})
+    found = result(metres, tmp_path / "clip", tmp_path / "out")
+    assert found["scale"]["per_sequence"] == pytest.approx(1000) and "metres and millimetres" in found["warnings"][0]
+    assert "warning: both say mm" in capsys.readouterr().out
+    (metres / "result.json").write_text(json.dumps({"unit": "sfm"}))
+    assert result(metres, tmp_path / "clip", tmp_path / "out")["warnings"] == []
+
+
+def test_truth_that_contradicts_its_poses_is_told(tmp_path, capsys):
+    write_scared(tmp_path / "clip")
+    clip = read_truth(tmp_path / "clip")
+    maps = {name: clip.depth_of(n) for n, name in enumerate(clip.frame_names)}
+    for path in (tmp_path / "clip/data/frame_data").iterdir():
+        entry = json.loads(path.read_text())
+        entry["camera-pose"] = np.linalg.inv(np.array(entry["camera-pose"])).tolist()
+        path.write_text(json.dumps(entry))
+    found = result(predicted(tmp_path / "p", maps), tmp_path / "clip", tmp_path / "out")
+    assert len(found["warnings"]) == 1 and "poses inverted" in found["warnings"][0]
+    assert "warning: depth maps of different frames" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) in (0, 2, 3)
+    assert "poses inverted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [(1.0, None), (2.9, None), (1 / 2.9, None), (3.2, ""), (10.3, "centimetres"), (1 / 990, "metres and mill"),
+     (250.0, "256"), (655.0, "16-bit levels"), (50.0, "")],
+)  # fmt: skip
+def test_only_factors_beyond_three_are_doubted(scale, words):
+    found = scale_warning(scale)
+    assert found == [] if words is None else (len(found) == 1 and "both say mm" in found[0] and words in found[0])
+
+
+@pytest.mark.parametrize("which", ["PREDICTION", "TRUTH", None])
+def test_distances_are_told_and_it_is_told_whose(tmp_path, which, capsys):
+    z, lengths = wall(), ray_lengths(WIDE).float()
+    generator = torch.Generator().manual_seed(0)
+    maps = {f"{n:03d}": z * (1 + 0.01 * torch.randn(60, 80, generator=generator)) for n in range(3)}
+    truth = predicted(tmp_path / "t", dict.fromkeys(maps, z * lengths if which == "TRUTH" else z))
+    camera_file.write(WIDE, truth / "camera.yaml")
+    along = {name: depth * lengths for name, depth in maps.items()} if which == "PREDICTION" else maps
+    found = result(predicted(tmp_path / "p", along), truth, tmp_path / "out")
+    if which is None:
+        assert found["warnings"] == [] and found["along_ray"]["as_read"] < 0.01
+    else:
+        assert found["warnings"][0].startswith(f"{which} fits better as distance along the ray")
+        assert "fits better as distance" in capsys.readouterr().out
+
+
+def test_a_bad_prediction_is_not_called_a_distance():
+    """Depth that bends the other way than the truth, as a network that knows nothing of the rim predicts it."""
+    z, lengths = wall(), ray_lengths(WIDE)
+    flat = torch.full_like(z, 50.0) + 3 * torch.randn(60, 80, generator=torch.Generator().manual_seed(1))
+    assert along_ray([("a", flat, wall(1.5))], lambda _: lengths).warning == ""
+
+
+def test_counts_from_zero_and_from_one_are_not_paired():
+    truths, maps = [f"frame_{n:04d}" for n in range(1, 6)], [f"{n:06d}" for n in range(5)]
+    with pytest.raises(BadInputError, match="count from 1, those of PREDICTION .* from 0"):
+        same_frames(truths, maps)
+    assert same_frames(truths, maps[1:]) == {f"frame_{n:04d}": f"{n:06d}" for n in range(1, 5)}
+    assert same_frames(["0003_depth", "0004_depth"], ["3_color", "4_color"])["0004_depth"] == "4_color"
+
+
+def test_a_dataset_is_matched_by_number_where_names_differ(tmp_path):
+    write_scared(tmp_path / "clip")
+    clip = read_truth(tmp_path / "clip")
+    for path in (tmp_path / "clip/image_02/data").iterdir():
+        if path.stem not in ("0000000002", "0000000005"):
+            path.unlink()
+    maps = {f"frame_{n + 1:04d}": clip.depth_of(n) for n in range(6)}
+    found = result(predicted(tmp_path / "p", maps), tmp_path / "clip", tmp_path / "out")
+    assert found["frames"] == 2 and found["alignment"]["per_sequence"]["abs_rel"] < 1e-6
+    assert found["scale"]["per_sequence"] == pytest.approx(1)
+
+
+def test_the_truth_in_another_unit_than_its_layout_is_refused(tmp_path, capsys):
+    from miniatures.dataset_folders import write_hamlyn
+
+    truth = write_hamlyn(tmp_path / "clip")
+    for path in (tmp_path / "clip/depth01").iterdir():
+        cv2.imwrite(str(path), (cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(float) * 256).astype(np.uint16))
+    maps = {f"{n:010d}": torch.from_numpy(depth).float() for n, depth in enumerate(truth.depth)}
+    prediction = predicted(tmp_path / "p", maps)
+    assert main(["evaluate", str(prediction), str(tmp_path / "clip"), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "depth01" in told and "in another unit" in told and told.count("\n") == 1
