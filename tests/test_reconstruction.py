@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from depthscope.cli import main
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, read_sequence
-from depthscope.geometry import Brown, Camera, KannalaBrandt, Similarity
+from depthscope.geometry import Brown, Camera, KannalaBrandt, Scaramuzza, Similarity
 from depthscope.reconstruction import child, clip_task, clips, outcome, process
 from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incremental, Neighbours, Size, ladder
 from depthscope.reconstruction.clip_task import reconstruct_clip
@@ -653,6 +653,25 @@ def clips_asdict(job: Job) -> dict:
     from dataclasses import asdict
 
     return asdict(job)
+
+
+def test_an_omnidirectional_camera_is_given_to_the_child_as_a_fisheye(tmp_path, wall):
+    """Without curvature it is the pinhole of these frames; the child knows no such lens, and the clip gets the note."""
+    omni = Camera(SIZE, FOCAL, CENTRE, Scaramuzza())
+    asked = replace(asked_of(wall, tmp_path / "out"), camera=omni)
+    tasks = []
+
+    def pool(task: clip_task.ClipTask, stop) -> dict:
+        tasks.append(task)
+        return {"name": task.name, "registered": 0, "frames": 8}
+
+    clips.reconstruct_clips(asked, pool)
+    (task,) = tasks
+    assert task.lenses[0].model == "OPENCV_FISHEYE" and task.lenses[0].fixed
+    assert any("replaced by a fisheye" in note and "px off" in note for note in task.notes)
+    points = torch.tensor([[0.2, 0.1, 1.0], [-0.5, 0.3, 1.0]], dtype=torch.float64)
+    assert task.camera is not None
+    assert float((task.camera.project(points) - omni.project(points)).abs().max()) < 0.05
 
 
 @pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["here", "ray"])
