@@ -140,7 +140,9 @@ def test_one_rotation_for_all_poses_is_told(tmp_path):
     rows = [(row[0], 1, 2, 3, *row[4:]) for row in tum_rows(range(FRAMES))]
     found = trajectory.read(written(tmp_path / "t.txt", rows))
     assert any("are in one place" in note for note in found.notes)
-    assert not trajectory.read(written(tmp_path / "t.txt", tum_rows(range(FRAMES)))).notes
+    assert not trajectory.read(written(tmp_path / "t.txt", tum_rows(range(FRAMES), 0.001))).notes
+    wide = trajectory.read(written(tmp_path / "t.txt", tum_rows(range(FRAMES))))
+    assert len(wide.notes) == 1 and "no endoscope's in metres" in wide.notes[0]
 
 
 def test_a_first_pose_of_no_turn_with_w_in_front_is_told(tmp_path):

@@ -86,7 +86,7 @@ class PoseTable:
         time_unit: The unit that the header names, a power of ten of a second, or None.
         position: Shape (poses, 3).
         quaternion_wxyz: Shape (poses, 4).
-        order: Where the order of the columns comes from, in words.
+        order: What is unusual about the order of the columns, in words; "" for TUM's.
     """
 
     times: tuple[Decimal, ...] | None
@@ -114,9 +114,15 @@ def read(path: Path) -> Trajectory:
     names = [f"time {time:f}" for time in stored]
     quaternion = torch.from_numpy(table.quaternion_wxyz)
     motions = motions_of(quaternion, torch.from_numpy(table.position), names, path)
-    notes = [said] if said else []
-    notes += ["the file has no times: its lines are counted from 0"] if table.times is None else []
-    notes += [f"columns: {table.order}"] if "TUM" not in table.order else []
+    notes = [f"{path.name}: {said}"] if said else []
+    notes += [f"{path.name}: no times, so its lines are counted from 0"] if table.times is None else []
+    notes += [f"{path.name}: {table.order}"] if table.order else []
+    extent, step = _extent_and_step(table.position)
+    if extent > MOST_EXTENT_M or step > MOST_STEP_M:
+        notes.append(
+            f"{path.name}: the path is {extent:.3g} across and its poses {step:.2g} apart: no endoscope's in metres, "
+            "so millimetres, or no known unit"
+        )
     try:
         return Trajectory(
             times.in_seconds(stored, unit),
@@ -144,10 +150,10 @@ def read_table(path: Path) -> PoseTable:
         raise BadInputError(f"{path} holds no numbers", "a pose in each line", "export it again")
     count = len(rows[0].cells)
     columns, unit = _columns(lines, count)
-    order = "as its header names them"
+    order = "w stands first in the quaternions, as the header says" if _w_first(columns) else ""
     if columns is None and not headed:
         columns, unit = {8: TUM, 17: EUROC}.get(count, ()), None
-        order = "as in TUM's files" if count == len(TUM) else "no header, seventeen: as in EuRoC's files, w first"
+        order = "" if count == len(TUM) else "seventeen columns and no header, read as EuRoC's: w first"
     if not columns:
         raise BadInputError(
             f"{path}, line {lines[0].number}: {lines[0].text[:60]!r} begins {count} columns, not all of them known",
@@ -206,15 +212,19 @@ def millimetres(position: np.ndarray, what: str) -> tuple[np.ndarray, str]:
         position: As stored, shape (poses, 3).
         what: Where they come from, for the text.
     """
-    extent = float(np.linalg.norm(np.ptp(position, axis=0))) if len(position) else 0.0
-    steps = np.linalg.norm(np.diff(position, axis=0), axis=1)
-    step = float(np.median(steps)) if len(steps) else 0.0
+    extent, step = _extent_and_step(position)
     if extent > MOST_EXTENT_M or step > MOST_STEP_M:
         return position.copy(), (
             f"{what}: positions are taken as millimetres: as metres the path would be {extent:.3g} m across and "
             f"its frames {step:.2g} m apart"
         )
     return position * MM_PER_M, f"{what}: positions are taken as metres: the path is {extent * MM_PER_M:.3g} mm across"
+
+
+def _extent_and_step(position: np.ndarray) -> tuple[float, float]:
+    """The diagonal of the box around a path, and the median distance of neighbouring poses."""
+    steps = np.linalg.norm(np.diff(position, axis=0), axis=1)
+    return float(np.linalg.norm(np.ptp(position, axis=0))), float(np.median(steps)) if len(steps) else 0.0
 
 
 @dataclass(frozen=True)
@@ -280,6 +290,10 @@ def _columns(lines: Series[_Line], count: int) -> tuple[tuple[str, ...] | None, 
                 if all(plain.count(role) == 1 for role in ROLES) and plain.count("time") <= 1:
                     return tuple(plain), next((unit for role, unit in roles if role == "time"), None)
     return None, None
+
+
+def _w_first(columns: Series[str] | None) -> bool:
+    return bool(columns) and columns.index("qw") < columns.index("qx")
 
 
 def _of_matrices(path: Path, rows: Series[_Line]) -> Trajectory:
