@@ -206,6 +206,17 @@ def test_simcol3d_without_poses_and_camera_and_with_half_of_the_poses(tmp_path):
     assert open_recording(folder, None, None).camera is None
 
 
+@pytest.mark.parametrize("writer", [c3vd, simcol])
+def test_depth_among_the_frames_is_not_reconstructed_from(tmp_path, writer):
+    from depthscope.commands.reconstruct import frames_of
+
+    folder, _ = writer(tmp_path / "clip")
+    with pytest.raises(BadInputError, match="depth and other pictures among its frames"):
+        frames_of(folder)
+    write_scared(tmp_path / "scared")
+    assert frames_of(tmp_path / "scared/image_02/data") == tmp_path / "scared/image_02/data"
+
+
 # EndoSLAM
 
 

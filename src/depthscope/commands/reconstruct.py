@@ -113,7 +113,26 @@ def frames_of(path: Path) -> Path:
     if path.is_file() and not is_video(path):
         raise BadInputError(f"{path} is no video by its name", "a video or a folder of images", "check the path")
     inner = path / "images"
+    if path.is_dir() and not inner.is_dir():
+        check_frames_alone(path)
     return inner if inner.is_dir() else path
+
+
+def check_frames_alone(folder: Path) -> None:
+    """Refuses a folder of a dataset in which depth and other pictures lie among the frames: all would count as frames.
+
+    Raises:
+        BadInputError: It is one.
+    """
+    from depthscope.formats import c3vd, simcol3d
+
+    for layout, frames in ((c3vd, c3vd.COLOUR), (simcol3d, simcol3d.COLOUR)):
+        if layout.recognises(folder) and any(folder.glob(frames)):
+            raise BadInputError(
+                f"{folder} holds depth and other pictures among its frames ({frames})",
+                "a folder of frames alone",
+                f"copy the files {frames} into a folder of their own",
+            )
 
 
 def check_frames(tracks: track_files.Tracks, path: Path, source: Path, surveyed: Survey) -> None:

@@ -30,6 +30,8 @@ from depthscope.reading import reader
 from depthscope.truth import DepthEncoding, TruthClip
 
 POSES, INTRINSICS = "pose.txt", "camera_intrinsics.txt"
+COLOUR = "*_color.png"
+"""The frames of v1, among whose files depth, normals and flow lie."""
 
 ENCODING = DepthEncoding("uint16", 100 / 65535, largest=100.0)
 """65535 is 100 mm or more: not a depth."""

@@ -34,6 +34,8 @@ ENCODING = DepthEncoding("uint16", 200 / 65280)
 """Millimetres: 65280 is 20 cm."""
 
 MM_PER_CM = 10.0
+COLOUR = "FrameBuffer_*.png"
+"""The frames, among which the depth maps lie."""
 POSE_FILES = ("SavedPosition", "SavedRotationQuaternion")
 NO_POSES = f"no {POSE_FILES[0]}*.txt: frames and depth alone"
 
