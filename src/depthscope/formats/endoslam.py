@@ -17,6 +17,7 @@ from depthscope.formats.dataset_files import camera_beside, lines_of_frames, num
 from depthscope.formats.motions import motions_of
 from depthscope.formats.simcol3d import right_handed
 from depthscope.formats.trajectory import millimetres, read_table, remarks
+from depthscope.reading import reader
 from depthscope.truth import TruthClip
 
 
