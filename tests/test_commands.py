@@ -441,7 +441,10 @@ def test_a_full_disk_is_told_in_the_words_of_the_system(tmp_path, monkeypatch):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(content)
 
-    monkeypatch.setattr(Path, "open", lambda *_, **__: Full())
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *a, **k: Full() if path.parent == tmp_path else opened(path, *a, **k)
+    )
     with pytest.raises(BadInputError, match=r"\(No space left on device\).*; free space and give the call again"):
         save_checkpoint(tmp_path / LAST, {"weights": torch.zeros(10_000)})
 
