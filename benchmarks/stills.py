@@ -20,9 +20,17 @@ import torch
 from depthscope.commands.simulate.options import size_px
 from depthscope.geometry.depth import pixel_grid
 from depthscope.simulation import stills as module
-from depthscope.simulation.anatomy import Kind, patient
-from depthscope.simulation.stills import SPACING_MM, Still, stills
+from depthscope.simulation.anatomy import Kind
+from depthscope.simulation.anatomy.abdomen import Abdomen
+from depthscope.simulation.anatomy.bronchus import BronchialTree
+from depthscope.simulation.anatomy.colon import Colon
+from depthscope.simulation.anatomy.field import with_gradient
+from depthscope.simulation.anatomy.nasal import NasalCavity
+from depthscope.simulation.stills import Still, stills
 from depthscope.simulation.viewpoints import Viewpoints
+
+SHAPES = {"nasal": NasalCavity, "colon": Colon, "bronchus": BronchialTree, "abdomen": Abdomen}
+"""The field of each anatomy."""
 
 
 def measured(kind: Kind, seed: int, frames: int, size: tuple[int, int]) -> tuple[dict[str, float], list[Still]]:
@@ -30,7 +38,6 @@ def measured(kind: Kind, seed: int, frames: int, size: tuple[int, int]) -> tuple
     module._prepared.cache_clear()
     poses, drawn = {}, Viewpoints.drawn
     start = time.process_time()
-    made = list(stills(kind, seed, 0, 0, size))  # nothing yet: options are checked
     module._prepared(kind, seed)
     patient_seconds = time.process_time() - start
     shown = []
@@ -45,15 +52,15 @@ def measured(kind: Kind, seed: int, frames: int, size: tuple[int, int]) -> tuple
         shown.append(still)
     seconds = (time.process_time() - start) / frames
     Viewpoints.drawn = drawn
-    anatomy = patient(seed, kind, spacing_mm=SPACING_MM[kind])
+    shape = SHAPES[kind].drawn(seed, 0.0)
     off, relative = [], []
     for number, still in enumerate(shown):
         height, width = still.depth.shape
         rays = still.camera.unproject(pixel_grid(height, width, torch.empty(0, dtype=torch.float64)))
         seen = torch.from_numpy((still.depth > 0) & ~still.foreign)
         z = torch.from_numpy(still.depth)[seen].double()[::97, None]
-        points = poses[number].inverse().apply(z * rays[seen][::97])
-        off.append(anatomy.distance_mm(points).abs())
+        value, gradient = with_gradient(shape, poses[number].inverse().apply(z * rays[seen][::97]))
+        off.append((value / gradient.norm(dim=-1).clamp_min(0.1)).abs())
         relative.append(off[-1] / z[:, 0])
     error = torch.cat(off)
     depths = np.concatenate([still.depth[still.depth > 0][::97] for still in shown])
@@ -68,7 +75,7 @@ def measured(kind: Kind, seed: int, frames: int, size: tuple[int, int]) -> tuple
         "depth_mm_median": float(np.median(depths)),
         "depth_mm_95": float(np.quantile(depths, 0.95)),
         "foreign_share": float(np.mean([still.foreign.any() for still in shown])),
-        "frames": float(len(made) + len(shown)),
+        "frames": float(len(shown)),
     }, shown
 
 

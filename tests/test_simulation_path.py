@@ -11,9 +11,12 @@ from depthscope.simulation.path import CLIP, Trajectory, camera_from_world
 MANNERS = ("insertion", "retraction", "sweep", "pivot", "dwell")
 
 
-@pytest.fixture(scope="module", params=["nasal", "colon", "bronchus", "abdomen"])
+SPACING_MM = {"nasal": 0.8, "colon": 0.8, "bronchus": 1.1, "abdomen": 2.0}
+
+
+@pytest.fixture(scope="module", params=list(SPACING_MM))
 def anatomy(request) -> Anatomy:
-    return patient(4, request.param, spacing_mm=2.0 if request.param == "abdomen" else 0.8)
+    return patient(4, request.param, spacing_mm=SPACING_MM[request.param])
 
 
 def test_camera_stays_in_the_air_and_clear_of_tissue(anatomy):

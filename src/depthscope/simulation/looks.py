@@ -236,7 +236,7 @@ def drawn_bubbles(draw: np.random.Generator, kind: Kind) -> Bubbles:
     if draw.random() > 0.12:
         return Bubbles()
     radius = _log(draw, 0.3, 1.2) * (2.5 if kind == "abdomen" else 1.0)
-    return Bubbles(int(_log(draw, 4, 80)), radius, int(draw.integers(2**31)))
+    return Bubbles(int(_log(draw, 4.0, 80.0)), radius, int(draw.integers(2**31)))
 
 
 def drawn_tool(draw: np.random.Generator, kind: Kind) -> Tool:

@@ -1,4 +1,4 @@
-"""Anatomy by seed: nasal cavities and colons as fields, surfaces and landmarks."""
+"""Anatomy by seed: nasal cavities, colons, airways and abdomens as fields, surfaces and landmarks."""
 
 from depthscope.simulation.anatomy.anatomy import SPLITS, Anatomy, Kind, Split, patient, split_of
 
