@@ -89,3 +89,58 @@ def turned(path: Path, quarter_turns: int) -> Path:
         data[start + place : start + place + 4] = value.to_bytes(4, "big")
     path.write_bytes(data)
     return path
+
+
+def shown_by(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Writes a display matrix a b c d (of -1, 0, 1) into an MP4: (p, q) is shown at (a p + c q, b p + d q)."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 4 + 40
+    for place, value in zip((0, 4, 12, 16), matrix, strict=True):
+        data[start + place : start + place + 4] = (value << 16).to_bytes(4, "big", signed=True)
+    path.write_bytes(data)
+    return path
+
+
+def edited(path: Path, first_tick: int, ticks: int) -> Path:
+    """Writes an edit list into an MP4 of one track: it is shown from one of its ticks on, for so many."""
+    data = bytearray(path.read_bytes())
+    timescale = int.from_bytes(data[data.index(b"mdhd") + 16 :][:4], "big")
+    whole = int.from_bytes(data[data.index(b"mvhd") + 16 :][:4], "big")
+    start = data.index(b"elst")  # version and flags, count, duration, media time, rate
+    data[start + 12 : start + 16] = round(ticks / timescale * whole).to_bytes(4, "big")
+    data[start + 16 : start + 20] = first_tick.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+def dicom_video(
+    path: Path,
+    pixels: bytes | list[bytes],
+    syntax: str,
+    count: int,
+    size_px: tuple[int, int] = SIZE,
+    **elements: object,
+) -> Path:
+    """An endoscopic video as DICOM: one coded stream, coded frames, or plain bytes (of an uncompressed syntax)."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID, VideoEndoscopicImageStorage, generate_uid
+
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = UID(syntax)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = VideoEndoscopicImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.Modality, data.PatientName, data.FrameTime, data.NumberOfFrames = "ES", "T", "40", str(count)
+    data.Columns, data.Rows, data.SamplesPerPixel, data.PlanarConfiguration = *size_px, 3, 0
+    data.PhotometricInterpretation = "RGB"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    for name, value in elements.items():
+        setattr(data, name, value)
+    coded = not isinstance(pixels, bytes)
+    data.PixelData = encapsulate(pixels) if coded else pixels
+    data["PixelData"].VR = "OB"
+    if coded:
+        data["PixelData"].is_undefined_length = True
+    data.save_as(path, enforce_file_format=True)
+    return path

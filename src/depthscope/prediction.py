@@ -1,7 +1,7 @@
 """From a trained network and frames to depth maps, previews and point clouds."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +61,7 @@ class Recording:
         camera: The camera, or None where it is not known.
         mask: Where it shows tissue, or None for everywhere.
         sequence: The SfM of these frames, or None.
+        notes: What a user should know of the frames, in sentences; complete once they were read.
     """
 
     names: tuple[str, ...]
@@ -69,6 +70,7 @@ class Recording:
     camera: Camera | None = None
     mask: Bool[Tensor, "height width"] | None = None
     sequence: Sequence | None = None
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of_sequence(cls, sequence: Sequence) -> "Recording":

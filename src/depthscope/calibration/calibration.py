@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from depthscope.calibration.boards import Board, Charuco, Sighting, points_mm
-from depthscope.calibration.choice import Candidate, candidate, candidates, chosen
-from depthscope.calibration.fit import Measured
+from depthscope.calibration.choice import Candidate, candidate_or_none, candidates, chosen
+from depthscope.calibration.fit import MODELS, Measured
 from depthscope.calibration.misprint import turned_views
 from depthscope.calibration.recording import Views
 from depthscope.errors import BadInputError, NoAnswerError
@@ -39,6 +39,7 @@ class Calibration:
         measured: Their corners.
         dropped: Names of views that were left out because they fit far worse than the others.
         refusal: Why the camera is not to be trusted; "" if it is.
+        left_out: Names of lens models whose fit ran away.
     """
 
     chosen: Candidate
@@ -47,6 +48,7 @@ class Calibration:
     measured: Measured
     dropped: tuple[str, ...]
     refusal: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def camera(self) -> Camera:
@@ -93,11 +95,14 @@ def calibrated(
         sightings = _counted_alike(sightings, board, measured, best)
         measured = gathered(sightings, board, views.size_px)
         told(f"{best.fit.model.name} and the board")  # bent boards hide in the lens: only held-out views tell them
-        if candidate(measured, best.fit.model, True).holdout_rms_px < WON_BY_BOARD * best.holdout_rms_px:
+        with_board = candidate_or_none(measured, best.fit.model, True)
+        if with_board is not None and with_board.holdout_rms_px < WON_BY_BOARD * best.holdout_rms_px:
             freed, other = _lens(measured, family, lambda name: told(f"{name} and the board"), board_free=True)
             if other.holdout_rms_px < WON_BY_BOARD * best.holdout_rms_px:
                 found, best = found + freed, other
-    return Calibration(best, tuple(found), sightings, measured, dropped, _refusal(best))
+    tried = {one.fit.model.name for one in found}
+    left_out = tuple(m.name for m in MODELS if family in ("auto", m.family) and m.name not in tried)
+    return Calibration(best, tuple(found), sightings, measured, dropped, _refusal(best), left_out)
 
 
 def _lens(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from depthscope.calibration.fit import BROWN_5, MODELS, Fit, LensModel, Measured, fitted, residuals_of
 from depthscope.calibration.misprint import Misprint, misprint
-from depthscope.errors import NoAnswerError
+from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.geometry import Camera
 from depthscope.geometry.depth import pixel_grid
 
@@ -74,7 +74,7 @@ def candidates(
     told: Callable[[str], None] = lambda name: None,
     board_free: bool = False,
 ) -> list[Candidate]:
-    """All models of a family ("auto" is every one) that can be fitted.
+    """All models of a family ("auto" is every one) that can be fitted; one whose fit runs away is left out.
 
     Raises:
         NoAnswerError: None can.
@@ -83,13 +83,19 @@ def candidates(
     for model in MODELS:
         if family in ("auto", model.family):
             told(model.name)
-            try:
-                found.append(candidate(measured, model, board_free))
-            except (NoAnswerError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
-                continue
+            fitted_one = candidate_or_none(measured, model, board_free)
+            found += [] if fitted_one is None else [fitted_one]
     if not found:
         raise NoAnswerError("no lens explains the boards", "corners of one camera", "check --board and the pictures")
     return found
+
+
+def candidate_or_none(measured: Measured, model: LensModel, board_free: bool = False) -> Candidate | None:
+    """A model fitted to all views and in folds, or None where a fit ran away: its figures would be nobody's."""
+    try:
+        return candidate(measured, model, board_free)
+    except (NoAnswerError, BadInputError, torch.linalg.LinAlgError):  # pyright: ignore[reportPrivateImportUsage]
+        return None
 
 
 def chosen(found: list[Candidate]) -> Candidate:

@@ -4,6 +4,7 @@ Gauss-Newton with damping; the poses are eliminated view by view (Schur compleme
 matrix of the lens, whose inverse gives its standard deviations. One method for every lens (Zhang 2000 for the idea).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from depthscope.calibration import opencv
 from depthscope.errors import NoAnswerError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, RigidMotion
-from depthscope.geometry.camera import Distortion
+from depthscope.geometry.camera import Distortion, is_camera
 from depthscope.geometry.motion import rotate
 
 START_FOCALS = (0.3, 0.45, 0.65, 0.95, 1.4, 2.2)
@@ -122,7 +123,7 @@ def fitted(measured: Measured, model: LensModel, start: Fit | None = None) -> Fi
         start: A fit to start from, of the same model; otherwise several focal lengths are tried.
 
     Raises:
-        NoAnswerError: No start leads to poses in front of the camera.
+        NoAnswerError: No start leads to poses in front of the camera, or to a lens at all.
     """
     if start is not None and start.model == model:
         motions = _posed(measured, start)
@@ -162,6 +163,12 @@ def linear(
 ) -> tuple[Float[Tensor, "corners 2"], Float[Tensor, "corners 2 numbers"], Float[Tensor, "corners 2 6"]]:
     """Residuals, and how predictions change with the lens and with a small turn and shift of each view."""
     return _linear(measured, fit.model, fit.values, fit.motions)
+
+
+def is_lens(values: Float[Tensor, " numbers"], size_px: tuple[int, int]) -> bool:
+    """Whether fx, fy, cx, cy and coefficients that a fit came to can be those of a lens."""
+    fx, fy, cx, cy, *free = values.tolist()
+    return is_camera(size_px, (fx, fy), (cx, cy)) and all(math.isfinite(number) for number in free)
 
 
 def _bare(model: LensModel, values: Tensor, measured: Measured) -> Fit:
@@ -216,7 +223,7 @@ def _descended(
             new_values, new_motions = values + change, _moved(motions, moves)
             tried = _linear(measured, model, new_values, new_motions)
             new_cost = float(tried[0].square().sum())
-            if new_cost < cost:
+            if new_cost < cost and is_lens(new_values, measured.size_px):  # else it would run away, and be no camera
                 improved, damping = True, damping / 5
                 break
             damping = min(damping * 8, 1e6)

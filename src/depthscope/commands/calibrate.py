@@ -111,6 +111,7 @@ def figures(views: Views, result: Calibration | None, refusal: str) -> dict:
         "monotonic": best.monotonic,
         "share_of_pixels_with_rays": share_with_rays(camera),
         "dropped_views": result.dropped,
+        "models_left_out": result.left_out,
         "board_error_mm": None if best.misprint is None else best.misprint.rms_mm,
         "models": {
             c.fit.model.name + ("" if c.misprint is None else ", board fitted"): {

@@ -10,6 +10,7 @@ from depthscope.geometry import Camera
 from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe
 from depthscope.sequence import Sequence
+from depthscope.video import FrameSource
 
 EVERY_S = 0.1
 """Frames of a video nearer in time than this hardly differ: ten in a second, as KITTI has."""
@@ -43,7 +44,7 @@ def opened(
         BadInputError: It holds nothing that the recipe can learn from, or the camera is missing or of another size.
     """
     from depthscope.formats import is_truth, kitti, read_sequence, read_truth, recognised
-    from depthscope.video import is_video
+    from depthscope.video import is_video, open_frames
 
     objective = recipe.objective
     by_views = isinstance(objective, ViewSynthesis)
@@ -67,7 +68,10 @@ def opened(
         raise BadInputError(f"{source} is missing", "a sequence folder or a folder of images", "check the path")
     if is_video(source):
         frames = frames_of_video(source, store, every_s)
-        return [images_of(frames, camera_file, mask_file, guess=objective.learn_camera, name=source.stem)]
+        found = images_of(
+            frames, camera_file, mask_file, guess=objective.learn_camera, name=source.stem, video=open_frames(source)
+        )
+        return [found]
     return [images_of(source, camera_file, mask_file, guess=objective.learn_camera)]
 
 
@@ -101,7 +105,13 @@ def frames_of_video(source: Path, store: Path, every_s: float) -> Path:
 
 
 def images_of(
-    folder: Path, camera_file: Path | None, mask_file: Path | None, *, guess: bool = False, name: str | None = None
+    folder: Path,
+    camera_file: Path | None,
+    mask_file: Path | None,
+    *,
+    guess: bool = False,
+    name: str | None = None,
+    video: FrameSource | None = None,
 ) -> Footage:
     """The images of a folder in the order of the numbers in their names, with one camera.
 
@@ -109,7 +119,7 @@ def images_of(
         BadInputError: There are none, no camera is given (and none may be guessed), or sizes differ.
     """
     from depthscope.formats import camera_file as cameras
-    from depthscope.video import FolderFrames, open_frames, read_grey
+    from depthscope.video import FolderFrames, camera_as_shown, open_frames, read_grey
 
     frames = open_frames(folder)
     assert isinstance(frames, FolderFrames)
@@ -127,6 +137,8 @@ def images_of(
             "a camera.yaml",
             "give --camera (see depthscope calibrate), or learn it with --objective.learn-camera",
         )
+    if video is not None:
+        camera = camera_as_shown(camera, frames.size_px, video.stored_px)
     if camera.size_px != frames.size_px:
         raise BadInputError(
             f"the camera of {folder} is for {camera.size_px} pixels",

@@ -22,6 +22,7 @@ from depthscope.formats import depth_maps
 from depthscope.geometry import Camera
 from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_depth
 from depthscope.training.options import resolved_precision
+from depthscope.video import FolderFrames
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -165,7 +166,7 @@ def write_prediction(
             began = time.perf_counter()
         if pixels is not None:
             camera_file.write(pixels, folder / "camera.yaml")
-        write_previews(folder, recording.names, given.video)
+        write_previews(folder, recording.names[:count], given.video)
         write_result(
             folder,
             {
@@ -177,6 +178,7 @@ def write_prediction(
                 "recipe": model.recipe.name,
                 "size_px": list(size),
                 "undistorted": pixels is not None,
+                "notes": recording.notes,
             },
         )
         write_provenance(
@@ -185,6 +187,8 @@ def write_prediction(
             inputs={str(model.source): content_hash(model.source), str(source): content_hash(source)},
             seconds=time.perf_counter() - given.began,
         )
+    for note in recording.notes:
+        print(note)
     print(f"{count} frames at {count / max(seconds, 1e-9):.1f} frames/s, depth in unit '{unit}': {out}")
 
 
@@ -204,16 +208,7 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
         BadInputError: It is none of these.
     """
     from depthscope.formats import camera_file as cameras, is_truth, read_sequence, read_truth, recognised
-    from depthscope.video import (
-        image_size,
-        is_image,
-        is_video,
-        list_images,
-        read_grey,
-        read_image,
-        read_video,
-        video_size,
-    )
+    from depthscope.video import image_size, is_image, read_grey, read_image
 
     if source.is_dir() and recognised(source):
         if camera_file is not None or mask_file is not None:
@@ -232,26 +227,48 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     mask = None if mask_file is None else read_grey(mask_file) >= 128
     if source.is_file() and is_image(source):
         return image_recording(source, camera, mask)
-    if source.is_dir():
-        paths = list_images(source)
-        first = read_image(paths[0])
-        names, size = tuple(p.stem for p in paths), (first.shape[1], first.shape[0])
-        if len(set(names)) < len(names):
-            twice = max(names, key=names.count)
-            raise BadInputError(f"{source} holds two images called {twice}", "one file for each frame", "move one away")
-        frames = (read_image(p) for p in paths)
-    elif is_video(source):
-        count, size = video_size(source)
-        names, frames = tuple(f"{n:06d}" for n in range(count)), read_video(source)
-    else:
+    return plain_recording(source, camera, mask, f"{camera_file}", f"{mask_file}")
+
+
+def plain_recording(source: Path, camera: Camera | None, mask: Tensor | None, named: str, masked: str) -> Recording:
+    """An image folder or a video as frames to predict on, with its scope's disc as `reconstruct` finds it.
+
+    Args:
+        source: The folder or the video.
+        camera: Its camera, if that is known.
+        mask: Where it shows tissue; looked for if None.
+        named: Where the camera is from, for errors.
+        masked: Where the mask is from, for errors.
+
+    Raises:
+        BadInputError: It is neither, or camera or mask are of another size.
+    """
+    from depthscope.video import area_of, camera_as_shown, is_video, open_frames, video_size
+
+    if source.is_file() and not is_video(source):
         raise BadInputError(f"{source} is no folder and no video", "a sequence folder, image folder or video")
-    if camera is not None and camera.size_px != size:
-        raise BadInputError(
-            f"{camera_file} is for {camera.size_px} pixels", f"{size} as the frames", "calibrate at this size"
-        )
+    frames = open_frames(source)
+    size = frames.size_px
+    if camera is not None:
+        camera = camera_as_shown(camera, size, frames.stored_px)
+        if camera.size_px != size:
+            raise BadInputError(
+                f"{named} is for {camera.size_px} pixels", f"{size} as the frames", "calibrate at this size"
+            )
     if mask is not None and (mask.shape[1], mask.shape[0]) != size:
-        raise BadInputError(f"{mask_file} is {mask.shape[1]} x {mask.shape[0]}", f"{size} as the frames", "resize it")
-    return Recording(names, frames, size, camera, mask)
+        raise BadInputError(f"{masked} is {mask.shape[1]} x {mask.shape[0]}", f"{size} as the frames", "resize it")
+    notes: list[str] = []
+    if mask is None:
+        area, _ = area_of(frames)
+        if area.shape != "none":
+            mask = area.mask()
+            notes.append(f"the scope shows a {area.shape} (confidence {area.confidence:.2f}); no depth outside of it")
+    if isinstance(frames, FolderFrames):
+        names = tuple(path.stem for path in frames.files)
+    else:
+        names = tuple(f"{number:06d}" for number in range(video_size(source)[0]))
+    images = (frame.image for frame in frames.walk(notes.append))
+    return Recording(names, images, size, camera, mask, notes=notes)
 
 
 def image_recording(source: Path, camera: Camera | None, mask: Tensor | None) -> Recording:

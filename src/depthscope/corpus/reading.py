@@ -21,7 +21,7 @@ from depthscope.video.static_marks import static_marks
 from depthscope.video.windows import Box, content_box, fitting_size, window_around
 from depthscope.workspace import atomic_folder, content_hash
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised whenever the files of a store change their meaning, so that older stores are made again."""
 
 LOOKED_AT = 20

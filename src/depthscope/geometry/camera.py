@@ -4,6 +4,7 @@
 losses use, as tensors over a batch.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -153,6 +154,21 @@ class KannalaBrandt:
 
 Distortion = NoDistortion | Brown | KannalaBrandt | Scaramuzza
 
+FOCAL_RANGE = (0.05, 20.0)
+"""Focal length over the width of the image that a camera may have."""
+
+
+def is_camera(size_px: tuple[int, int], focal_px: tuple[float, float], centre_px: tuple[float, float]) -> bool:
+    """Whether numbers that somebody measured or a fit came to can be those of a camera at all."""
+    width, height = size_px
+    low, high = FOCAL_RANGE
+    return (
+        all(math.isfinite(number) for number in (*focal_px, *centre_px))
+        and low * width <= min(focal_px) <= max(focal_px) <= high * width
+        and -width < centre_px[0] < 2 * width
+        and -height < centre_px[1] < 2 * height
+    )
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -184,7 +200,7 @@ class Camera:
             raise BadInputError(f"camera numbers {numbers.tolist()}", "finite numbers", "calibrate again")
         if width < 1 or height < 1:
             raise BadInputError(f"a camera of size {width} x {height}", "a positive image size")
-        if min(self.focal_px) < 0.05 * width or max(self.focal_px) > 20 * width:
+        if min(self.focal_px) < FOCAL_RANGE[0] * width or max(self.focal_px) > FOCAL_RANGE[1] * width:
             raise BadInputError(
                 f"focal length {self.focal_px} px for an image {width} px wide",
                 "between 0.05 and 20 times the width",

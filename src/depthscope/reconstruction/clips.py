@@ -25,7 +25,7 @@ from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.omnidirectional import representable
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
 from depthscope.threads import usable_cores
-from depthscope.video import ClipPlan, Survey, image_size, open_frames, write_clip
+from depthscope.video import ClipPlan, Survey, camera_as_shown, image_size, open_frames, write_clip
 from depthscope.video.class_masks import MaskFolder
 from depthscope.workspace import check_outside, empty, write_result, write_text
 
@@ -139,6 +139,7 @@ def reconstruct_clips(asked: Asked, pool: Pool | None = None, tell: "Display | N
     tell = tell or Display()
     camera, notes = asked.camera, ()
     if camera is not None:
+        camera = camera_as_shown(camera, asked.survey.size_px, asked.survey.stored_px)
         camera, notes = fitted(camera, asked.survey.size_px, asked.camera_name)
         camera, lens = representable(camera, asked.camera_name, asked.survey.area)
         notes = (*notes, *lens, *remarks_on_centre(camera))

@@ -4,9 +4,10 @@
 """
 
 from depthscope.video.clip_images import write_clip
+from depthscope.video.containers import VIDEO_ENDINGS, is_video
 from depthscope.video.content_area import ContentArea, circle_of_frame, content_area, content_of_image, whole_frame
-from depthscope.video.frames import FolderFrames, FrameSource, MovieFrames, open_frames
-from depthscope.video.movies import VIDEO_ENDINGS, Frame, is_video, movie_frames, read_video, video_size, write_video
+from depthscope.video.frames import FolderFrames, FrameSource, MovieFrames, camera_as_shown, open_frames
+from depthscope.video.movies import Frame, movie_frames, read_video, video_size, write_video
 from depthscope.video.selection import SelectionOptions
 from depthscope.video.stills import (
     IMAGE_ENDINGS,
@@ -21,7 +22,7 @@ from depthscope.video.stills import (
     read_image,
     write_image,
 )
-from depthscope.video.survey import ClipPlan, FrameRecord, Survey, SurveyOptions, survey
+from depthscope.video.survey import ClipPlan, FrameRecord, Survey, SurveyOptions, area_of, survey
 from depthscope.video.undistortion import undistorted, undistortion_maps
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "Survey",
     "SurveyOptions",
     "VIDEO_ENDINGS",
+    "area_of",
+    "camera_as_shown",
     "check_sizes",
     "circle_of_frame",
     "content_area",

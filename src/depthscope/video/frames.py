@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depthscope.errors import BadInputError
+from depthscope.geometry import Camera
 from depthscope.reading import reader
-from depthscope.video.movies import Frame, movie_frames, no_frames, opened_video
+from depthscope.video.containers import Movie, check_file, opened_video
+from depthscope.video.dicom import is_dicom, read_header
+from depthscope.video.movies import Frame, movie_frames
+from depthscope.video.orientation import squared
 from depthscope.video.stills import image_size, list_images, read_image
 
 FOLDER_STEP_S = 1.0
@@ -33,14 +37,20 @@ class MovieFrames:
     Attributes:
         path: The file.
         size_px: (width, height) as shown.
-        count: Frames that the header promises; None if it does not say.
-        duration_s: Length that the header tells; 0 if it does not.
+        count: About how many frames there are; None if that is not known.
+        duration_s: Length; 0 if it is not known.
+        rate: Frames per second by the header; None if it does not say.
+        enterable: Whether reading can begin anywhere; a bare stream of frames must be read from its start.
+        stored_px: (width, height) of the frames upright, but before their pixels were made square; None if they were.
     """
 
     path: Path
     size_px: tuple[int, int]
     count: int | None
     duration_s: float
+    rate: float | None = None
+    enterable: bool = True
+    stored_px: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """All frames, in the order in which they are shown."""
@@ -53,7 +63,9 @@ class MovieFrames:
     @property
     def frames_per_second(self) -> float:
         """On average; the usual rate where the header does not say."""
-        return self.count / self.duration_s if self.count and self.duration_s > 0 else USUAL_RATE
+        if self.count and self.duration_s > 0:
+            return self.count / self.duration_s
+        return self.rate or USUAL_RATE
 
     def name_of(self, index: int) -> str:
         """What a frame is called, without an ending: ``frame_000123``."""
@@ -73,7 +85,7 @@ class MovieFrames:
         """
         chosen, times = list(indices), list(times_s)
         found = 0
-        if times and times[0] > 2.0:
+        if times and times[0] > 2.0 and self.enterable:
             for frame in self._near(times):
                 yield replace(frame, index=chosen[found])
                 found += 1
@@ -101,8 +113,8 @@ class MovieFrames:
 
     def spread(self, count: int) -> Iterator[Frame]:
         """About so many frames, spread over the video; their numbers are only known in a short one."""
-        if self.duration_s <= SHORT_S:
-            step = max(1, (self.count or round(USUAL_RATE * self.duration_s)) // count)
+        if self.duration_s <= SHORT_S or not self.enterable:
+            step = max(1, (self.count or round(self.frames_per_second * self.duration_s)) // count)
             yield from _first(count + 1, movie_frames(self.path, wanted=lambda index, _: index % step == 0))
             return
         for number in range(count):
@@ -135,6 +147,11 @@ class FolderFrames:
         return len(self.files)
 
     @property
+    def stored_px(self) -> tuple[int, int] | None:
+        """None: images are taken as they are stored."""
+        return None
+
+    @property
     def duration_s(self) -> float:
         """Length, by the nominal time between images."""
         return FOLDER_STEP_S * len(self.files)
@@ -164,12 +181,7 @@ class FolderFrames:
         """Chosen images in their order; their times are not needed."""
         for index in indices:
             image = read_image(self.files[index])
-            if (image.shape[1], image.shape[0]) != self.size_px:
-                raise BadInputError(
-                    f"{self.files[index]} is {image.shape[1]} x {image.shape[0]} pixels",
-                    f"{self.size_px[0]} x {self.size_px[1]} as the first image",
-                    "put images of one size in a folder",
-                )
+            _check_size(self.files[index], (image.shape[1], image.shape[0]), self.size_px)
             yield Frame(index, index * FOLDER_STEP_S, image)
 
     def spread(self, count: int) -> Iterator[Frame]:
@@ -191,7 +203,21 @@ def open_frames(path: Path) -> FrameSource:
     path = Path(path)
     if not path.exists():
         raise BadInputError(f"{path} is missing", "a video or a folder of images", "check the path")
-    return _folder(path) if path.is_dir() else _movie(path)
+    if path.is_dir():
+        return _folder(path)
+    check_file(path)
+    return _movie(path)
+
+
+def camera_as_shown(camera: Camera, size_px: tuple[int, int], stored_px: tuple[int, int] | None) -> Camera:
+    """The camera for frames as they are read: one for stored pixels that are not square is stretched with them.
+
+    Args:
+        camera: As it was given.
+        size_px: (width, height) of the frames as they are read.
+        stored_px: The same before their pixels were made square; None if they were square.
+    """
+    return camera if stored_px is None or camera.size_px != stored_px else camera.resized(size_px)
 
 
 def _folder(path: Path) -> FolderFrames:
@@ -201,19 +227,54 @@ def _folder(path: Path) -> FolderFrames:
     if len(set(stems)) < len(stems):
         twice = max(stems, key=stems.count)
         raise BadInputError(f"{path} holds two images called {twice}", "one file for each frame", "move one away")
-    return FolderFrames(path, files, image_size(files[0]))
+    size = image_size(files[0])
+    for file in files[1:]:  # by their headers, before anything is decoded
+        _check_size(file, image_size(file), size)
+    return FolderFrames(path, files, size)
+
+
+def _check_size(file: Path, found: tuple[int, int], size_px: tuple[int, int]) -> None:
+    if found != size_px:
+        raise BadInputError(
+            f"{file} is {found[0]} x {found[1]} pixels",
+            f"{size_px[0]} x {size_px[1]} as the first image",
+            "put images of one size in a folder",
+        )
 
 
 def _movie(path: Path) -> MovieFrames:
-    with opened_video(path) as container:
-        stream = container.streams.video[0]
-        count = stream.frames or None
-        duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-        duration_s = duration_s or (container.duration or 0) / 1e6
-    first = next(movie_frames(path), None)
-    if first is None:
-        raise no_frames(path)
-    return MovieFrames(path, (first.image.shape[1], first.image.shape[0]), count, duration_s)
+    first = next(movie_frames(path))
+    size = first.image.shape[1], first.image.shape[0]
+    if is_dicom(path) and not (header := read_header(path)).is_stream:
+        step_s = header.step_s or 1 / USUAL_RATE
+        stored = None if squared(header.size_px, header.aspect) == header.size_px else header.size_px
+        return MovieFrames(path, size, header.frames, step_s * header.frames, 1 / step_s, False, stored)
+    with opened_video(path) as movie:
+        count, duration_s = movie.announced or None, movie.duration_s
+        if duration_s <= 0:
+            count, duration_s = counted(movie)
+        stored_px = movie.stream.width, movie.stream.height
+        stored = None
+        if squared(stored_px, movie.aspect) != stored_px:
+            across, down = squared(stored_px, movie.aspect)
+            stored = stored_px[::-1] if size == (down, across) != (across, down) else stored_px
+        return MovieFrames(path, size, count, duration_s, movie.rate, movie.has_times, stored)
+
+
+def counted(movie: Movie) -> tuple[int, float]:
+    """How many frames an open video holds and how long it is, where its header does not say: by reading its packets."""
+    from av.error import FFmpegError
+
+    count, times = 0, [0.0]
+    try:
+        for packet in movie.container.demux(movie.stream):
+            count += bool(packet.size) and not packet.is_discard
+            if packet.pts is not None and packet.time_base is not None:
+                times.append(float((packet.pts - (movie.stream.start_time or 0)) * packet.time_base))
+    except FFmpegError:  # cut short
+        pass
+    step_s = 1 / (movie.rate or USUAL_RATE)
+    return count, max(times) + step_s if movie.has_times else count * step_s
 
 
 def _first(count: int, frames: Iterator[Frame]) -> Iterator[Frame]:

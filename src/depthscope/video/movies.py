@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from depthscope.errors import BadInputError, require_file
+from depthscope.errors import BadInputError
 from depthscope.reading import reader, reading
+from depthscope.video import dicom
+from depthscope.video.containers import VIDEO_ENDINGS, Movie, check_file, is_video, no_frames, opened_video
 from depthscope.video.fields import Deinterlacer, is_combed
+from depthscope.video.orientation import Orientation, of_frame, shown, squared
 from depthscope.video.stills import Image
 
-VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v", ".webm", ".ts", ".mts", ".mxf")
+__all__ = ["VIDEO_ENDINGS", "Frame", "is_video", "movie_frames", "read_video", "video_size", "write_video"]
 
 FRAMES_LOOKED_AT = 12
 """So many frames are looked at to tell whether a video is interlaced."""
+
+USUAL_STEP_S = 0.04
+"""Time between frames where a file does not say."""
 
 MOST_ERRORS = 200
 """After so many packets in a row that cannot be decoded, the rest of a file is taken as lost."""
@@ -42,24 +48,21 @@ class Frame:
         return iter((self.index, self.time_s, self.image))
 
 
-def is_video(path: Path) -> bool:
-    """Whether a file's name says that it is a video."""
-    return Path(path).is_file() and Path(path).suffix.lower() in VIDEO_ENDINGS
-
-
 @reader("a video that players show", "convert it")
 def video_size(path: Path) -> tuple[int, tuple[int, int]]:
-    """How many frames a video holds, and their (width, height) as they are shown; no more than the first is decoded.
+    """How many frames a video holds at most, and their (width, height) as shown; only the first is decoded.
 
     Raises:
         BadInputError: It cannot be opened, or holds no video.
     """
-    with opened_video(path) as container:
-        stream, size, count = container.streams.video[0], None, 0
-        for packet in container.demux(stream):
-            count += bool(packet.size)
+    if (header := _single_images(path)) is not None:
+        return header.frames, squared(header.size_px, header.aspect)
+    with opened_video(path) as movie:
+        size, count = None, 0
+        for packet in movie.container.demux(movie.stream):
+            count += bool(packet.size) and not packet.is_discard
             if size is None:
-                size = next((shown_size(frame) for frame in _decoded(packet) or ()), None)
+                size = next((shown_size(frame, movie.aspect) for frame in _decoded(packet) or ()), None)
     if size is None:
         raise no_frames(path)
     return count, size
@@ -82,13 +85,14 @@ def movie_frames(
     wanted: Callable[[int, float], bool] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[Frame]:
-    """The frames of a video with their presentation times, upright and de-interlaced, one at a time.
+    """The frames of a video with their presentation times, as players show them, one at a time.
 
-    What cannot be decoded (a file cut short, damaged packets) is left out and told; frames are numbered in the order
-    in which they are shown. Frames of another size than the first, as where recordings were joined, are left out too.
+    They are upright, mirrored where the file asks for it, of square pixels, and de-interlaced. What cannot be decoded
+    (a file cut short, damaged packets) is left out and told; frames are numbered in the order in which they are shown.
+    Frames of another size than the first, as where recordings were joined, are left out too.
 
     Args:
-        path: The file.
+        path: The file; DICOM too.
         from_s: Starts at the last frame from which decoding can begin before this time, where the file can seek.
             The numbers then count from there.
         wanted: Called with the number and time of each frame; where it says no, the frame is not converted or given.
@@ -100,38 +104,95 @@ def movie_frames(
     Raises:
         BadInputError: It cannot be opened, or holds no video.
     """
-    with reading(path, "a video that players show", "convert it"), opened_video(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        clock = Clock(stream)
-        if from_s > 0:
-            container.seek(clock.ticks(from_s), stream=stream, backward=True)
-        losses = Losses(announced=stream.frames if from_s <= 0 else 0)
-        shown = upright_frames(_whole_frames(container, stream, losses), losses)
+    path = Path(path)
+    if (header := _single_images(path)) is not None:
+        with reading(path, "a video that players show", "convert it"):
+            yield from _image_frames(header, wanted, tell)
+        return
+    with reading(path, "a video that players show", "convert it"), opened_video(path) as movie:
+        movie.stream.thread_type = "AUTO"
+        clock = Clock(movie)
+        from_start = from_s <= 0 or not movie.has_times
+        if not from_start:
+            movie.container.seek(clock.ticks(from_s), stream=movie.stream, backward=True)
+        losses = Losses(announced=movie.announced if from_start else 0, notes=list(movie.notes))
+        upright = upright_frames(_whole_frames(movie, losses), losses)
         index, size = 0, None
-        for raw in shown:
+        for raw in upright:
             time_s = clock.time_s(raw)
-            size = size or (raw.width, raw.height)
+            if size is None:
+                size = raw.width, raw.height
+                losses.notes += _as_shown(raw, movie.aspect)
             if (raw.width, raw.height) != size:
                 losses.other_size += 1
                 continue
             if wanted is None or wanted(index, time_s):
-                yield Frame(index, time_s, torch.from_numpy(_pixels(raw)))
+                pixels = shown(raw.to_ndarray(format="rgb24"), of_frame(raw), movie.aspect)
+                yield Frame(index, time_s, torch.from_numpy(pixels))
             index += 1
-    if index == 0 and from_s <= 0:
+    if index == 0 and from_start:
         raise no_frames(path)
     if tell is not None:
-        for sentence in losses.sentences(Path(path).name, index):
+        for sentence in losses.sentences(path.name, index):
             tell(sentence)
+
+
+def _single_images(path: Path) -> dicom.Header | None:
+    """The header of a DICOM file whose frames are single images; None for everything else.
+
+    Raises:
+        BadInputError: It is no file, or a DICOM file of something else than a video.
+    """
+    check_file(Path(path))
+    if not dicom.is_dicom(path):
+        return None
+    header = dicom.read_header(path)
+    return None if header.is_stream else header
+
+
+def _image_frames(
+    header: dicom.Header, wanted: Callable[[int, float], bool] | None, tell: Callable[[str], None] | None
+) -> Iterator[Frame]:
+    losses, index = Losses(announced=header.frames), 0
+    for number, pixels in enumerate(header.images()):
+        if pixels is None:
+            losses.packets += 1
+            continue
+        time_s = number * (header.step_s or USUAL_STEP_S)
+        if wanted is None or wanted(index, time_s):
+            size = squared((pixels.shape[1], pixels.shape[0]), header.aspect)
+            if size != squared(header.size_px, header.aspect):
+                losses.other_size += 1
+                continue
+            yield Frame(index, time_s, torch.from_numpy(shown(pixels, Orientation(), header.aspect)))
+        index += 1
+    if index == 0:
+        raise no_frames(header.path)
+    if tell is not None:
+        for sentence in losses.sentences(header.path.name, index):
+            tell(sentence)
+
+
+def _as_shown(frame: Any, aspect: Fraction | None) -> Iterator[str]:
+    """What is told of how a file asks to be shown; a quarter turn changes nothing that anybody measures."""
+    size, orientation = (frame.width, frame.height), of_frame(frame)
+    if orientation.mirrored:
+        yield "{name} asks for a mirror image; its frames are read mirrored, as players show them"
+    if squared(size, aspect) != size:
+        across, down = orientation.size(squared(size, aspect))
+        yield (
+            f"{{name}} has pixels that are not square ({aspect.numerator}:{aspect.denominator}); its frames of "  # type: ignore[union-attr]
+            f"{size[0]} x {size[1]} were resampled to {across} x {down} pixels"
+        )
 
 
 class Clock:
     """Turns time stamps into seconds since the start of the stream; frames without one follow at the average rate."""
 
-    def __init__(self, stream: Any) -> None:
-        self.time_base = stream.time_base or Fraction(1, 1000)
-        self.start = stream.start_time
-        self.step_s = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+    def __init__(self, movie: Movie) -> None:
+        self.time_base = movie.stream.time_base or Fraction(1, 1000)
+        self.start = movie.stream.start_time
+        self.step_s = 1 / movie.rate if movie.rate else USUAL_STEP_S
         self.last_s = -self.step_s
 
     def time_s(self, frame: Any) -> float:
@@ -153,11 +214,13 @@ class Clock:
 class Losses:
     """What was lost or mended while a video was read, counted."""
 
-    def __init__(self, announced: int) -> None:
+    def __init__(self, announced: int, notes: list[str] | None = None) -> None:
         self.announced, self.packets, self.corrupt, self.other_size, self.interlaced = announced, 0, 0, 0, False
+        self.notes = notes or []
 
     def sentences(self, name: str, given: int) -> Iterator[str]:
         """One sentence for each kind of loss."""
+        yield from (note.format(name=name) for note in self.notes)
         if self.packets or self.corrupt:
             yield (
                 f"{name} is damaged or cut short: {self.packets} packets could not be decoded and "
@@ -196,12 +259,12 @@ def upright_frames(frames: Iterator[Any], losses: Losses) -> Iterator[Any]:
     yield from deinterlacer.rest()
 
 
-def _whole_frames(container: Any, stream: Any, losses: Losses) -> Iterator[Any]:
+def _whole_frames(movie: Movie, losses: Losses) -> Iterator[Any]:
     """All frames that can be decoded and came out whole."""
     from av.error import FFmpegError
 
     in_a_row = 0
-    packets = container.demux(stream)
+    packets = movie.container.demux(movie.stream)
     while in_a_row < MOST_ERRORS:
         try:
             packet = next(packets, None)
@@ -233,53 +296,14 @@ def _decoded(packet: Any) -> list[Any] | None:
         return None
 
 
-def shown_size(frame: Any) -> tuple[int, int]:
-    """(width, height) of a decoded frame after the rotation that its file asks for."""
-    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+def shown_size(frame: Any, aspect: Fraction | None) -> tuple[int, int]:
+    """(width, height) of a decoded frame as it is shown.
 
-
-def _pixels(frame: Any) -> np.ndarray:
-    """The sRGB bytes of a decoded frame, turned as its file asks for."""
-    pixels = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
-
-
-@reader("a video that players show", "convert it")
-def opened_video(path: Path) -> Any:
-    """A container whose first video stream can be decoded.
-
-    Raises:
-        BadInputError: It cannot be opened, or holds no video.
+    Args:
+        frame: Of PyAV.
+        aspect: Width over height of its pixels, or None.
     """
-    import av
-    from av.error import FFmpegError
-
-    path = require_file(Path(path), "a video file")
-    if path.stat().st_size == 0:
-        raise BadInputError(f"{path} is empty (0 bytes)", "a video", "copy it again")
-    try:
-        container = av.open(str(path))
-    except PermissionError:
-        raise
-    except (OSError, ValueError, FFmpegError) as error:
-        raise BadInputError(
-            f"{path} cannot be opened as a video ({str(error).splitlines()[0]})",
-            "a video that players show",
-            "convert it, or copy it again: a recording that was cut off may lack its index",
-        ) from error
-    if not container.streams.video:
-        container.close()
-        raise BadInputError(f"{path} holds no video stream", "a video", "choose another file")
-    if container.streams.video[0].codec_context is None:
-        container.close()
-        raise BadInputError(f"{path} is coded in a way that cannot be read here", "a common codec", "convert it")
-    return container
-
-
-def no_frames(path: Path) -> BadInputError:
-    """The error for a video without a frame."""
-    return BadInputError(f"{path} holds no frames", "a video with at least one", "record it again")
+    return of_frame(frame).size(squared((frame.width, frame.height), aspect))
 
 
 def write_video(

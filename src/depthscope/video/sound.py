@@ -13,7 +13,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.reading import reader
-from depthscope.video.movies import opened_video
+from depthscope.video.containers import opened_video
 from depthscope.workspace import atomic_file
 
 RATE_HZ = 48_000
@@ -77,10 +77,11 @@ def read_sound(path: Path, rate_hz: int = RATE_HZ) -> Sound:
     Raises:
         BadInputError: It cannot be opened, has no sound track, or one that is empty or cannot be decoded.
     """
-    with opened_video(path) as container:
+    with opened_video(path) as movie:
+        container = movie.container
         if not container.streams.audio:
             raise BadInputError(f"{path} has no sound track", "a video with sound", "record it with a microphone")
-        video = container.streams.video[0]
+        video = movie.stream
         start_s = float((video.start_time or 0) * (video.time_base or Fraction(1)))
         pieces = list(_pieces(container, container.streams.audio[0], rate_hz))
     if not pieces:

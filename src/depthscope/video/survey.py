@@ -116,6 +116,7 @@ class Survey:
         area: Where the scope shows tissue.
         clips: What to reconstruct.
         notes: What a user should know, in sentences.
+        stored_px: (width, height) before their pixels were made square; None if they were square.
     """
 
     size_px: tuple[int, int]
@@ -123,6 +124,7 @@ class Survey:
     area: ContentArea
     clips: tuple[ClipPlan, ...]
     notes: tuple[str, ...]
+    stored_px: tuple[int, int] | None = None
 
 
 def survey(path: Path, options: SurveyOptions = SurveyOptions(), progress: Progress | None = None) -> Survey:  # noqa: B008
@@ -160,7 +162,7 @@ def survey(path: Path, options: SurveyOptions = SurveyOptions(), progress: Progr
     clips, said = planned_clips(shots.shots, options, [record.sharpness for record in records])
     _check(path, source, records, clips)
     notes += [*_area_notes(area), *_drop_notes(records), *said]
-    return Survey(source.size_px, tuple(records), area, clips, tuple(notes))
+    return Survey(source.size_px, tuple(records), area, clips, tuple(notes), source.stored_px)
 
 
 def area_of(source: FrameSource) -> tuple[ContentArea, float]:
