@@ -3,8 +3,10 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,14 +19,15 @@ from depthscope.calibration import (
     Views,
     board_of,
     calibrated,
+    choice,
     from_field_of_view,
     opencv,
 )
 from depthscope.calibration.choice import candidates, chosen
-from depthscope.calibration.fit import BROWN_2, BROWN_4, BROWN_5, FISHEYE, PINHOLE, Measured, fitted
+from depthscope.calibration.fit import BROWN_2, BROWN_4, BROWN_5, FISHEYE, PINHOLE, Measured, fitted, is_lens
 from depthscope.calibration.recording import seen_boards, upright
 from depthscope.cli import main
-from depthscope.errors import BadInputError
+from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, RigidMotion
 from depthscope.geometry.motion import rotate
@@ -350,3 +353,136 @@ def test_nine_views_of_a_laparoscope(tmp_path, corners, held_out_px):
     shift = np.median(errors, 0)
     assert abs(shift[0] - 0.51) < 0.1 and abs(shift[1] - 0.09) < 0.1
     assert np.median(np.linalg.norm(errors - np.median(errors, 0), axis=-1)) < 0.3
+
+
+# --- ChArUco boards of every pattern, and boards that are not those asked for
+
+
+def leaning(folder: Path, ink: torch.Tensor, count: int = 3) -> Path:
+    """Pictures of a print, seen a little from the side."""
+    folder.mkdir(parents=True, exist_ok=True)
+    height, width = ink.shape
+    for n in range(count):
+        lean = 0.04 * (n + 1) * width
+        ends = np.float32([[lean, lean], [width - lean, 0.2 * lean], [width, height - lean], [0, height]])
+        start = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
+        seen = cv2.warpPerspective(
+            ink.numpy(), cv2.getPerspectiveTransform(start, ends), (width, height), borderValue=200
+        )
+        write_image(folder / f"v{n}.png", torch.from_numpy(seen))
+    return folder
+
+
+@pytest.mark.parametrize("squares", [(9, 6), (8, 6), (9, 7), (6, 8), (5, 4)])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_both_patterns_of_charuco_boards_are_found(tmp_path, squares, legacy):
+    board = Charuco(squares, 4.0, 3.0)
+    seen = seen_boards(leaning(tmp_path, opencv.draw_charuco(board, 40, 30, legacy=legacy)), board)
+    assert seen.found == 3 and all(len(s) == (squares[0] - 1) * (squares[1] - 1) for s in seen.sightings)
+    first = seen.sightings[0]  # the corners of one row of the board lie from left to right, as they are printed
+    row = first.pixels[first.grid[:, 1] == 0]
+    assert bool((row[:, 0].diff() > 20).all()) and float(row[:, 1].diff().abs().max()) < 10
+
+
+@pytest.mark.parametrize("real", [(9, 6), (7, 5), (12, 8), (6, 9), (11, 8)])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_charuco_board_of_other_counts_is_named(tmp_path, real, legacy):
+    ink = opencv.draw_charuco(Charuco(real, 4.0, 3.0), 40, 30, legacy=legacy)
+    asked = Charuco((real[0] - 1, real[1] - 1) if min(real) > 5 else (real[0] + 3, real[1] + 2), 4.0, 3.0)
+    with pytest.raises(BadInputError, match=f"try --board charuco:{real[0]}x{real[1]}"):
+        seen_boards(leaning(tmp_path, ink), asked)
+
+
+def test_the_dictionary_of_a_charuco_board_is_named(tmp_path):
+    ink = opencv.draw_charuco(Charuco((9, 6), 4.0, 3.0, "5X5_250"), 50, 30)
+    with pytest.raises(BadInputError, match="--dictionary 5X5_"):
+        seen_boards(leaning(tmp_path, ink), Charuco((9, 6), 4.0, 3.0))
+
+
+def test_a_charuco_board_and_a_chessboard_are_told_apart(tmp_path):
+    ink = opencv.draw_charuco(Charuco((9, 6), 4.0, 3.0), 50, 30)
+    with pytest.raises(BadInputError, match="charuco:9x6"):
+        seen_boards(leaning(tmp_path / "charuco", ink), Chessboard((14, 10), 3.0))
+    plain = torch.from_numpy((chessboard_print((9, 6)) * 255).astype(np.uint8))
+    with pytest.raises(BadInputError, match="try --board 9x6"):
+        seen_boards(leaning(tmp_path / "plain", plain), Charuco((9, 6), 4.0, 3.0))
+
+
+@pytest.mark.parametrize("asked", [(10, 7), (8, 5), (11, 8), (6, 5), (14, 10)])
+def test_a_chessboard_of_other_counts_is_named(tmp_path, asked):
+    """Counted as squares, as squares within, or wrongly."""
+    plain = torch.from_numpy((chessboard_print((9, 6)) * 255).astype(np.uint8))
+    with pytest.raises(BadInputError, match="try --board 9x6"):
+        seen_boards(leaning(tmp_path, plain), Chessboard(asked, 3.0))
+
+
+# --- fits that run away
+
+
+def test_a_lens_model_that_runs_away_is_left_out_and_not_told_as_a_mistake(monkeypatch):
+    """Without that one wild fit ends everything with "check that the intrinsics are in pixels"."""
+    real = choice.fitted
+
+    def wild(corners, model, start=None):
+        found = real(corners, model, start)
+        return replace(found, values=found.values * 1e-4) if model.family == "brown" else found
+
+    monkeypatch.setattr(choice, "fitted", wild)
+    found = candidates(measured(NoDistortion(), 5))
+    assert [one.fit.model for one in found] == [PINHOLE, FISHEYE]
+    with pytest.raises(NoAnswerError, match="no lens explains"):
+        candidates(measured(NoDistortion(), 5), "brown")
+
+
+def test_a_fit_never_leaves_what_a_lens_can_be():
+    """Corners that no lens explains pull the focal length anywhere; steps out of the range of cameras are not taken."""
+    exact = measured(NoDistortion(), 5)
+    middle = torch.tensor([320.0, 240.0], dtype=torch.float64)
+    radius = (exact.pixels - middle).norm(dim=-1, keepdim=True) / 320
+    ring = Measured(exact.view, exact.points, middle + (exact.pixels - middle) * radius**-0.95, SIZE)
+    for model in (PINHOLE, BROWN_2, BROWN_5, FISHEYE):
+        try:
+            found = fitted(ring, model)
+        except NoAnswerError:
+            continue
+        assert is_lens(found.values, SIZE) and found.camera.size_px == SIZE
+    assert not is_lens(torch.tensor([0.03, 0.03, 320.0, 240.0]), SIZE)
+    assert not is_lens(torch.tensor([400.0, float("nan"), 320.0, 240.0]), SIZE)
+    assert not is_lens(torch.tensor([400.0, 400.0, 1e5, 240.0]), SIZE)
+
+
+def capsule_views(focal: float, lens: KannalaBrandt, distance: float, count: int = 10) -> tuple[Camera, list]:
+    """Pictures of a chessboard as a swallowed camera takes them: 320 x 320, a wide fisheye, dark toward the corners."""
+    size, corners = (320, 320), (9, 6)
+    true = Camera(size, (focal, focal), (161.5, 157.8), lens)
+    middle = torch.tensor([(corners[0] - 1) / 2, (corners[1] - 1) / 2, 0.0], dtype=torch.float64)
+    y, x = np.mgrid[:320, :320] + 0.5
+    fade = np.clip((1 - np.hypot(x - 160, y - 160) / 150) / 0.25, 0, 1) ** 0.7
+    ink, found = chessboard_print(corners), []
+    for n, motion in enumerate(poses(middle, count, distance)):
+        picture = photographed(true, motion, ink, 40.0, 2.5, falloff=0.6, noise=2.0, seed=n).double().numpy()
+        found.append(torch.from_numpy((picture * fade + 3 * (fade == 0)).clip(0, 255).astype(np.uint8)))
+    return true, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("focal", "coefficients", "distance"),
+    [
+        (100.0, (-0.05, 0.01, -0.004, 0.0), 4.0),
+        (115.0, (0.02, -0.03, 0.01, -0.002), 5.0),
+        (90.0, (0.0, 0.0, 0.0, 0.0), 3.5),
+        (80.0, (-0.02, 0.0, 0.0, 0.0), 2.6),
+    ],
+)
+def test_the_strong_fisheye_of_a_capsule_is_calibrated(tmp_path, focal, coefficients, distance):
+    true, pictures = capsule_views(focal, KannalaBrandt(coefficients), distance)
+    for number, picture in enumerate(pictures):
+        write_image(tmp_path / f"v{number:02d}.png", picture)
+    board = Chessboard((9, 6), 1.0)
+    views = seen_boards(tmp_path, board)
+    assert views.found == len(pictures)
+    found = calibrated(views, board)
+    assert found.chosen.fit.model == FISHEYE and not found.refusal and found.chosen.holdout_rms_px < 0.1
+    assert found.camera.focal_px == pytest.approx(true.focal_px, rel=0.005)
+    assert found.camera.centre_px == pytest.approx(true.centre_px, abs=0.3)

@@ -237,6 +237,56 @@ def test_a_video(tmp_path, model):
     assert len(found) == 5 and {tuple(m.depth.shape) for m in found} == {(30, 36)}  # 96 x 80 fitted into 40 x 30
 
 
+def scope_frames(place: Path, saturated: bool = False) -> tuple[Path, torch.Tensor]:
+    """A folder of pictures of a scope with a disc, and the disc; near tissue at its lower rim may be white."""
+    from moving_pictures import disc, pan
+
+    inside = disc()
+    place.mkdir()
+    for number, frame in enumerate(pan(12, inside=inside)):
+        if saturated:
+            frame[150:][inside[150:]] = 255
+        cv2.imwrite(str(place / f"{number:03d}.png"), frame[..., ::-1])
+    return place, torch.from_numpy(inside)
+
+
+@pytest.mark.parametrize("saturated", [False, True])
+@pytest.mark.parametrize("kind", ["folder", "video"])
+def test_the_disc_of_a_plain_recording_is_found_and_no_depth_lies_outside(tmp_path, kind, saturated):
+    from depthscope.video import read_image
+
+    source, inside = scope_frames(tmp_path / "scope", saturated)
+    if kind == "video":
+        frames = [read_image(path) for path in sorted(source.iterdir())]
+        source = write_video(tmp_path / "scope.mp4", frames, fps=10)
+    opened = open_recording(source, None, None)
+    assert opened.mask is not None
+    agreed = (opened.mask & inside).sum() / (opened.mask | inside).sum()
+    assert agreed > 0.97, "saturated tissue is tissue"
+    found = list(predict(load_model(wall_run(tmp_path, Wall(), (64, 48))), opened))
+    assert len(found) == 12 and any("circle" in note for note in opened.notes)
+    depth = found[0].depth
+    shown = torch.nn.functional.interpolate(inside[None, None].float(), depth.shape, mode="area")[0, 0]
+    assert bool((depth[shown > 0.5] > 0).all()), "depth everywhere in the disc"
+    grown = torch.nn.functional.max_pool2d(shown[None], 5, 1, 2)[0]
+    assert bool((depth[grown == 0] == 0).all()), "and nowhere else"
+
+
+def test_a_camera_of_stored_pixels_goes_with_an_anamorphic_video(tmp_path):
+    from fractions import Fraction
+
+    from moving_pictures import pan
+    from test_video_containers import anamorphic
+
+    video = anamorphic(tmp_path / "a.mp4", pan(3), Fraction(64, 45))
+    stored = Camera((320, 240), (300.0, 420.0), (160.0, 120.0))
+    camera_file.write(stored, tmp_path / "camera.yaml")
+    opened = open_recording(video, tmp_path / "camera.yaml", None)
+    assert opened.size_px == (455, 240) == opened.camera.size_px
+    assert opened.camera.focal_px == pytest.approx((300.0 * 455 / 320, 420.0))
+    assert len(list(opened.frames)) == 3 and any("not square" in note for note in opened.notes)
+
+
 def test_frames_of_different_sizes_are_told(folder, model):
     cv2.imwrite(str(folder / "frame 2.png"), frames()[0, :70].numpy())
     with pytest.raises(BadInputError, match="frame 2.* 96 x 70 .*96 x 80"):

@@ -34,9 +34,9 @@ from depthscope.reconstruction.front_end import (
 )
 from depthscope.reconstruction.held_out import sampson_px, spared, write_held_out
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, read_job, write_job
-from depthscope.reconstruction.lens import SELF_CALIBRATED, fitted, guessed_lenses, known_lens
+from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report, fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.mapping import finished, mapped
-from depthscope.reconstruction.outcome import depth_order_notes, unregistered_because
+from depthscope.reconstruction.outcome import depth_order_notes, no_lens_because, unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
 from depthscope.reconstruction.refinement import refine, shifts
 from depthscope.reconstruction.reversal import (
@@ -48,6 +48,7 @@ from depthscope.reconstruction.reversal import (
     reflected,
     right_way_round,
 )
+from depthscope.reconstruction.runaway import folds, runaway
 from depthscope.reconstruction.sightings import Sightings
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import image_size, survey, write_image
@@ -260,6 +261,60 @@ def test_exact_tracks_that_cannot_be_found_again_stay(synthetic, tmp_path):
     refined = refine(job, result.model, Path(job.folder) / "images", free_poses=True, free_lens=False)
     assert result.size == before and result.model.compute_mean_reprojection_error() < 1e-3
     assert refined.found_again < 0.5 and len(refined.done) == round(refined.found_again * before.observations)
+
+
+# --- a lens that runs away
+
+
+def radial(focal: float, k: float) -> pycolmap.Camera:
+    return pycolmap.Camera(model="SIMPLE_RADIAL", width=320, height=256, params=[focal, 160.0, 128.0, k])
+
+
+def test_lenses_that_no_camera_has_are_noticed(synthetic, tmp_path):
+    job, database, _ = synthetic
+    spared(database, tmp_path / "mapping.db", 0.0, 0)
+    model = mapped(job, Attempt("t"), LENS, tmp_path / "mapping.db", tmp_path, tmp_path / "s", 60.0, quiet).model
+    camera = next(iter(model.cameras.values()))
+    assert runaway(job, model) == ""
+    focal = camera.params[0]
+    for factor, word in ((1e-4, "focal length"), (100.0, "focal length"), (float("nan"), "not finite")):
+        camera.params = [factor * focal, factor * focal, *camera.params[2:]]
+        assert word in runaway(job, model)
+        camera.params = [focal, focal, *camera.params[2:]]
+    assert not folds(radial(200.0, -0.2), 0.8) and not folds(radial(200.0, 0.5), 3.0)
+    assert folds(radial(200.0, -0.8), 0.8) and folds(radial(200.0, float("nan")), 0.8)
+
+
+@pytest.mark.parametrize("when", ["at the end", "before"])
+def test_a_lens_that_runs_away_is_dropped_and_never_the_users_mistake(synthetic, tmp_path, monkeypatch, when):
+    job, database, _ = synthetic
+    spared(database, tmp_path / "mapping.db", 0.0, 0)
+    result = mapped(job, Attempt("t"), LENS, tmp_path / "mapping.db", tmp_path, tmp_path / "s", 60.0, quiet)
+    free = replace(result, lens=replace(LENS, fixed=False))
+
+    def run_away(model):
+        camera = next(iter(model.cameras.values()))
+        camera.params = [0.03, 0.03, *camera.params[2:]]
+
+    def refined(job, model, images, done=frozenset(), *, free_poses, free_lens):
+        if free_lens:
+            run_away(model)
+        return refine(job, model, images, done, free_poses=free_poses, free_lens=False)
+
+    monkeypatch.setattr(child, "refine", refined)
+    monkeypatch.setattr(child, "right_way_round", lambda job, result, *_: (result, Choice(None, 0.1)))
+    focal = next(iter(free.model.cameras.values())).params[0]
+    if when == "before":
+        run_away(free.model)
+    found, fault = child.kept(job, Attempt("t"), free, database, tmp_path / "mapping.db", ())
+    assert "focal length of" in fault
+    if when == "before":
+        assert found is None
+        told = no_lens_because({"attempts": [{"lens_ran_away": fault}, {"lens_ran_away": ""}]})
+        assert "1 of 2 attempts" in told and "calibrate with a board" in told and "intrinsics" not in told
+    else:
+        assert found["camera"]["focal_px"] == pytest.approx(focal, rel=1e-6)
+        assert camera_from_report(found["camera"], job.size_px, None).size_px == job.size_px
 
 
 # --- the depth-reversed twin

@@ -20,6 +20,9 @@ from depthscope.geometry.motion import rotate
 START_FOCALS = (0.3, 0.45, 0.65, 0.95, 1.4, 2.2)
 """Focal lengths to start from, in widths of the image."""
 
+AHEAD, FEWEST_AHEAD = 2.5, 12
+"""Poses start from rays within so much of the axis (68 degrees on the plane z = 1), where there are so many."""
+
 
 @dataclass(frozen=True)
 class LensModel:
@@ -185,6 +188,8 @@ def _posed(measured: Measured, fit: Fit) -> RigidMotion | None:
         here = (measured.view == view) & plane.isfinite().all(-1)
         if int(here.sum()) < max(6, 0.7 * int((measured.view == view).sum())):
             return None
+        ahead = here & (plane.norm(dim=-1) < AHEAD)  # farther out a hair of focal length moves rays by a lot
+        here = ahead if int(ahead.sum()) >= FEWEST_AHEAD else here
         found = opencv.board_motion(flat[here], plane[here])
         if found is None:
             return None

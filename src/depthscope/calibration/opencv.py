@@ -5,15 +5,21 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.calibration.boards import Charuco
-from depthscope.errors import BadInputError
+from depthscope.calibration.charuco import HALF_PX, draw_charuco, find_charuco
 from depthscope.video import Grey
 
-HALF_PX = 0.5
-"""Ours minus OpenCV's pixel coordinates."""
+__all__ = [
+    "board_motion",
+    "by_gradients",
+    "draw_charuco",
+    "find_any_chessboard",
+    "find_charuco",
+    "find_chessboard",
+    "homography",
+]
 
 Corners = Float[Tensor, "corners 2"]
 
@@ -48,16 +54,6 @@ def find_any_chessboard(grey: Grey) -> tuple[tuple[int, int], Corners] | None:
     return ((columns, rows), ours) if len(ours) == rows * columns else None
 
 
-def find_charuco(grey: Grey, board: Charuco) -> tuple[Int[Tensor, "corners 2"], Corners] | None:
-    """Grid places and pixels of the corners whose markers were read, or None where fewer than six were."""
-    corners, numbers, _, _ = cv2.aruco.CharucoDetector(_charuco(board)).detectBoard(np.ascontiguousarray(grey.numpy()))
-    if numbers is None or len(numbers) < 6:
-        return None
-    number = torch.from_numpy(np.asarray(numbers).reshape(-1).astype(np.int64))
-    columns = board.corners[0]
-    return torch.stack([number % columns, number // columns], -1), _ours(corners)
-
-
 def by_gradients(grey: Grey, corners: Corners, half_px: int) -> Corners:
     """Corners moved to where the gradients around them point at right angles away (Foerstner and Guelch 1987).
 
@@ -69,12 +65,6 @@ def by_gradients(grey: Grey, corners: Corners, half_px: int) -> Corners:
     image, start = np.ascontiguousarray(grey.numpy()), (corners.numpy() - HALF_PX).astype(np.float32)[:, None].copy()
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 100, 5e-4)
     return _ours(cv2.cornerSubPix(image, start, (half_px, half_px), (-1, -1), stop))
-
-
-def draw_charuco(board: Charuco, square_px: int, margin_px: int) -> Grey:
-    """The board as it is printed."""
-    size = (board.squares[0] * square_px + 2 * margin_px, board.squares[1] * square_px + 2 * margin_px)
-    return torch.from_numpy(_charuco(board).generateImage(size, marginSize=margin_px))
 
 
 def homography(plane: Float[Tensor, "corners 2"], image: Float[Tensor, "corners 2"]) -> Float[Tensor, "3 3"] | None:
@@ -96,15 +86,6 @@ def board_motion(
     if not count or not np.isfinite(turns[0]).all() or float(shifts[0].reshape(3)[2]) <= 0:
         return None
     return torch.from_numpy(cv2.Rodrigues(turns[0])[0]), torch.from_numpy(shifts[0].reshape(3).copy())
-
-
-def _charuco(board: Charuco) -> Any:
-    number = getattr(cv2.aruco, f"DICT_{board.dictionary}", None)
-    if number is None:
-        known = ", ".join(sorted(name[5:] for name in dir(cv2.aruco) if name.startswith("DICT_")))
-        raise BadInputError(f"no dictionary {board.dictionary}", f"one of {known}", "see what the board was made with")
-    dictionary = cv2.aruco.getPredefinedDictionary(number)
-    return cv2.aruco.CharucoBoard(board.squares, board.square_mm, board.marker_mm, dictionary)
 
 
 def _ours(corners: Any) -> Corners:

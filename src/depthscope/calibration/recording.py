@@ -12,10 +12,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from depthscope.calibration import opencv
+from depthscope.calibration import charuco, opencv
 from depthscope.calibration.boards import Board, Charuco, Chessboard, Sighting
 from depthscope.calibration.saddle import refined
-from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.errors import BadInputError
 from depthscope.video import Grey, check_sizes, image_size, is_video, list_images, read_grey, read_video, video_size
 
 LOOKS = 150
@@ -31,6 +31,9 @@ QUICK_WIDTH = 960
 """Wider pictures are searched in small first."""
 
 THUMBNAIL_WIDTH = 480
+
+DIAGNOSED = 8
+"""About so many pictures are looked at again where no board was found, to say which one there is."""
 
 FEWEST_CORNERS = 20
 """A part of a chessboard with fewer corners is not used."""
@@ -110,7 +113,7 @@ def seen_boards(
     if isinstance(board, Chessboard) and not any(s.whole for s in kept):
         found, others = 0, others + parts  # a board that is never seen whole is one of another size
     if not found:
-        raise _never_seen(board, looked, others)
+        raise _never_seen(Path(source), board, looked, others)
     sharp = [s for s in kept if s.edge_px <= max(2 * float(np.median([k.edge_px for k in kept])), 4.0)]
     chosen = _spread(sharp, size_px, board)
     notes = []
@@ -240,17 +243,54 @@ def _every_nth(source: Path, every: int) -> Iterator[tuple[str, Grey]]:
             yield f"frame_{number:06d}", torch.from_numpy(cv2.cvtColor(frame.numpy(), cv2.COLOR_RGB2GRAY))
 
 
-def _never_seen(board: Board, looked: int, others: Counter[tuple[int, int]]) -> BadInputError | NoAnswerError:
+def _never_seen(source: Path, board: Board, looked: int, others: Counter[tuple[int, int]]) -> BadInputError:
+    """What is told where the board that was asked for is in no picture: which one is, if any can be found."""
     frames = f"no {board} board in any of {looked} pictures"
-    if others:
-        (columns, rows), times = others.most_common(1)[0]
+    (columns, rows), times = others.most_common(1)[0] if others else ((0, 0), 0)
+    clear = columns * rows >= FEWEST_CORNERS
+    other = None if clear and isinstance(board, Chessboard) else _board_seen(source, board)
+    if other is None and others and isinstance(board, Chessboard):
         return BadInputError(
             f"{frames}, but a grid of {max(columns, rows)}x{min(columns, rows)} inner corners in {times}",
             "the size of the board that was filmed, all of it in the picture",
             f"try --board {max(columns, rows)}x{min(columns, rows)} (inner corners, not squares)",
         )
+    if other is not None:
+        return BadInputError(f"{frames}, but {other[0]}", "the board that was filmed", f"try {other[1]}")
     return BadInputError(
         frames,
         "the whole board, flat, sharp and lit, with a white border around it",
-        "count the inner corners (squares less one along each side), and look at the pictures",
+        "count the inner corners (squares less one along each side), and look at the pictures"
+        if isinstance(board, Chessboard)
+        else "count the squares along each side, check --dictionary, and look at the pictures",
     )
+
+
+def _board_seen(source: Path, board: Board) -> tuple[str, str] | None:
+    """Which other board some of the pictures show, in words, and the options for it."""
+    _, count, pictures = _pictures(source)
+    every = max(1, count // DIAGNOSED)
+    some = [_small(grey)[0] for number, (_, grey) in enumerate(pictures) if number % every == 0]
+    asked = (board.dictionary,) if isinstance(board, Charuco) else ()
+    for dictionary in dict.fromkeys((*asked, *charuco.DICTIONARIES)):
+        seen = [found for grey in some if (found := charuco.find_markers(grey, dictionary)) is not None]
+        if 2 * len(seen) < len(some) or not seen:
+            continue
+        share = board.marker_mm / board.square_mm if isinstance(board, Charuco) else 0.75
+        squares = charuco.fitting_squares(seen, dictionary, share)
+        option = "" if dictionary in asked else f" --dictionary {dictionary}"
+        if squares is not None and (option or not isinstance(board, Charuco) or squares != board.squares):
+            name = f"charuco:{squares[0]}x{squares[1]}"
+            return f"markers of a {name} board (squares)", f"--board {name}{option}"
+        if option:
+            return f"markers of the dictionary {dictionary}", f"--dictionary {dictionary}, with a charuco board"
+    sizes = Counter(part[0] for grey in some if (part := opencv.find_any_chessboard(grey)) is not None)
+    if isinstance(board, Chessboard):
+        columns, rows = board.corners
+        for size in ((columns - 1, rows - 1), (columns + 1, rows + 1), (columns - 2, rows - 2)):
+            if not sizes and min(size) >= 3:
+                sizes.update(size for grey in some if opencv.find_chessboard(grey, size) is not None)
+    if not sizes:
+        return None
+    columns, rows = sorted(sizes.most_common(1)[0][0], reverse=True)
+    return f"a plain chessboard of {columns}x{rows} inner corners", f"--board {columns}x{rows}"

@@ -71,8 +71,28 @@ def opened(
         found = images_of(
             frames, camera_file, mask_file, guess=objective.learn_camera, name=source.stem, video=open_frames(source)
         )
-        return [found]
-    return [images_of(source, camera_file, mask_file, guess=objective.learn_camera)]
+    else:
+        found = images_of(source, camera_file, mask_file, guess=objective.learn_camera)
+    check_changes(found, source)
+    return [found]
+
+
+def check_changes(clip: Footage, source: Path) -> None:
+    """Refuses a still: views of one place cannot be told from it.
+
+    Raises:
+        BadInputError: All frames show the same.
+    """
+    from depthscope.video import read_image
+    from depthscope.video.stillness import LOOKED_AT, shows_one_picture
+
+    some = clip.images[:: max(1, len(clip.images) // LOOKED_AT)]
+    if shows_one_picture((read_image(path).numpy() for path in some), None if clip.mask is None else clip.mask.numpy()):
+        raise BadInputError(
+            f"{source} shows one picture in all of its {len(clip.images)} frames",
+            "a video in which the scope moves",
+            "leave it out, or choose another recording",
+        )
 
 
 def frames_of_video(source: Path, store: Path, every_s: float) -> Path:

@@ -182,8 +182,12 @@ def write_learned_camera(out: Path, cameras: list[Camera]) -> None:
 
     correction = load_checkpoint(out / (BEST if (out / BEST).is_file() else LAST))["network"].get("camera")
     if correction is not None and len(set(cameras)) == 1:
-        camera = camera_file.write(learned_camera(cameras[0], correction), out / "camera.yaml")
-        print(f"the learned camera: {camera}")
+        try:
+            learned = learned_camera(cameras[0], correction)
+        except (BadInputError, OverflowError):  # nobody gave these numbers, so that nobody can mend them
+            print("the camera that was learned ran away, and is not written: calibrate with a board and give --camera")
+            return
+        print(f"the learned camera: {camera_file.write(learned, out / 'camera.yaml')}")
 
 
 def described(clip: Sequence | Footage) -> str:

@@ -18,6 +18,7 @@ from depthscope.formats import is_truth, read_sequence, read_truth, recognised
 from depthscope.reading import json_of
 from depthscope.video import FolderFrames, Frame, FrameSource, content_area, image_size, open_frames
 from depthscope.video.static_marks import static_marks
+from depthscope.video.stillness import shows_one_picture
 from depthscope.video.windows import Box, content_box, fitting_size, window_around
 from depthscope.workspace import atomic_folder, content_hash
 
@@ -75,7 +76,7 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
         told: Called with the number of frames that each step brought.
 
     Raises:
-        BadInputError: An input is no video and no images, or shows no tissue.
+        BadInputError: An input is no video and no images, shows no tissue, or shows one picture all the time.
     """
     opened = [Input.of(Path(path)) for path in inputs]
     names = [one.name for one in opened]
@@ -89,7 +90,9 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
     spacing = max(options.every_s, sum(one.frames.duration_s for one in opened) / options.most)
     parts = []
     for one, window in zip(opened, windows, strict=True):
-        parts.append(_stored(one, window, replace(options, every_s=spacing), Path(store), told))
+        part = _stored(one, window, replace(options, every_s=spacing), Path(store), told)
+        _check_changes(one, part, window)
+        parts.append(part)
     video = torch.cat([torch.full((len(part.names),), n) for n, part in enumerate(parts)])
     times = torch.cat([part.times for part in parts])
     kept, apart = held_out(video, times, options.holdout)
@@ -197,6 +200,22 @@ def _stored(one: Input, window: Window, options: CorpusOptions, store: Path, tol
     frames = np.memmap(place / "frames.u8", np.uint8, mode="c", shape=shape)
     times = torch.tensor(description["times_s"], dtype=torch.float64)
     return _Part(torch.from_numpy(frames), times, tuple(description["names"]))
+
+
+def _check_changes(one: Input, part: _Part, window: Window) -> None:
+    """Refuses a still: what tells views, patches or moments apart cannot be learned from one picture.
+
+    Raises:
+        BadInputError: All frames show the same.
+    """
+    step = max(1, len(part.names) // LOOKED_AT)
+    some = (frame.numpy() for frame in part.frames[::step])
+    if shows_one_picture(some, window.cut(one.content.astype(np.uint8)) > 0):
+        raise BadInputError(
+            f"{one.path} shows one picture in all of its {len(part.names)} frames",
+            "a video in which the scope or the scene moves",
+            "leave it out, or choose another recording",
+        )
 
 
 def _write(one: Input, window: Window, every_s: float, place: Path, told: Told | None) -> None:

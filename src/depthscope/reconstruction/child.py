@@ -4,6 +4,7 @@ Tells its progress on standard output, one JSON object a line; COLMAP's own log 
 attempts and all figures are left in the job's folder, each file whole, so that a killed run goes on where it was.
 """
 
+import copy
 import json
 import shutil
 import signal
@@ -21,6 +22,7 @@ from depthscope.reconstruction.job import Job, Lens, read_job
 from depthscope.reconstruction.mapping import Mapped, finished, mapped, with_hidden_tracks, write_model
 from depthscope.reconstruction.refinement import refine
 from depthscope.reconstruction.reversal import right_way_round
+from depthscope.reconstruction.runaway import runaway
 from depthscope.workspace import die_with_parent, holding, write_text
 
 REPORT = "report.json"
@@ -176,10 +178,10 @@ def attempted(
     hidden = spared(database, chosen, share, job.seed)
     images, scratch = folder / "images", folder / "scratch"
     result = mapped(job, attempt, lens, chosen, images, scratch, seconds, tell)
-    size = result.size
+    size, fault = result.size, result.ran_away
     better = None
     if size > best:
-        better = kept(job, attempt, result, database, hidden_from=chosen, hidden=hidden)
+        better, fault = kept(job, attempt, result, database, hidden_from=chosen, hidden=hidden)
     watch.lap("mapping")
     row = attempt.figures() | {
         "lens": asdict(lens),
@@ -188,19 +190,35 @@ def attempted(
         "observations": size.observations,
         "held_out_matches": len(hidden),
         "refined_focal_px": better["camera"]["focal_px"] if better else None,
+        "lens_ran_away": fault,
         "seconds": round(time.monotonic() - began, 2),
     }
     return row, better
 
 
-def kept(job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from: Path, hidden) -> dict[str, Any]:
-    """Turns the model the right way round, writes it with its witnesses, and returns its figures."""
+def kept(
+    job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from: Path, hidden
+) -> tuple[dict[str, Any] | None, str]:
+    """Turns the model the right way round, writes it with its witnesses, and returns its figures.
+
+    Where the lens runs away on the last steps, it stays what it was before them; where it had run away by then, nothing
+    is kept.
+
+    Returns:
+        The figures, or None; and what was wrong with the lens, in words.
+    """
     folder = Path(job.folder)
     result, choice = right_way_round(job, result, hidden_from, folder / "images", folder / "scratch")
     assert result.model is not None
     size = result.size
     free_lens = not result.lens.fixed
+    if free_lens and (fault := runaway(job, result.model)):
+        return None, fault
+    before, fault = copy.deepcopy(result.model) if free_lens else None, ""
     refined = refine(job, result.model, folder / "images", free_poses=True, free_lens=free_lens)
+    if before is not None and (fault := runaway(job, result.model)):
+        result = replace(result, model=before)
+        refined = refine(job, before, folder / "images", free_poses=True, free_lens=False)
     if len(hidden):
         write_held_out(folder / "held_out_matches.npz", hidden, result.model, job)
         full = folder / "full.db"
@@ -215,7 +233,7 @@ def kept(job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from
     model = finished(job, result.model)
     write_model(model, folder / "model")
     camera = next(iter(model.cameras.values()))
-    return {
+    found = {
         "attempt": attempt.name,
         "size": [size.registered, size.observations, size.points],
         "lens": asdict(result.lens),
@@ -232,6 +250,7 @@ def kept(job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from
             "focal_px": camera.mean_focal_length(),
         },
     }
+    return found, fault
 
 
 class Watch:

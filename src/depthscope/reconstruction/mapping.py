@@ -12,6 +12,7 @@ from depthscope.reconstruction.attempts import AtOnce, Attempt, Halves, Incremen
 from depthscope.reconstruction.features import Tell, use_lens
 from depthscope.reconstruction.front_end import UnreadableFrameError, working_name
 from depthscope.reconstruction.job import Job, Lens
+from depthscope.reconstruction.runaway import runaway
 from depthscope.workspace import atomic_folder
 
 STARTS = 6
@@ -37,10 +38,12 @@ class Mapped:
     Attributes:
         model: The largest model, in working pixels, or None.
         lens: The camera it started from.
+        ran_away: What became of the lens of models that were dropped for it, in words; "" if there were none.
     """
 
     model: pycolmap.Reconstruction | None
     lens: Lens
+    ran_away: str = ""
 
     @property
     def size(self) -> Size:
@@ -83,8 +86,10 @@ def mapped(
             ]
         case AtOnce():
             models = _at_once(job, lens, database, images, scratch)
-    found = [Mapped(model, lens) for model in models if model.num_reg_images() >= 2 and model.num_points3D()]
-    return max(found, key=lambda one: one.size, default=Mapped(None, lens))
+    models = [model for model in models if model.num_reg_images() >= 2 and model.num_points3D()]
+    faults = ["" if lens.fixed else runaway(job, model) for model in models]
+    found = [Mapped(model, lens) for model, fault in zip(models, faults, strict=True) if not fault]
+    return max(found, key=lambda one: one.size, default=Mapped(None, lens, next(filter(None, faults), "")))
 
 
 def mapper_options(job: Job, lens: Lens, first_angle_deg: float, seconds: float) -> pycolmap.IncrementalPipelineOptions:

@@ -78,7 +78,11 @@ def judge(
     report = ended.report or {"attempts": [], "best": None, "support": {}, "seconds": {}}
     notes: list[str] = []
     if not report["best"] or not (folder / "colmap").is_dir():
-        reasons = [_ending(ended)] if ended.problem else [unregistered_because(report["support"], frames)]
+        reasons = (
+            [_ending(ended)]
+            if ended.problem
+            else [no_lens_because(report) or unregistered_because(report["support"], frames)]
+        )
         return Outcome(None, camera, None, tuple(reasons), (), report, ended.problem)
     if ended.problem:
         notes.append(f"{ended.problem}; the best of {len(report['attempts'])} attempts before that was kept")
@@ -126,6 +130,17 @@ def depth_order_notes(choice: dict[str, Any]) -> list[str]:
     if choice["taken"]:
         return [f"the depth-reversed solution was found first; {choice['by']} decided for its twin ({figures})"]
     return [f"the depth-reversed twin of the solution was tried and left; {choice['by']} decided ({figures})"]
+
+
+def no_lens_because(report: dict[str, Any]) -> str:
+    """One sentence where every model was dropped for a lens that ran away; "" where none was."""
+    faults = [row["lens_ran_away"] for row in report["attempts"] if row.get("lens_ran_away")]
+    if not faults:
+        return ""
+    return (
+        f"self-calibration found no lens: in {len(faults)} of {len(report['attempts'])} attempts it ran away to "
+        f"{faults[-1]}, as where the motion tells nothing of the lens; calibrate with a board and give --camera"
+    )
 
 
 def unregistered_because(support: dict[str, Any], frames: int) -> str:

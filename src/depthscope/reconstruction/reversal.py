@@ -19,6 +19,7 @@ from depthscope.reconstruction.bundle import adjust, filtered
 from depthscope.reconstruction.front_end import UnreadableFrameError
 from depthscope.reconstruction.job import Job
 from depthscope.reconstruction.mapping import Mapped, mapper_options
+from depthscope.reconstruction.runaway import runaway
 
 CLEAR_FALLOFF = -0.2
 """Where brightness and distance correlate less than this, light agrees with the model and no twin is made."""
@@ -87,6 +88,8 @@ def right_way_round(job: Job, result: Mapped, database: Path, images: Path, scra
         return result, known
     twin = adjusted(job, result, reflected(model), database, images, scratch)
     if twin is None:
+        return result, known
+    if not result.lens.fixed and runaway(job, twin):
         return result, known
     kept = twin.compute_num_observations() / max(1, model.compute_num_observations())
     choice = chosen(known, falloff(twin, light), median_error_px(twin), kept)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +70,7 @@ class Header:
         """Whether the pixels are one coded stream."""
         return self.syntax.removesuffix(".1") in STREAMS or self.syntax in STREAMS
 
-    def stream(self) -> BinaryIO:
+    def stream(self) -> io.BufferedReader:
         """The coded stream as a file.
 
         Raises:
