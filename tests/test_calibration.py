@@ -52,6 +52,7 @@ def camera(lens, focal: float = 400.0) -> Camera:
 
 BROWN_LENS = LENSES["brown2"][0]
 GRID_9X7 = torch.stack(torch.meshgrid(torch.arange(9), torch.arange(7), indexing="xy"), -1).reshape(-1, 2)
+GRID_9X6 = torch.stack(torch.meshgrid(torch.arange(9), torch.arange(6), indexing="xy"), -1).reshape(-1, 2)
 
 
 def measured(
@@ -449,6 +450,25 @@ def test_a_fit_never_leaves_what_a_lens_can_be():
     assert not is_lens(torch.tensor([0.03, 0.03, 320.0, 240.0]), SIZE)
     assert not is_lens(torch.tensor([400.0, float("nan"), 320.0, 240.0]), SIZE)
     assert not is_lens(torch.tensor([400.0, 400.0, 1e5, 240.0]), SIZE)
+
+
+@pytest.mark.parametrize(("focal", "k1", "distance", "tilt"), [(85.0, -0.08, 2.2, 0.6), (95.0, -0.05, 2.0, 0.7)])
+def test_a_board_that_surrounds_a_wide_lens_is_no_failed_fit(focal, k1, distance, tilt):
+    """Its origin then lies behind the camera, out of sight; such poses were refused, and the lens with them."""
+    size, true = (320, 320), Camera((320, 320), (focal, focal), (161.5, 157.8), KannalaBrandt((k1, 0.01, 0.0, 0.0)))
+    points = torch.cat([GRID_9X6.double(), torch.zeros(54, 1, dtype=torch.float64)], -1)
+    random = np.random.default_rng(0)
+    views, seen, places, behind = [], [], [], 0
+    for view, motion in enumerate(poses(points.mean(0), 8, distance, tilt)):
+        pixels = true.project(motion.apply(points))
+        shown = pixels.isfinite().all(-1) & ((pixels - 160).norm(dim=-1) < 155)
+        behind += float(motion.translation[2]) < 0
+        views.append(torch.full((int(shown.sum()),), view))
+        seen.append(points[shown])
+        places.append(pixels[shown] + 0.1 * torch.from_numpy(random.normal(0, 1, (int(shown.sum()), 2))))
+    found = candidates(Measured(torch.cat(views), torch.cat(seen), torch.cat(places), size), "fisheye")[0]
+    assert behind and found.holdout_rms_px < 0.3
+    assert found.fit.camera.focal_px == pytest.approx(true.focal_px, rel=0.01)
 
 
 def capsule_views(focal: float, lens: KannalaBrandt, distance: float, count: int = 10) -> tuple[Camera, list]:

@@ -303,7 +303,7 @@ def test_a_lens_that_runs_away_is_dropped_and_never_the_users_mistake(synthetic,
 
     monkeypatch.setattr(child, "refine", refined)
     monkeypatch.setattr(child, "right_way_round", lambda job, result, *_: (result, Choice(None, 0.1)))
-    focal = next(iter(free.model.cameras.values())).params[0]
+    focal = next(iter(free.model.cameras.values())).mean_focal_length()
     if when == "before":
         run_away(free.model)
     found, fault = child.kept(job, Attempt("t"), free, database, tmp_path / "mapping.db", ())

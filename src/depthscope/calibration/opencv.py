@@ -83,9 +83,13 @@ def board_motion(
         )
     except cv2.error:
         return None
-    if not count or not np.isfinite(turns[0]).all() or float(shifts[0].reshape(3)[2]) <= 0:
-        return None
-    return torch.from_numpy(cv2.Rodrigues(turns[0])[0]), torch.from_numpy(shifts[0].reshape(3).copy())
+    for turn, shift in zip(turns[:count], shifts[:count], strict=True):  # the better one first
+        rotation, translation = cv2.Rodrigues(turn)[0], np.asarray(shift, np.float64).reshape(3)
+        depths = points.numpy() @ rotation[2] + translation[2]
+        # All that is seen lies in front; the board's own origin need not be seen, and may lie behind a wide lens.
+        if np.isfinite(rotation).all() and np.isfinite(translation).all() and bool((depths > 0).all()):
+            return torch.from_numpy(rotation), torch.from_numpy(translation.copy())
+    return None
 
 
 def _ours(corners: Any) -> Corners:
