@@ -104,6 +104,11 @@ def test_sources_are_chosen_by_the_motion_of_the_points(tube):
     for target, _, source in rows.tolist():
         assert median_flow(target, source) >= least - 1e-6
         assert source == target + 1 or median_flow(target, source - 1) < least
+    longest = int(strides.max())  # a stride of that length is the last one that is tried
+    assert torch.equal(snippets_of(footage, SnippetRule(flow_px=least, longest_stride=longest)), rows)
+    shorter = snippets_of(footage, SnippetRule(flow_px=least, longest_stride=longest - 1))
+    spans = (rows[:, 1:] - rows[:, :1]).abs().amax(1)
+    assert torch.equal(shorter, rows[spans < longest])
 
 
 def test_motions_and_points_are_those_of_the_sequence(tube, tmp_path):

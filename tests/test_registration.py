@@ -24,6 +24,7 @@ from depthscope.registration import (
 )
 from depthscope.registration.frames import frame_views
 from depthscope.registration.residuals import exponential
+from depthscope.registration.search import _unlike
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
 from noses import seen_in, similarity
@@ -279,3 +280,10 @@ def test_places_nearly_as_good_as_the_best_are_matched_exactly(seen, target) -> 
     assert seen.error_mm(Similarity(settled.target_from_source.scale[1], settled.target_from_source.motion[1])) < 1.5
     one_alone = Solved(places, torch.tensor([1.0, 5.0, 9.0], dtype=torch.float64), ends.step)
     assert _settled(problem, one_alone, QUICK, None) is one_alone  # nothing is contested
+
+
+def test_rays_are_unlike_by_the_mean_of_what_no_scale_explains():
+    """One ray of four is off by a factor of e^2: it counts as bounded, and the scale is that of the others."""
+    unlike, log_scale = _unlike(torch.tensor([[0.3, 0.3, 0.3, 2.3], [1.0, 1.1, 1.2, 1.1]]))
+    assert unlike.tolist() == pytest.approx([0.5 / 4, 0.2 / 4])
+    assert log_scale.tolist() == pytest.approx([0.3, 1.1])

@@ -463,6 +463,16 @@ def test_the_affine_model_finds_gain_and_shift(gain, shift):
     assert torch.equal(AffineBrightness()(image, target, nothing), image)
 
 
+def test_an_even_image_has_no_gain_of_its_own():
+    """Where either image has no contrast, only the brightness is shifted."""
+    rich, even = noise(1, 3, 6, 8), torch.full((1, 3, 6, 8), 0.4, dtype=F64)
+    valid = torch.ones(1, 6, 8, dtype=torch.bool)
+    for image, target in ((rich, even), (even, rich), (even, even)):
+        a, b = AffineBrightness().fitted(image, target, valid)
+        assert torch.equal(a, torch.ones_like(a))
+        assert torch.allclose(b, target.mean((-1, -2)) - image.mean((-1, -2)), 0, 1e-12)
+
+
 def test_the_affine_model_takes_a_change_of_exposure_out_of_the_loss():
     batch, depth, motions = wall_snippet(160, 120)
     images = batch.images.clone()
