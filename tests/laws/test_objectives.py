@@ -363,10 +363,12 @@ def test_a_batch_is_the_mean_of_its_pairs():
     logs = [d.log() + 0.1 * random(*d.shape, seed=s) for s, (_, d) in enumerate(made)]
     made[0][0].mask[:, 1, :, :7] = False
     made[1][0].mask[:, 0, 9:] = False
-    alone = [EVERYTHING(DepthPrediction(x), b)["loss"].item() for x, (b, _) in zip(logs, made, strict=True)]
+    alone = [EVERYTHING(DepthPrediction(x), b) for x, (b, _) in zip(logs, made, strict=True)]
     together = torch.stack([logs[0][0], logs[1][0], logs[0][1], logs[1][1]])  # all frames j, then all frames k
-    loss = EVERYTHING(DepthPrediction(together), joined(*(b for b, _ in made)))["loss"]
-    assert loss.item() == pytest.approx(sum(alone) / 2, rel=1e-12)
+    found = EVERYTHING(DepthPrediction(together), joined(*(b for b, _ in made)))
+    for name in ("loss", "scale_spread", "trimmed", "unsupported"):  # what is watched of a run, too
+        assert found[name].item() == pytest.approx(sum(one[name].item() for one in alone) / 2, rel=1e-12)
+    assert found["scale_spread"] > 0
 
 
 def test_a_pair_without_points_in_a_frame_does_not_thin_out_the_others():
