@@ -292,7 +292,8 @@ class Campaign:
                 self.known[key] = compute(*arguments, **options)
                 self.memo.mkdir(exist_ok=True)
                 file = self.memo / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pickle"
-                file.write_bytes(pickle.dumps((key, self.known[key])))
+                with suppress(TypeError, pickle.PicklingError):  # what cannot be kept is computed each time
+                    file.write_bytes(pickle.dumps((key, self.known[key])))
             return self.known[key]
 
         setattr(place, name, known)
