@@ -36,7 +36,8 @@ def case(tmp_path_factory):
 def test_register_writes_what_others_open(case, tmp_path, capsys):
     place, seen = case
     arguments = ["register", str(place / "surface.ply"), str(place / "ct.nii.gz"), "--out", str(tmp_path / "out")]
-    code = main([*arguments, "--start", str(place / "start.txt")])
+    roughly = f"{float(seen.target_from_source.scale):.2g}"  # without it, the surface's halves are registered too
+    code = main([*arguments, "--start", str(place / "start.txt"), "--scale", roughly])
     out = tmp_path / "out"
     result = json.loads((out / "result.json").read_text())
     assert code == (3 if result["ambiguous"] else 0)
