@@ -69,8 +69,21 @@ def test_weights_alone_predict_the_same_to_half_precision(tmp_path, capsys):
     assert small.recipe == made.recipe
     images = torch.rand(2, 3, 24, 32)
     torch.testing.assert_close(small.network(images).log_depth, made.network(images).log_depth, atol=0.02, rtol=0.02)
-    assert yaml.safe_load((tmp_path / "small.yaml").read_text())["steps_of_the_last_run"] == 7
+    assert yaml.safe_load((tmp_path / "small.yaml").read_text())["weights_are_the_mean_of"][0]["steps"] == 7
     assert (tmp_path / "small.pt").stat().st_size < 0.75 * (tmp_path / "checkpoint.pt").stat().st_size
+
+
+def test_weights_of_several_runs_are_averaged(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one, two = model(tmp_path / "one", True), model(tmp_path / "two", True)
+    state = {name: value + 1 for name, value in two.network.state_dict().items()}
+    save_checkpoint(two.source, {"recipe": to_yaml(two.recipe), "network": state})
+    out = tmp_path / "mean.pt"
+    assert main(["export", str(one.source), "--average", str(two.source), "--out", str(out)]) == 0
+    for name, value in load_model(out).network.state_dict().items():
+        torch.testing.assert_close(value, one.network.state_dict()[name] + 0.5, atol=2e-3, rtol=2e-3)
+    assert len(yaml.safe_load(out.with_suffix(".yaml").read_text())["weights_are_the_mean_of"]) == 2
 
 
 def test_the_command_names_what_it_can_write(tmp_path, capsys):

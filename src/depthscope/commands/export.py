@@ -14,6 +14,7 @@ def export(
     out: Path,
     size: str = "",
     last: bool = False,
+    average: tuple[str, ...] = (),
 ) -> int:
     """A trained network for other programs: as ONNX, or its weights alone as a small checkpoint.
 
@@ -22,11 +23,12 @@ def export(
         out: FILE.onnx, or FILE.pt for the averaged weights in half precision.
         size: Size of the network's images in pixels, as 192x160; by default about the area it was trained on.
         last: Use the newest checkpoint instead of the best.
+        average: For FILE.pt: further runs of the same network, whose weights are averaged with those of RUN.
     """
     from depthscope.commands.simulate.options import size_px
     from depthscope.onnx_export import write_onnx
     from depthscope.prediction import load_model
-    from depthscope.pretrained import write_weights
+    from depthscope.pretrained import checkpoint_named, write_weights
     from depthscope.video.windows import fitting_size
     from depthscope.workspace import sweep, telling_write_errors
 
@@ -37,7 +39,7 @@ def export(
         out.parent.mkdir(parents=True, exist_ok=True)
         sweep(out.parent, deep=False)
         if out.suffix == ".pt":
-            write_weights(model.source, out)
+            write_weights([model.source, *map(checkpoint_named, average)], out)
             print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; depthscope predict {out} INPUT --out DEPTH")
             return 0
         supervision = model.recipe.supervision

@@ -4,10 +4,13 @@
 what it was trained on, how well it does, and where it fails. Both are made by ``depthscope export RUN``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 from torch import Tensor
 
@@ -77,23 +80,45 @@ def read_start(name: str | Path) -> Start:
     return Start(recipe.network, weights, path)
 
 
-def write_weights(checkpoint: Path, out: Path) -> None:
-    """The averaged weights of a checkpoint alone, in half precision, and beside them what they have seen, as YAML.
+def write_weights(checkpoints: Sequence[Path], out: Path) -> None:
+    """The averaged weights of a run alone, in half precision, and beside them what they have seen, as YAML.
+
+    Args:
+        checkpoints: Of one run; or of several of one network, one of which started from another: the mean of such
+            weights errs less on what none of them has seen (model soups, Wortsman et al. 2022).
+        out: The file; the YAML file beside it is called as it is.
 
     Raises:
-        BadInputError: It is not of a depth network, or `out` cannot be written.
+        BadInputError: One is not of a depth network or of another one, or `out` cannot be written.
     """
-    read_start(checkpoint)  # refuses what is no depth network
-    content = load_checkpoint(checkpoint)
-    weights = {name: value.half() if value.is_floating_point() else value for name, value in content["network"].items()}
-    kept = {key: content[key] for key in CARRIED if key in content}
+    starts = [read_start(path) for path in checkpoints]  # which refuses what is no depth network
+    contents = [load_checkpoint(path) for path in checkpoints]
+    other = next((start for start in starts if start.network != starts[0].network), None)
+    if other is not None:
+        raise BadInputError(f"{other.source} has the network {other.network}", f"{starts[0].network}")
+    weights = {name: mean_of([content["network"][name] for content in contents]) for name in contents[0]["network"]}
+    kept = {key: contents[0][key] for key in CARRIED if key in contents[0]}
     save_checkpoint(out, {**kept, "network": weights})
     card = {
-        "trained_on": list(content.get("patients", content.get("sequences", []))),
-        "steps_of_the_last_run": content.get("step"),
-        "errors_on_unseen_patients": content.get("best"),
-        "options": content.get("simulated_depth", content["recipe"]),
         "depthscope": version("depthscope"),
         "use": "research only",
+        "weights_are_the_mean_of": [_card(content) for content in contents],
     }
     write_text(out.with_suffix(".yaml"), yaml.safe_dump(card, sort_keys=False))
+
+
+def mean_of(values: Sequence[Tensor]) -> Tensor:
+    """The mean of weights in half precision; whole numbers, such as counters, are those of the first."""
+    if not values[0].is_floating_point():
+        return values[0]
+    return torch.stack([value.float() for value in values]).mean(0).half()
+
+
+def _card(content: dict[str, Any]) -> dict[str, Any]:
+    """What the weights of a checkpoint have seen, and how well they did."""
+    return {
+        "trained_on": list(content.get("patients", content.get("sequences", []))),
+        "steps": content.get("step"),
+        "errors_on_unseen_patients": content.get("best"),
+        "options": yaml.safe_load(content.get("simulated_depth", content["recipe"])),
+    }
