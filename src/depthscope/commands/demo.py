@@ -24,7 +24,7 @@ from depthscope.commands.run import (
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.evaluation import Distances, PathError, SurfaceError, faces_seen, path_error, surface_error
 from depthscope.geometry import Similarity, Surface
-from depthscope.recipes import FAST, Recipe
+from depthscope.recipes import ADAPT, Recipe
 from depthscope.sequence import Sequence
 from depthscope.workspace import read_result
 
@@ -40,7 +40,7 @@ WORST_MM = 2.0
 
 def demo(
     out: Path = Path("depthscope-demo"),
-    steps: int = 400,
+    steps: int = 130,
     frames: int = 40,
     seed: int = 1,
     anatomy: Literal["nasal", "colon"] = "nasal",
@@ -94,8 +94,8 @@ def told(registration: dict) -> str:
 
 
 def demo_recipe(steps: int) -> Recipe:
-    """`FAST` on smaller images."""
-    return quickened(FAST, "demo", 40_000, steps)
+    """`ADAPT` with so many steps."""
+    return quickened(ADAPT, "demo", ADAPT.supervision.area_px, steps)
 
 
 def demo_stages(case: Path, recipe: Recipe, frames: int, seed: int, anatomy: str) -> list[Stage]:

@@ -26,7 +26,7 @@ def run(
     out: Path,
     camera: Path | None = None,
     ct: Path | None = None,
-    recipe: str = "fast",
+    recipe: str = "adapt",
     config: Path | None = None,
     steps: int | None = None,
     accept_rejected: bool = False,
@@ -44,7 +44,7 @@ def run(
         out: Folder for the case.
         camera: camera.yaml of the recording; without it the camera is self-calibrated, which is less sure.
         ct: The patient's CT (DICOM folder, NIfTI, NRRD, MetaImage), or a surface from it.
-        recipe: fast, paper-2018 or tmi-2020.
+        recipe: adapt (the weights that ship, fitted to this video), fast (from nothing), paper-2018 or tmi-2020.
         config: YAML file with changes to the recipe.
         steps: Number of training steps.
         accept_rejected: Go on with structure from motion that was found wanting.
