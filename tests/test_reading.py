@@ -163,3 +163,26 @@ def test_image_names_that_leave_their_folder_are_refused_and_links_told(tmp_path
     for old, new in (("images/0001.png", "../elsewhere.jpg"), ("depth/0001.png", "/etc/hosts")):
         path.write_text(text.replace(old, new))
         assert "outside" in refused(read_truth, tmp_path / "nerf")
+
+
+def test_a_jpeg_cut_behind_a_marker_comes_to_an_end(tmp_path: Path) -> None:
+    from depthscope.video import image_size
+
+    for data in (b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe0\x00\x00" + bytes(40), b"\xff\xd8\xff\xdb\x00\x01\xff\xd9"):
+        (tmp_path / "cut.jpg").write_bytes(data)
+        assert "cut.jpg" in refused(image_size, tmp_path / "cut.jpg")
+
+
+def test_an_image_that_claims_to_be_huge_takes_no_memory(tmp_path: Path) -> None:
+    import struct
+    import zlib
+
+    from depthscope.video import read_image
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(90_001))) + chunk(b"IEND", b"")
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    assert "more pixels than any frame has" in refused(read_image, tmp_path / "huge.png")

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from depthscope.public import FrameDepth, depth, load
 
+import os
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when cv2 is loaded; its own bound is 16 times
+
 from depthscope.threads import wait_patiently
 
 wait_patiently()  # first of all: pools of threads read their settings when they are loaded

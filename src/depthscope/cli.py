@@ -1,6 +1,7 @@
 """The command line: one verb per stage. A stage is imported only when its verb is used."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 2 bad input, 3 no answer in the data, 130 interrupted, 70 a mistake in this package.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in arguments
     arguments = [a for a in arguments if a != "--verbose"]
@@ -88,11 +92,15 @@ def unforeseen(error: Exception) -> tuple[str, int]:
 
     What the operating system refuses names its file; anything else is a mistake in this package, and is called one.
     """
-    if isinstance(error, OSError) and error.filename is not None:
-        told = explained(error, error.filename, remedy="check the path, its permissions and the space on its disk")
+    if isinstance(error, OSError) and error.strerror:
+        place = "a file or folder" if error.filename is None else error.filename
+        told = explained(error, place, remedy="check the path, its permissions and the space on its disk")
         return f"error: {told}", told.exit_code
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch has no class for it
         return "error: out of memory; use fewer or smaller inputs, or a larger machine", DepthscopeError.exit_code
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        name = error.object.encode(errors="surrogateescape").decode(errors="replace")[:200]
+        return f"error: the name {name!r} is not UTF-8 text; rename the file or folder", DepthscopeError.exit_code
     what = " ".join(str(error).split())[:200]
     return (
         f"internal error: {type(error).__name__}{': ' + what if what else ''}; this is a mistake in depthscope; "

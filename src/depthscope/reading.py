@@ -102,6 +102,8 @@ def explained(error: BaseException, path: Path | str, expected: str = "", remedy
             return BadInputError(f"{path} is nested too deeply to be read", expected, remedy)
         case MemoryError():
             return BadInputError(f"{path} needs more memory to read than there is", expected, remedy)
+        case _ if "CV_IO_MAX_IMAGE" in str(error):
+            return BadInputError(f"{path} claims to be of more pixels than any frame has", expected, remedy)
         case _:
             return BadInputError(
                 f"{path} is damaged or cut short and cannot be read ({_first_line(error)})", expected, remedy

@@ -14,7 +14,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError, UnusableSequenceError, require_file
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.geometry.depth import pixel_grid, sampled_at
-from depthscope.reading import bytes_of
+from depthscope.reading import bytes_of, reader
 from depthscope.sequence import Observations, Sequence
 from depthscope.video import image_size, read_grey
 
@@ -328,6 +328,7 @@ def undistorted_depth(depth: Float[Tensor, "height width"], camera: Camera) -> F
     return sampled_inside(depth, camera.project(ideal.unproject(pixels)), 0.0).reshape(height, width).float()
 
 
+@reader("a depth map", "download it again")
 def _decoded(path: Path) -> np.ndarray:
     """Any image or ``.npy`` array, as it is stored."""
     try:

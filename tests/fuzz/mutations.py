@@ -38,12 +38,15 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 2**64 - 1)
 
+MOST = 1 << 20
+"""Bytes that are mutated: what an earlier mutation has blown up is cut to that."""
+
 TEXT_ENDINGS = (".txt", ".csv", ".yaml", ".yml", ".json", ".obj", ".mhd", ".tfm", ".vtp", ".vtk", "")
 
 
 def mutated(path: Path, random: Random) -> str:
     """Damages one file in place; returns how, in a word."""
-    data = path.read_bytes()
+    data = path.read_bytes()[:MOST]
     kinds: list[Callable[[bytes, Random], bytes]] = [flipped, overwritten, cut, removed, repeated, noise, extreme]
     ending = path.suffix.lower()
     textual = ending in TEXT_ENDINGS or _is_text(data)

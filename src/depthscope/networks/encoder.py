@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
+from depthscope.reading import reading
 
 EncoderOptions = ResUNetEncoder | ResidualEncoder
 """Options of an encoder; `build` makes it, `channels` and `divisor` say what it gives and needs."""
@@ -20,10 +21,11 @@ def started(options: EncoderOptions) -> "Encoder":
     Raises:
         BadInputError: The file is missing or of another encoder.
     """
-    encoder = options.build()
-    if options.weights:
-        encoder.load(options.weights)
-    return encoder
+    with reading(options.weights or "the encoder's options", "options of an encoder and weights that fit them"):
+        encoder = options.build()
+        if options.weights:
+            encoder.load(options.weights)
+        return encoder
 
 
 @runtime_checkable

@@ -36,8 +36,10 @@ class ResUNetEncoder:
             raise BadInputError(f"network.width {self.width}", "a positive multiple of 4")
         if not 1 <= self.levels <= 7:
             raise BadInputError(f"network.levels {self.levels}", "1 to 7")
-        if self.stem < 1 or self.stem % 2 == 0:
-            raise BadInputError(f"network.stem {self.stem}", "an odd number of pixels")
+        if not 1 <= self.stem <= 31 or self.stem % 2 == 0:
+            raise BadInputError(f"network.stem {self.stem}", "an odd number of pixels up to 31")
+        if any(channels < 1 or channels % max(1, channels // 8) for channels in self.channels):
+            raise BadInputError(f"network.widest {self.widest}", "a multiple of 8, or under 16")
 
     @property
     def channels(self) -> tuple[int, ...]:

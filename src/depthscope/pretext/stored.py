@@ -130,4 +130,10 @@ def _value(given: Any, kind: Any, source: str) -> Any:
             return found(**{name: _value(item, hints[name], source) for name, item in given.items() if name != "type"})
     if isinstance(given, list):
         return tuple(tuple(item) if isinstance(item, list) else item for item in given)
+    plain = tuple(member for member in members if member in (bool, int, float, str))
+    if plain and len(plain) == len(members):
+        allowed = (*plain, int) if float in plain else plain
+        if type(given) not in allowed:  # a bool is an int to isinstance
+            names = " or ".join(member.__name__ for member in plain)
+            raise BadInputError(f"{source} holds the value {str(given)[:40]!r}", names, "write it again")
     return Path(given) if isinstance(given, str) and Path in members else given

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError
-from depthscope.reading import json_of, reader, yaml_of
+from depthscope.reading import json_of, reader, text_of, yaml_of
 from depthscope.report.markup import Figure
 
 STAGES = {
@@ -83,9 +83,8 @@ class Results:
     def table(self, name: str) -> dict[str, list[str]]:
         """The columns of a CSV file; none where it is missing or damaged."""
         try:
-            with (self.place / name).open(newline="", encoding="utf-8", errors="replace") as stream:
-                rows = list(csv.DictReader(stream))
-        except (OSError, csv.Error):
+            rows = list(csv.DictReader(text_of(self.place / name, "a table").splitlines()))
+        except (BadInputError, csv.Error):
             return {}
         return {key: [row.get(key) or "" for row in rows] for key in (rows[0] if rows else {}) if key}
 

@@ -10,6 +10,9 @@ from depthscope.errors import BadInputError, require_file
 from depthscope.reading import reader
 from depthscope.video import dicom
 
+MOST_PIXELS = 1 << 26
+"""Of a frame: twice an 8K one. A header of a few bytes may claim any size."""
+
 VIDEO_ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".mxf"),
     *(".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".ogm", ".dv", ".nut"),
@@ -111,6 +114,7 @@ def opened_video(path: Path) -> Movie:
     except BaseException:
         container.close()
         raise
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return Movie(path, container, stream, stored, notes)
 
 

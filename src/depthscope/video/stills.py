@@ -246,5 +246,8 @@ def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
         elif marker == JPEG_SCAN:
             return None
         elif marker not in JPEG_WITHOUT_LENGTH:
-            stream.seek(int.from_bytes(stream.read(2), "big") - 2, 1)
+            length = int.from_bytes(stream.read(2), "big")
+            if length < 2:  # cut short, or a length that leads back to where it stands
+                return None
+            stream.seek(length - 2, 1)
     return None
