@@ -519,7 +519,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...], float]] = {
 }
 """The command, what is damaged under it, and its share.
 
-`run` and `pretrain` are not among them: what is left whole they take minutes over, and their readers are those of others.
+`run` and `pretrain` are not among them: they take minutes over what is whole, and their readers are those of others.
 """
 
 WORDS = (
