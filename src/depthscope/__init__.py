@@ -7,16 +7,16 @@
 What a notebook needs is imported when it is first used, so that ``import depthscope`` itself costs nothing.
 """
 
+import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+from depthscope.threads import wait_patiently
 
 if TYPE_CHECKING:
     from depthscope.public import FrameDepth, depth, load
 
-import os
-
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when cv2 is loaded; its own bound is 16 times
-
-from depthscope.threads import wait_patiently
 
 wait_patiently()  # first of all: pools of threads read their settings when they are loaded
 
@@ -29,9 +29,7 @@ def __getattr__(name: str) -> Any:
     """What `depthscope.public` offers."""
     if name not in __all__:
         raise AttributeError(f"module 'depthscope' has no attribute {name!r}")
-    from depthscope import public
-
-    return getattr(public, name)
+    return getattr(importlib.import_module("depthscope.public"), name)
 
 
 def __dir__() -> list[str]:
