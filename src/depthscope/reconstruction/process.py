@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import depthscope
 from depthscope.reconstruction.job import Job, write_job
 
 PROGRESS, LOG, JOB, REPORT = "progress.jsonl", "log.txt", "job.json", "report.json"
@@ -193,7 +192,7 @@ def _end(child: subprocess.Popen) -> None:
 
 def _environment(job: Job) -> dict[str, str]:
     """That of this process, with this package first and as many threads as the job has."""
-    source = str(Path(depthscope.__file__).resolve().parents[1])
+    source = str(Path(__file__).resolve().parents[2])
     paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(job.threads)}
 
