@@ -87,3 +87,14 @@ def test_inputs_follow_from_the_seed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         told.append([(one.how, one.told) for one in campaign(chosen, 20, tmp_path / name)])
     assert told[0] == told[1] and len(set(told[0])) > 10
+
+
+@pytest.mark.slow
+def test_every_seed_is_read_where_it_is_whole(tmp_path: Path) -> None:
+    for target in targets():
+        if target.name.startswith(("verb", "words")):
+            continue
+        folder = tmp_path / target.name
+        folder.mkdir()
+        target.seed(folder)
+        target.read(folder)

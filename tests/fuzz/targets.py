@@ -89,7 +89,7 @@ def _volume() -> SimpleITK.Image:
     values = np.full((6, 7, 8), 40, np.int16)
     values[2:4, 2:5, 2:6] = -1000
     image = SimpleITK.GetImageFromArray(values)
-    image.SetSpacing((0.5, 0.6, 0.7))
+    image.SetSpacing((2.5, 2.6, 2.7))
     return image
 
 
