@@ -1,5 +1,6 @@
 """Videos with sound whose content is known."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,9 +28,24 @@ def frames_of(count: int, size: int = 32) -> torch.Tensor:
     return levels[:, None, None, None].expand(count, size, size, 3).contiguous()
 
 
-def video_with(path: Path, values: np.ndarray | None, seconds: float = 4.0, fps: int = 10, size: int = 32) -> Path:
+def moving_frames(count: int, size: int) -> torch.Tensor:
+    """Blotches that move to the right, two pixels from frame to frame."""
+    coarse = torch.rand(1, 3, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
+    blotches = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic").clamp(0, 1)
+    picture = (40 + 180 * blotches[0]).byte().permute(1, 2, 0)
+    return torch.stack([picture.roll(2 * number, 1) for number in range(count)])
+
+
+def video_with(
+    path: Path,
+    values: np.ndarray | None,
+    seconds: float = 4.0,
+    fps: int = 10,
+    size: int = 32,
+    frames: Callable[[int, int], torch.Tensor] = frames_of,
+) -> Path:
     """A video of so many seconds with this sound, or with none."""
-    write_video(path, iter(frames_of(round(seconds * fps), size)), fps=fps)
+    write_video(path, iter(frames(round(seconds * fps), size)), fps=fps)
     return path if values is None else add_sound(path, sound_of(values))
 
 

@@ -253,6 +253,8 @@ def test_parts_of_a_board_are_used_beside_whole_ones(tmp_path):
 
 
 def test_a_charuco_board_calibrates_though_cut(tmp_path):
+    views = tmp_path / "views"
+    views.mkdir()
     board = Charuco((7, 5), 4.0, 3.0)
     ink = opencv.draw_charuco(board, 60, 30).numpy() / 255
     motions = poses(torch.tensor([14.0, 10.0, 0.0], dtype=torch.float64), 8, 27.0)
@@ -260,9 +262,9 @@ def test_a_charuco_board_calibrates_though_cut(tmp_path):
         picture = photographed(LENS, motion, ink, 15.0, 2.0, falloff=0.5, blur=0.5, noise=1.0, seed=n)
         if n % 2:
             picture[:, 220:] = 0  # the rim of a round picture
-        write_image(tmp_path / f"{n}.png", picture)
+        write_image(views / f"{n}.png", picture)
     out, board = tmp_path / "out", "charuco:7x5"
-    given = ["calibrate", str(tmp_path), "--board", board, "--square-mm", "4", "--marker-mm", "3", "--out", str(out)]
+    given = ["calibrate", str(views), "--board", board, "--square-mm", "4", "--marker-mm", "3", "--out", str(out)]
     assert main(given) == 0
     result = json.loads((out / "result.json").read_text())
     assert result["views_used"] == 8 and result["holdout_rms_px"] < 0.25
@@ -270,11 +272,12 @@ def test_a_charuco_board_calibrates_though_cut(tmp_path):
 
 
 def test_one_pose_only_is_refused(tmp_path, capsys):
-    shown = filmed((9, 7), 1)[0]
+    shown, views = filmed((9, 7), 1)[0], tmp_path / "views"
+    views.mkdir()
     for n in range(6):
-        write_image(tmp_path / f"{n}.png", (shown.int() + n % 2).clamp(0, 255).to(torch.uint8))
+        write_image(views / f"{n}.png", (shown.int() + n % 2).clamp(0, 255).to(torch.uint8))
     out = tmp_path / "out"
-    assert main(["calibrate", str(tmp_path), "--board", "9x7", "--square-mm", "3", "--out", str(out)]) == 3
+    assert main(["calibrate", str(views), "--board", "9x7", "--square-mm", "3", "--out", str(out)]) == 3
     assert "all in nearly the same pose" in capsys.readouterr().out
     assert not (out / "camera.yaml").exists() and (out / "result.json").is_file()
 
@@ -409,7 +412,7 @@ def test_a_charuco_board_and_a_chessboard_are_told_apart(tmp_path):
         seen_boards(leaning(tmp_path / "plain", plain), Charuco((9, 6), 4.0, 3.0))
 
 
-@pytest.mark.parametrize("asked", [(10, 7), (8, 5), (11, 8), (6, 5), (14, 10)])
+@pytest.mark.parametrize("asked", [(10, 7), (8, 5), (11, 8), (14, 10)])
 def test_a_chessboard_of_other_counts_is_named(tmp_path, asked):
     """Counted as squares, as squares within, or wrongly."""
     plain = torch.from_numpy((chessboard_print((9, 6)) * 255).astype(np.uint8))

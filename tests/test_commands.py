@@ -458,7 +458,7 @@ def test_a_disk_full_while_resuming_spares_the_run(river, tmp_path, capsys, full
     full_disk(torch, "save")
     capsys.readouterr()
     code = call("train", river.clip, "--out", run, "--resume")
-    assert_told_in_one_line(code, capsys.readouterr().err, "free space and --resume")
+    assert_told_in_one_line(code, capsys.readouterr().err, "free space and give the call again")
     assert (run / LAST).read_bytes() == left
     monkeypatch.undo()
     assert call("train", river.clip, "--out", run, "--resume") == 0

@@ -152,7 +152,8 @@ def test_train_takes_masks_and_says_what_is_wrong_with_them(data, tmp_path, caps
     assert "masks" in capsys.readouterr().err
     assert main([*call, "--out", str(tmp_path / "two"), "--masks", str(masks), str(masks)]) == 2
     assert "2 folders of masks for 1 inputs" in capsys.readouterr().err
-    assert main([*call, "--out", str(tmp_path / "none"), "--masks", str(tmp_path)]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main([*call, "--out", str(tmp_path / "none"), "--masks", str(tmp_path / "empty")]) == 2
     assert "holds no masks" in capsys.readouterr().err
     masks = masks_of(sequence, tmp_path / "fewer")
     (masks / f"{sequence.frame_names[3]}.png").unlink()

@@ -57,6 +57,8 @@ def test_insertion_goes_inward_and_retraction_outward(anatomy):
 
 
 def test_camera_looks_along_the_lumen(anatomy):
+    if anatomy.kind == "abdomen":
+        pytest.skip("a laparoscope looks at the organs from above, not along a lumen")
     motion = camera_from_world(anatomy, 6, 8)
     forward = motion.rotation[:, 2]
     ahead = torch.cdist(motion.origin, anatomy.lumen).argmin(1)

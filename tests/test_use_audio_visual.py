@@ -11,7 +11,7 @@ from depthscope import cli
 from depthscope.formats import depth_maps
 from depthscope.video import video_size
 from depthscope.video.sound import loudness, read_sound
-from sounding_videos import beeps, video_with
+from sounding_videos import beeps, moving_frames, video_with
 
 QUICK = (
     "--encoder.width", "8", "--encoder.widest", "16", "--training.batch", "4", "--localisation.batch", "4",
@@ -28,7 +28,7 @@ def call(*arguments: object) -> int:
 
 def test_two_commands_lead_to_maps_with_sound(tmp_path: Path, capsys):
     video, run, out = tmp_path / "clip.mp4", tmp_path / "run", tmp_path / "out"
-    video_with(video, beeps(12.0, every_s=1.7, length_s=0.6), seconds=12.0, size=64)
+    video_with(video, beeps(12.0, every_s=1.7, length_s=0.6), seconds=12.0, size=64, frames=moving_frames)
     assert call("pretrain", "audio-visual", video, "--out", run, *QUICK) == 0
     assert "one microphone" in capsys.readouterr().out
     assert call("predict", run, video, "--out", out, "--every-s", 0.5, "--query-time", 2.0) == 0

@@ -141,7 +141,7 @@ def test_gray_and_still_and_short_inputs_are_refused(place: Path, capsys):
     for task, name, told in (
         ("colorization", "onlygray", "gray"),
         ("video-colorization", "onlygray", "no colour"),
-        ("video-colorization", "still", "nothing moves"),
+        ("video-colorization", "still", "shows one picture"),
         ("video-colorization", "short", "4 frames or more"),
     ):
         assert call("pretrain", task, place / name, "--out", place / "no", "--steps", 2) == 2

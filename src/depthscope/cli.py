@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from depthscope.errors import BadInputError, DepthscopeError, InterruptedRunError
-from depthscope.reading import explained
 
 INTERNAL_ERROR = 70
 """Exit code of a mistake in this package (EX_SOFTWARE of sysexits.h)."""
@@ -94,6 +93,8 @@ def unforeseen(error: Exception) -> tuple[str, int]:
     """
     if isinstance(error, OSError) and error.strerror:
         place = "a file or folder" if error.filename is None else error.filename
+        from depthscope.reading import explained  # which loads a YAML library
+
         told = explained(error, place, remedy="check the path, its permissions and the space on its disk")
         return f"error: {told}", told.exit_code
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch has no class for it
