@@ -220,6 +220,7 @@ def kept(
         result = replace(result, model=before)
         refined = refine(job, before, folder / "images", free_poses=True, free_lens=False)
     if len(hidden):
+        assert result.model is not None
         write_held_out(folder / "held_out_matches.npz", hidden, result.model, job)
         full = folder / "full.db"
         spared(database, full, 0.0, job.seed)

@@ -57,5 +57,5 @@ def folds(camera: pycolmap.Camera, radius: float) -> bool:
     """
     rays = np.linspace(0, radius, 100)
     places = np.stack([rays, np.zeros(100), np.ones(100)], -1)
-    across = camera.img_from_cam(places)[:, 0]
+    across = np.asarray(camera.img_from_cam(places))[:, 0]
     return not bool(np.isfinite(across).all()) or bool((np.diff(across) < 0).any())

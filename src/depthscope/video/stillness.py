@@ -37,8 +37,8 @@ def shows_one_picture(
             first = grey
             area = np.ones(grey.shape, bool)
             if inside is not None:
-                area = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
-            if not area.any():
+                area = np.asarray(cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_AREA)) > 0
+            if not bool(np.any(area)):
                 return False
         elif grey.shape != first.shape or float((_apart(grey, first)[area] > SAME_LEVELS).mean()) > CHANGED_SHARE:
             return False
