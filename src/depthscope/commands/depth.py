@@ -42,5 +42,6 @@ def depth(
     given = Writing(clouds, video, batch, resolved_device(device), began)
     write_prediction(load_model(run), recording, input, out, given)
     print(f"look at {out / 'preview'}" + (f" or {out / 'video.mp4'}" if video else ""))
-    print(f"next: depthscope run {input} --out CASE, which learns from this very video and measures it")
+    if len(recording.names) > 1:  # one image has no motion to learn from
+        print(f"next: depthscope run {input} --out CASE, which learns from this very video and measures it")
     return 0
