@@ -60,10 +60,10 @@ def write_onnx(model: DepthModel, path: Path, size_px: tuple[int, int]) -> float
     Raises:
         BadInputError: The exporter is not installed, the size does not fit, or the file computes something else.
     """
-    _require_exporter()
     width, height = size_px
     if width < 1 or height < 1 or width % model.divisor or height % model.divisor:
         raise BadInputError(f"--size {width}x{height}", f"sides divisible by {model.divisor}")
+    _require_exporter()
     exported = Exported(model.network).eval()
     inputs = example(model, size_px, 2)
     batch = torch.export.Dim("batch", min=1, max=1024)
