@@ -20,7 +20,7 @@ from depthscope.prediction import load_model
 from depthscope.pretrained import read_start
 from depthscope.simulation.still_store import CONTENT, FOREIGN, StillFrame, StillStore, packing
 from depthscope.supervised import Looks, Placement, StillBatch, StillDraws, TrueDepthLoss, UnseenPatients
-from depthscope.supervised.augmentation import placed
+from depthscope.supervised.augmentation import bounced, placed, weaker_falloff
 from depthscope.supervised.draws import gathered
 from depthscope.supervised.losses import UNIT_MM
 from depthscope.supervised.simulated_depth import SimulatedDepth, learn
@@ -176,10 +176,28 @@ def test_rays_are_left_out_of_so_many_frames():
 
 
 def test_looks_of_no_range_change_nothing():
-    none = Looks(1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    none = Looks(1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     batch = batch_of()
     expected = batch.images.float() / 255 * batch.content[:, None]
     torch.testing.assert_close(none(batch, 0).images, expected, atol=2e-3, rtol=0)
+
+
+def test_light_that_falls_less_steeply():
+    depth = torch.tensor([[[10.0, 20.0], [40.0, 0.0]]])
+    lit = weaker_falloff(depth, torch.tensor([1.0]))[0, 0] ** 2.2
+    assert float(lit[1, 0] / lit[0, 0]) == pytest.approx(4.0, rel=1e-4)  # a fourfold depth, one power less
+    assert float(lit[1, 1]) == 1.0 and float(lit[0, 1]) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_walls_around_light_a_slit_and_what_is_outside_does_not():
+    image = torch.full((2, 3, 40, 60), 0.8)
+    image[:, :, :, 28:31] = 0.1
+    content = torch.ones(2, 40, 60, dtype=torch.bool)
+    content[:, :, 50:] = False
+    lit = bounced(image, content, torch.tensor([0.4, 0.0]))
+    assert float(lit[0, 0, 20, 29]) > 0.3 and float(lit[0, 0, 20, 10]) == pytest.approx(0.8, abs=0.02)
+    assert float(lit[0, 0, 20, 48]) == pytest.approx(0.8, abs=0.02)  # beside the black rim
+    torch.testing.assert_close(lit[1], image[1], atol=1e-4, rtol=0)
 
 
 def naive_loss(log_depth: np.ndarray, depth: np.ndarray, weights: TrueDepthLoss) -> float:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
+from depthscope.geometry.scale import weighted_mean
 from depthscope.simulation.still_store import StillFrame
 from depthscope.supervised.batch import StillBatch
 from depthscope.training.draws import generator_of
@@ -101,6 +102,9 @@ class Looks:
         blur_px: Largest standard deviation of a blur, in half of the frames.
         noise: Largest standard deviation of noise, of full scale 1.
         no_rays: Share of frames that are shown without their rays.
+        falloff: In half of the frames light falls with depth to the power of -2 plus up to this: walls light each
+            other, and a processor lifts what is dark.
+        bounce: Largest share of light that comes from the walls around, spread wide; in half of the frames.
     """
 
     exposure: float = 1.6
@@ -112,9 +116,12 @@ class Looks:
     blur_px: float = 1.2
     noise: float = 0.03
     no_rays: float = 0.35
+    falloff: float = 0.8
+    bounce: float = 0.5
 
     def __post_init__(self) -> None:
-        if min(self.exposure, self.gamma, self.colour) < 1 or min(self.relight, self.blur_px, self.noise) < 0:
+        spreads = (self.relight, self.blur_px, self.noise, self.falloff, self.bounce)
+        if min(self.exposure, self.gamma, self.colour) < 1 or min(spreads) < 0:
             raise BadInputError(f"looks of {self}", "factors of 1 or more, spreads of 0 or more")
         if not (0 <= self.saturation <= 1 and 0 <= self.grey_share <= 1 and 0 <= self.no_rays <= 1):
             raise BadInputError(f"looks of {self}", "shares of 0 to 1")
@@ -130,6 +137,8 @@ class Looks:
             light * factor(u[:, 1], self.exposure) * torch.cat([factor(u[:, 2 + i], self.colour) for i in range(3)], 1)
         )
         light = light * self._relit(generators, light.shape, u[:, 15])
+        light = light * weaker_falloff(batch.depth, self.falloff * u[:, 10].clamp_min(0))
+        light = bounced(light, batch.content, self.bounce * u[:, 11].clamp_min(0))
         grey = light.mean(1, keepdim=True)
         strength = 1 + (1 - self.saturation) * u[:, 5, None, None, None]
         strength = torch.where(u[:, 6, None, None, None] > 1 - 2 * self.grey_share, 0.0, strength)
@@ -168,3 +177,36 @@ class Looks:
 def factor(u: Float[Tensor, " batch"], largest: float) -> Float[Tensor, "batch 1 1 1"]:
     """Between 1 / largest and largest, log-uniform for u uniform in -1..1."""
     return (largest**u)[:, None, None, None]
+
+
+GAMMA = 2.2
+"""Of the tone curve, about."""
+
+
+def weaker_falloff(
+    depth: Float[Tensor, "batch height width"], power: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """What the picture is multiplied with where light falls with depth to the power of -2 + `power`; mean log of 0."""
+    known = depth > 0
+    log_depth = torch.where(known, depth, 1.0).log()
+    mean = weighted_mean(log_depth.flatten(1), known.to(log_depth.dtype).flatten(1))
+    far = torch.where(known, log_depth - mean[:, None, None], 0.0)
+    return (far * power[:, None, None] / GAMMA).exp()[:, None]
+
+
+def bounced(
+    images: Float[Tensor, "batch 3 height width"],
+    content: Bool[Tensor, "batch height width"],
+    share: Float[Tensor, " batch"],
+    reach: float = 0.15,
+) -> Float[Tensor, "batch 3 height width"]:
+    """The picture where `share` of the light comes from all of what lies within about `reach` of the frame's width."""
+    light, weight = images.clamp_min(0) ** GAMMA, content[:, None].to(images.dtype)
+    side = max(1, round(reach * images.shape[-1] / 2))
+    small = functional.avg_pool2d(torch.cat([light * weight, weight], 1), side, ceil_mode=True, count_include_pad=False)
+    for _ in range(2):
+        small = functional.avg_pool2d(small, 3, stride=1, padding=1, count_include_pad=False)
+    around = functional.interpolate(small, size=images.shape[-2:], mode="bilinear", align_corners=False)
+    around = around[:, :3] / around[:, 3:].clamp_min(1e-3)
+    s = share[:, None, None, None]
+    return ((1 - s) * light + s * around).clamp_min(1e-8) ** (1 / GAMMA)
