@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.uses.exemplar import spread_in_time
+from depthscope.commands.uses.retrieval import spread_in_time
 from depthscope.corpus import CorpusOptions
+from depthscope.pretext import stored_options, stored_weights
 from depthscope.pretext.deepcluster import DeepCluster
 from depthscope.pretext.exemplar import Exemplar
-from depthscope.pretext.jigsaw import Jigsaw, Tiles
+from depthscope.pretext.jigsaw import Jigsaw, Tiles, descriptors
 from depthscope.video import read_image, write_image
 from mosaics import ENCODER, mosaic_corpus, short
 
@@ -68,9 +69,10 @@ def test_pretrain_leaves_an_encoder_and_says_what_its_scores_stand_beside(option
     assert "next: depthscope" in capsys.readouterr().out
 
 
-def test_a_frame_of_the_video_finds_itself_again(runs, folder, tmp_path):
+@pytest.mark.parametrize("system", ["exemplar", "jigsaw"])
+def test_a_frame_of_the_video_finds_itself_again(runs, folder, tmp_path, system):
     out = tmp_path / "found"
-    assert predict(runs / "exemplar", folder, "--query", folder / "000017.png", "--out", out) == 0
+    assert predict(runs / system, folder, "--query", folder / "000017.png", "--out", out) == 0
     rows = table(out / "neighbours.csv")
     assert rows[0]["frame"] == "000017" and float(rows[0]["similarity"]) == pytest.approx(1, abs=1e-3)
     assert len(rows) == 30 and [int(row["rank"]) for row in rows] == list(range(1, 31))
@@ -79,9 +81,10 @@ def test_a_frame_of_the_video_finds_itself_again(runs, folder, tmp_path):
     assert not (out / "keyframes.txt").exists()
 
 
-def test_exemplars_choose_keyframes_too(runs, folder, tmp_path):
+@pytest.mark.parametrize("system", ["exemplar", "jigsaw"])
+def test_keyframes_are_chosen_too(runs, folder, tmp_path, system):
     out = tmp_path / "keys"
-    assert predict(runs / "exemplar", folder, "--keyframes", 7, "--out", out) == 0
+    assert predict(runs / system, folder, "--keyframes", 7, "--out", out) == 0
     names = (out / "keyframes.txt").read_text().split()
     assert len(set(names)) == 7 and all((folder / f"{name}.png").is_file() for name in names)
     assert (out / "keyframes.png").is_file()
@@ -100,15 +103,19 @@ def test_a_video_is_sorted_into_clusters_and_keyframes_are_one_of_each_first(run
     assert (out / "clusters.png").is_file()
 
 
-def test_a_jigsaw_run_says_what_it_is_for(runs, folder, tmp_path, capsys):
-    assert predict(runs / "jigsaw", folder, "--out", tmp_path / "none") == 2
-    assert "train SEQUENCE... --encoder" in capsys.readouterr().err
-    assert not (tmp_path / "none").exists()
+def test_a_jigsaw_describes_frames_in_the_colours_it_learned_from(runs):
+    options, corpus = stored_options(runs / "jigsaw")[1], mosaic_corpus(6, holdout=0.0)
+    network = options.restored(stored_weights(runs / "jigsaw"))
+    darker = replace(corpus, frames=(corpus.frames.float() * 0.5).round().to(torch.uint8))
+    found = [descriptors(network, one, options.tiles) for one in (corpus, darker)]
+    torch.testing.assert_close(*found, atol=0.05, rtol=0.05)
+    plain = replace(options.tiles, normalise=False)
+    assert (descriptors(network, corpus, plain) - descriptors(network, darker, plain)).abs().max() > 0.1
 
 
 def test_what_cannot_be_answered_is_told_in_one_line(runs, folder, tmp_path, capsys):
     out = tmp_path / "none"
-    assert predict(runs / "exemplar", folder, "--out", out) == 2
+    assert predict(runs / "jigsaw", folder, "--out", out) == 2
     assert predict(runs / "exemplar", folder, "--query", tmp_path / "no.png", "--out", out) == 2
     assert predict(runs / "exemplar", folder, "--keyframes", 500, "--out", out) == 2
     assert predict(runs / "deepcluster", folder, "--keyframes", 500, "--out", out) == 2

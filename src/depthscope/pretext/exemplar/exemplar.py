@@ -14,9 +14,10 @@ from torch.nn import functional
 from depthscope.corpus import Corpus, CorpusOptions
 from depthscope.errors import BadInputError
 from depthscope.networks.adapters import AdaptedEncoder, Colour
-from depthscope.networks.descriptors import pooled, pooled_size, quadrant_maxima
+from depthscope.networks.descriptors import pooled, pooled_size
 from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
+from depthscope.pretext.described import described
 from depthscope.pretext.exemplar.seeds import Seeds, seed_patches
 from depthscope.pretext.exemplar.transformations import (
     NUMBERS,
@@ -152,14 +153,9 @@ class Exemplar:
         return Learned(network.encoder, tuple(scores), result, notes)
 
 
-@torch.no_grad()
 def descriptors(network: "ExemplarNetwork", corpus: Corpus, batch: int = 16) -> Float[Tensor, "frames values"]:
     """What the encoder says of whole frames, quarter by quarter, of what shows tissue."""
-    device, found = network.colours.device, []
-    for numbers in torch.arange(len(corpus)).split(batch):
-        maps = network.encoder(corpus.images(numbers).to(device))
-        found.append(quadrant_maxima(maps, network.encoder.strides, corpus.masks(numbers).to(device)).cpu())
-    return torch.cat(found)
+    return described(network.encoder, corpus, batch=batch)
 
 
 class ExemplarNetwork(nn.Module):

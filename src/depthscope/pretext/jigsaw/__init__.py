@@ -1,6 +1,6 @@
 """Jigsaw puzzles of frames: an encoder that learned where tissue belongs."""
 
-from depthscope.pretext.jigsaw.jigsaw import Jigsaw, Puzzles
+from depthscope.pretext.jigsaw.jigsaw import Jigsaw, Puzzles, descriptors
 from depthscope.pretext.jigsaw.network import JigsawNetwork
 from depthscope.pretext.jigsaw.permutations import permutations
 from depthscope.pretext.jigsaw.puzzles import PuzzleBatch, PuzzleDraws, Tiles, cut, ordered
@@ -13,6 +13,7 @@ __all__ = [
     "Puzzles",
     "Tiles",
     "cut",
+    "descriptors",
     "ordered",
     "permutations",
 ]

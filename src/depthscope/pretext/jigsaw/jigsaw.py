@@ -1,9 +1,10 @@
 """Jigsaw puzzles (Noroozi and Favaro, ECCV 2016): where in a picture does each of nine tiles belong?"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from depthscope.corpus import Corpus, CorpusOptions
@@ -11,9 +12,10 @@ from depthscope.errors import BadInputError
 from depthscope.networks.adapters import AdaptedEncoder, Colour
 from depthscope.networks.encoder import EncoderOptions, started
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
+from depthscope.pretext.described import described
 from depthscope.pretext.jigsaw.network import JigsawNetwork, puzzle_losses, solved
 from depthscope.pretext.jigsaw.permutations import Rule, permutations
-from depthscope.pretext.jigsaw.puzzles import PuzzleBatch, PuzzleDraws, Tiles, cut, ordered
+from depthscope.pretext.jigsaw.puzzles import PuzzleBatch, PuzzleDraws, Tiles, cut, normalised, ordered
 from depthscope.pretext.learned import Learned, Score
 from depthscope.pretext.starting import UNSEEN, seeded
 from depthscope.pretext.stored import to_yaml
@@ -61,6 +63,13 @@ class Jigsaw:
             self.training.seed,
         )
 
+    def restored(self, weights: dict[str, Tensor]) -> JigsawNetwork:
+        """The network of a run, as it was saved."""
+        plain = replace(self, encoder=replace(self.encoder, weights=""))  # a file it started from may be gone
+        network = plain.network()
+        network.load_state_dict(weights)
+        return network.eval()
+
     def learn(self, corpus: Corpus, out: Path, *, resume: bool = False, quiet: bool = False) -> Learned:
         """Trains on the puzzles of a corpus.
 
@@ -83,6 +92,15 @@ class Jigsaw:
         if by_light > 0.5 * share:
             notes = ("light alone solves most of the puzzles that were solved: expect little of this encoder",)
         return Learned(task.network.encoder, (score,), result, notes)
+
+
+def descriptors(network: JigsawNetwork, corpus: Corpus, tiles: Tiles) -> Float[Tensor, "frames values"]:
+    """What the encoder says of whole frames, quarter by quarter, in the colours that it learned from."""
+
+    def as_tile(images: Tensor) -> Tensor:
+        return normalised(images[:, None])[:, 0] * 0.2 + 0.5 if tiles.normalise else images
+
+    return described(network.encoder, corpus, as_tile)
 
 
 @dataclass(frozen=True, eq=False)
