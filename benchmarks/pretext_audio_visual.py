@@ -99,7 +99,8 @@ def main() -> None:
         )
         careless = CarelessAudioVisual(**vars(options) | {"localisation": replace(options.localisation, steps=1)})
         found = {}
-        for name, arm in (("on the grid", options), ("careless", careless)):
+        fused = replace(options, fused=True, localisation=replace(options.localisation, steps=1))
+        for name, arm in (("on the grid", options), ("careless", careless), ("fused (L3-Net)", fused)):
             network = learned(arm, training)
             found[name] = {
                 "accuracy_on_the_grid": accuracy(network, pairs_of(options, test, seed)),
@@ -109,7 +110,7 @@ def main() -> None:
             if arm is options:
                 found[name] |= places(network, options, test, seed)
         torch.manual_seed(seed)
-        untrained = Listener(options.encoder, options.stride, options.audio_width).eval()
+        untrained = options.network().eval()
         found["random network"] = {
             "accuracy_on_the_grid": accuracy(untrained, pairs_of(options, test, seed)),
             "accuracy_careless": accuracy(untrained, pairs_of(careless, test, seed)),
@@ -134,7 +135,7 @@ def learned(options: AudioVisual, data: Scenes) -> Listener:
     """The networks of an arm."""
     with tempfile.TemporaryDirectory() as place:
         options.learn_from(data.corpus, data.sounds, Path(place), quiet=True)
-        network = Listener(options.encoder, options.stride, options.audio_width)
+        network = options.network()
         network.load_state_dict(stored_weights(Path(place)))
     return network.eval()
 

@@ -12,6 +12,7 @@ from depthscope.errors import BadInputError
 from depthscope.networks import ResUNet
 from depthscope.onnx_export import difference_from_torch, write_onnx
 from depthscope.prediction import DepthModel, load_model
+from depthscope.pretrained import write_weights
 from depthscope.recipes import Recipe, to_yaml
 from depthscope.training import save_checkpoint
 
@@ -90,3 +91,17 @@ def test_the_command_names_what_it_can_write(tmp_path, capsys):
     model(tmp_path, False)
     assert main(["export", str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "net.tflite")]) == 2
     assert ".onnx or .pt" in capsys.readouterr().err
+
+
+def test_what_only_weights_can_have_is_refused_for_onnx(tmp_path, capsys):
+    run = str(model(tmp_path, False).source)
+    assert main(["export", run, "--out", str(tmp_path / "net.onnx"), "--calibrate", str(tmp_path)]) == 2
+    assert "ends in .pt" in capsys.readouterr().err
+
+
+def test_deviations_are_shifted_in_the_file_and_said_on_its_card(tmp_path):
+    made = model(tmp_path, True)
+    write_weights([made.source], tmp_path / "fitted.pt", lambda network: (0.5, {"shift": 0.5}))
+    bias = load_model(tmp_path / "fitted.pt").network.head.outputs.bias
+    torch.testing.assert_close(bias, made.network.head.outputs.bias + torch.tensor([0.0, 0.5]), atol=2e-3, rtol=0)
+    assert yaml.safe_load((tmp_path / "fitted.yaml").read_text())["deviations"] == {"shift": 0.5}

@@ -14,7 +14,14 @@ from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.pretext.audio_visual import AudioVisual, Spectrogram
 from depthscope.pretext.audio_visual.learning import sounds_of
 from depthscope.pretext.audio_visual.moments import Moments
-from depthscope.pretext.audio_visual.networks import Correspondence, Localisation, best, distance, shown_places
+from depthscope.pretext.audio_visual.networks import (
+    Correspondence,
+    FusedCorrespondence,
+    Localisation,
+    best,
+    distance,
+    shown_places,
+)
 from depthscope.pretext.audio_visual.prediction import peak_of, shown_at
 from depthscope.pretext.audio_visual.task import LearnCorrespondence, LearnLocalisation, PairsOfMoments, Seen
 from depthscope.training import LAST, Adam, Training, load_checkpoint
@@ -161,6 +168,23 @@ def test_the_distance_of_equal_vectors_has_a_slope():
     one = torch.ones(2, 4, requires_grad=True)
     distance(one, torch.ones(2, 4)).sum().backward()
     assert one.grad is not None and one.grad.isfinite().all()
+
+
+def test_fused_wholes_are_decided_by_both_vectors_together():
+    torch.manual_seed(0)
+    network = FusedCorrespondence(ENCODER, 8, 4).eval()
+    images, sound = torch.rand(2, 3, 32, 32), torch.rand(2, 1, *SMALL.shape)
+    logits = network(images, sound)
+    assert logits.shape == (2, 2) and network.judge[0].in_features == 256
+    assert not torch.allclose(logits, network(images.flip(0), sound)) and not torch.allclose(
+        logits, network(images, sound.flip(0))
+    )
+    assert torch.allclose(network.of_images(images).norm(dim=1), torch.ones(2), atol=1e-5)
+
+
+def test_options_choose_what_decides():
+    assert isinstance(TINY.network().correspondence, Correspondence)
+    assert isinstance(replace(TINY, fused=True).network().correspondence, FusedCorrespondence)
 
 
 def test_places_start_from_wholes_and_are_centred():

@@ -56,3 +56,12 @@ def test_a_silent_video_leaves_no_run(tmp_path: Path, capsys):
     assert call("pretrain", "audio-visual", video, "--out", tmp_path / "run", *QUICK) == 2
     said = capsys.readouterr().err
     assert "silent" in said and said.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+def test_what_is_fused_is_not_asked_for_neighbours_across_senses(tmp_path: Path, capsys):
+    video, run = tmp_path / "clip.mp4", tmp_path / "run"
+    video_with(video, beeps(6.0, every_s=1.7, length_s=0.6), seconds=6.0, size=64, frames=moving_frames)
+    assert call("pretrain", "audio-visual", video, "--out", run, *QUICK, "--fused") == 0
+    assert call("predict", run, video, "--out", tmp_path / "out", "--query-time", 2.0) == 2
+    assert "train again without --fused" in capsys.readouterr().err
+    assert call("predict", run, video, "--out", tmp_path / "out", "--every-s", 1, "--no-video") == 0

@@ -4,7 +4,7 @@
 what it was trained on, how well it does, and where it fails. Both are made by ``depthscope export RUN``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthscope.errors import BadInputError
 from depthscope.networks import NetworkOptions
@@ -27,6 +27,9 @@ SHIPPED = "shipped"
 
 WEIGHTS = Path(__file__).with_name("depth.pt")
 CARD = Path(__file__).with_name("depth.yaml")
+
+DEVIATION_BIAS = "head.outputs.bias"
+"""Of a `DepthHead`: of log depth, then of the deviation."""
 
 CARRIED = ("recipe", "unit_length", "unit", "patients", "step", "best")
 """What the small form of a checkpoint keeps beside the weights."""
@@ -80,13 +83,16 @@ def read_start(name: str | Path) -> Start:
     return Start(recipe.network, weights, path)
 
 
-def write_weights(checkpoints: Sequence[Path], out: Path) -> None:
+def write_weights(
+    checkpoints: Sequence[Path], out: Path, calibrate: Callable[[nn.Module], tuple[float, dict[str, Any]]] | None = None
+) -> None:
     """The averaged weights of a run alone, in half precision, and beside them what they have seen, as YAML.
 
     Args:
         checkpoints: Of one run; or of several of one network, one of which started from another: the mean of such
             weights errs less on what none of them has seen (model soups, Wortsman et al. 2022).
         out: The file; the YAML file beside it is called as it is.
+        calibrate: From the network to what is added to the last bias of its deviations, and what the card says of it.
 
     Raises:
         BadInputError: One is not of a depth network or of another one, or `out` cannot be written.
@@ -97,13 +103,18 @@ def write_weights(checkpoints: Sequence[Path], out: Path) -> None:
     if other is not None:
         raise BadInputError(f"{other.source} has the network {other.network}", f"{starts[0].network}")
     weights = {name: mean_of([content["network"][name] for content in contents]) for name in contents[0]["network"]}
-    kept = {key: contents[0][key] for key in CARRIED if key in contents[0]}
-    save_checkpoint(out, {**kept, "network": weights})
-    card = {
+    card: dict[str, Any] = {
         "depthscope": version("depthscope"),
         "use": "research only",
         "weights_are_the_mean_of": [_card(content) for content in contents],
     }
+    if calibrate is not None:
+        network = starts[0].network.build()
+        network.load_state_dict(weights)
+        shift, card["deviations"] = calibrate(network.eval())
+        weights[DEVIATION_BIAS][1] += shift
+    kept = {key: contents[0][key] for key in CARRIED if key in contents[0]}
+    save_checkpoint(out, {**kept, "network": weights})
     write_text(out.with_suffix(".yaml"), yaml.safe_dump(card, sort_keys=False))
 
 

@@ -1,6 +1,7 @@
 """Validation on simulated patients that were not trained on."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,6 +77,25 @@ class UnseenPatients:
         if within:
             found |= {"within_1": mean(w[0] for w in within), "within_2": mean(w[1] for w in within)}
         return found
+
+    def deviations(
+        self, network: nn.Module, most: int = 4000
+    ) -> Iterator[tuple[Float[Tensor, " pixels"], Float[Tensor, " pixels"]]]:
+        """Of each frame, with rays: |log error| about its median, and the log deviation told, of `most` pixels at most.
+
+        Nothing for a network that tells none.
+        """
+        for _, batch in self._batches(next(network.parameters()).device):
+            with torch.inference_mode():
+                said = as_prediction(network(network_input(network, batch)))
+            if said.log_std is None:
+                return
+            error, known = log_errors(said.log_depth, batch.depth), (batch.depth > 0).flatten(1)
+            middle = weighted_median(error, known.to(error))
+            for e, s, k, m in zip(error, said.log_std.flatten(1), known, middle, strict=True):
+                step = max(1, int(k.sum()) // most)
+                if bool(k.any()):
+                    yield (e[k] - m).abs()[::step], s[k][::step]
 
     def _batches(self, device: torch.device):
         numbers = np.unique(np.linspace(0, len(self.store) - 1, min(self.most, len(self.store))).round().astype(int))

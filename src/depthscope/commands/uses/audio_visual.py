@@ -54,6 +54,12 @@ def audio_visual(
         raise BadInputError(f"{input} is no video", "a video with sound", "check the path")
     console, start = Console(highlight=False), time.perf_counter()
     options = stored_options(run)[1]
+    if options.fused and query_time is not None:
+        raise BadInputError(
+            f"--query-time with {run}, which decides by two layers over both vectors",
+            "a run that compares frames and sounds by their distance",
+            "train again without --fused",
+        )
     network = stored_listener(run, options)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

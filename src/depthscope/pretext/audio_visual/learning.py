@@ -44,6 +44,8 @@ class AudioVisual:
         gain_db: Loudness is changed by at most so much.
         stride: Of the places that are told apart, in pixels of the frames.
         audio_width: Channels of the first layer that hears; the paper has 64.
+        fused: Two layers over both vectors decide (L3-Net) in place of their distance (AVE-Net), for comparison: sounds
+            and frames are then not found by each other.
         encoder: What sees.
         frames: How video becomes a corpus.
         training: Of the network that compares wholes (AVE).
@@ -56,6 +58,7 @@ class AudioVisual:
     gain_db: float = 6.0
     stride: int = 16
     audio_width: int = 16
+    fused: bool = False
     encoder: EncoderOptions = field(default_factory=ResUNetEncoder)
     frames: CorpusOptions = field(default_factory=CorpusOptions)
     training: Training = field(
@@ -76,6 +79,10 @@ class AudioVisual:
                 f"gain_db {self.gain_db:g} and audio_width {self.audio_width}", "0 to 40, and a multiple of 4"
             )
 
+    def network(self, *, start: bool = True) -> Listener:
+        """Both networks; with `start` the encoder begins with the weights that its options name."""
+        return Listener(self.encoder, self.stride, self.audio_width, fused=self.fused, start=start)
+
     def learn(self, corpus: Corpus, out: Path, *, resume: bool = False, quiet: bool = False) -> Learned:
         """Learns from the sound of the corpus's videos.
 
@@ -91,7 +98,7 @@ class AudioVisual:
         record, seed = {"pretext": to_yaml(self)}, self.training.seed
         pairs = PairsOfMoments(corpus, sounds, self.moments(corpus, sounds, corpus.trained, 1000 * seed))
         torch.manual_seed(seed)
-        network = Listener(self.encoder, self.stride, self.audio_width)
+        network = self.network()
         fabric = launched(self.training)
         out.mkdir(parents=True, exist_ok=True)
         if not (resume and (out / LAST).is_file()):

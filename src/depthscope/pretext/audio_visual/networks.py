@@ -80,15 +80,8 @@ class Senses(nn.Module):
         return self.encoder(images)[self.place]
 
 
-class Correspondence(Senses):
-    """AVE-Net: the distance between what is seen and what is heard decides whether they belong together."""
-
-    def __init__(self, options: EncoderOptions, stride: int, audio_width: int, *, start: bool = True) -> None:
-        super().__init__(options, stride, audio_width, start=start)
-        self.judge = nn.Linear(1, 2)
-        # Near corresponds: with the other sign vectors that point away from each other would do as well.
-        self.judge.weight.data = torch.tensor([[FIRM], [-FIRM]])
-        self.judge.bias.data = torch.tensor([-FIRM, FIRM])
+class WholeSenses(Senses):
+    """Sight and hearing with one vector for each frame and each sound."""
 
     def of_images(self, images: Images) -> Float[Tensor, "batch 128"]:
         """Unit vectors of frames."""
@@ -98,9 +91,36 @@ class Correspondence(Senses):
         """Unit vectors of sounds."""
         return functional.normalize(self.hearing(heard), dim=1)
 
+
+class Correspondence(WholeSenses):
+    """AVE-Net: the distance between what is seen and what is heard decides whether they belong together."""
+
+    def __init__(self, options: EncoderOptions, stride: int, audio_width: int, *, start: bool = True) -> None:
+        super().__init__(options, stride, audio_width, start=start)
+        self.judge = nn.Linear(1, 2)
+        # Near corresponds: with the other sign vectors that point away from each other would do as well.
+        self.judge.weight.data = torch.tensor([[FIRM], [-FIRM]])
+        self.judge.bias.data = torch.tensor([-FIRM, FIRM])
+
     def forward(self, images: Images, heard: Heard) -> Float[Tensor, "batch 2"]:
         """Logits of "another moment" and "the same moment"."""
         return self.judge(distance(self.of_images(images).float(), self.of_sounds(heard).float())[:, None])
+
+
+class FusedCorrespondence(WholeSenses):
+    """L3-Net (Arandjelovic and Zisserman, ICCV 2017): two layers over both vectors, joined, decide.
+
+    Nothing asks that a frame and its sound have the same vector: frames are found by frames, hardly by sounds.
+    """
+
+    def __init__(self, options: EncoderOptions, stride: int, audio_width: int, *, start: bool = True) -> None:
+        super().__init__(options, stride, audio_width, start=start)
+        self.judge = nn.Sequential(nn.Linear(2 * EMBEDDING, EMBEDDING), nn.ReLU(), nn.Linear(EMBEDDING, 2))
+
+    def forward(self, images: Images, heard: Heard) -> Float[Tensor, "batch 2"]:
+        """Logits of "another moment" and "the same moment"."""
+        seen = self.sight(self.seen(images).amax((-1, -2), keepdim=True)).flatten(1)
+        return self.judge(torch.cat([seen, self.hearing(heard)], 1).relu())
 
 
 class Localisation(Senses):
@@ -121,7 +141,7 @@ class Localisation(Senses):
         """The logit of each place."""
         return self.judge(self.products(images, heard)[:, None])[:, 0]
 
-    def start_from(self, other: Correspondence) -> None:
+    def start_from(self, other: WholeSenses) -> None:
         """Takes sight and hearing of the network that compares wholes."""
         mine = {name: value for name, value in other.state_dict().items() if not name.startswith("judge.")}
         self.load_state_dict(mine | {f"judge.{name}": value for name, value in self.judge.state_dict().items()})
@@ -137,13 +157,16 @@ class Listener(nn.Module):
     """Both networks of a run.
 
     Attributes:
-        correspondence: AVE-Net.
+        correspondence: AVE-Net, or L3-Net.
         localisation: AVOL-Net.
     """
 
-    def __init__(self, options: EncoderOptions, stride: int, audio_width: int, *, start: bool = True) -> None:
+    def __init__(
+        self, options: EncoderOptions, stride: int, audio_width: int, *, fused: bool = False, start: bool = True
+    ) -> None:
         super().__init__()
-        self.correspondence = Correspondence(options, stride, audio_width, start=start)
+        wholes = FusedCorrespondence if fused else Correspondence
+        self.correspondence = wholes(options, stride, audio_width, start=start)
         self.localisation = Localisation(options, stride, audio_width, start=False)
         self.localisation.start_from(self.correspondence)
 

@@ -51,7 +51,7 @@ def stored_listener(run: Path, options: AudioVisual) -> Listener:
     """
     path = checkpoint_of(run)
     content = load_checkpoint(path)
-    network = Listener(options.encoder, options.stride, options.audio_width, start=False)
+    network = options.network(start=False)
     try:
         network.load_state_dict(content["network"])
     except RuntimeError as error:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from depthscope.corpus import Corpus
 from depthscope.pretext.audio_visual.moments import Moments
-from depthscope.pretext.audio_visual.networks import Correspondence, Localisation, best, shown_places
+from depthscope.pretext.audio_visual.networks import Localisation, WholeSenses, best, shown_places
 from depthscope.pretext.audio_visual.spectrogram import Spectrogram
 from depthscope.training.draws import generator_of
 from depthscope.video.sound import Sound
@@ -101,11 +101,11 @@ class LearnCorrespondence:
     """Whether a frame and a sound are of one moment.
 
     Attributes:
-        network: AVE-Net.
+        network: AVE-Net, or L3-Net.
         seen: What it is given.
     """
 
-    network: Correspondence
+    network: WholeSenses
     seen: Seen
 
     def loss(self, network: nn.Module, batch: Pairs) -> dict[str, Tensor]:
