@@ -21,8 +21,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from depthscope.commands.evaluate.depth import consistency, flat_frames, frames_at_points
 from depthscope.evaluation import DepthEvaluation, FrameDepth, evaluated
+from depthscope.evaluation.depth_folders import consistency, flat_frames, frames_at_points
 from depthscope.formats import depth_maps, read_sequence
 from depthscope.geometry import depth as depth_module
 from depthscope.geometry.scale import LogMean, weighted_mean

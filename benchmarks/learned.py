@@ -29,11 +29,12 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from depthscope.commands.demo import demo_recipe, true_from_sfm_by_points
-from depthscope.commands.evaluate import resized_to, same_frames
 from depthscope.commands.fuse import matched, views as depth_frames
 from depthscope.commands.predict import predict
 from depthscope.commands.register import views_of
 from depthscope.evaluation.depth import FrameDepth, evaluated
+from depthscope.evaluation.depth_folders import resized_to
+from depthscope.evaluation.frame_names import same_frames
 from depthscope.evaluation.surface import sampled_faces, surface_error
 from depthscope.formats import depth_maps, ply, read_sequence
 from depthscope.formats.ct import extracted_surface, read_ct

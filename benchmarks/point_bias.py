@@ -21,7 +21,7 @@ import numpy as np
 import pycolmap
 import torch
 
-from depthscope.commands.evaluate.frame_names import frame_number
+from depthscope.evaluation.frame_names import frame_number
 from depthscope.formats import depth_maps, read_sequence
 from depthscope.geometry import Similarity
 from depthscope.geometry.motion import RigidMotion

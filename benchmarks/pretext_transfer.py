@@ -30,9 +30,9 @@ from phantom_masks import PhantomMasks, phantom_masks
 from photometric_compare import with_truth
 from real_clips import laparoscopy, sinus
 
-from depthscope.commands.transfer.arms import FROZEN, RANDOM_FROZEN, SCRATCH, SCRATCH_LONG, TUNED
 from depthscope.corpus.corpus import held_out
 from depthscope.pretext.error_boosting.automatic import AUTOMATIC
+from depthscope.transfer.arms import FROZEN, RANDOM_FROZEN, SCRATCH, SCRATCH_LONG, TUNED
 from depthscope.video import write_image
 from depthscope.video.class_masks import write_classes, write_mask
 

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depthscope.commands.compare import Judged, figures, flat_figures, judged, predicted, spread
-from depthscope.commands.evaluate import resized_to
+from depthscope.comparison import Judged, figures, flat_figures, judged, predicted, spread
 from depthscope.evaluation.depth import FrameDepth, evaluated
+from depthscope.evaluation.depth_folders import resized_to
 from depthscope.formats import depth_maps, read_sequence
 from depthscope.networks import as_prediction
 from depthscope.recipes import FAST, Recipe, to_yaml, with_steps

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from depthscope.cli import main
-from depthscope.commands.compare import FLAT, made_equal, named, summary
+from depthscope.comparison import FLAT, made_equal, named, summary
 from depthscope.errors import BadInputError
 from depthscope.recipes import ENDOSCOPY_PHOTOMETRIC, FAST, RECIPES, to_yaml
 from stereo import shrunk

@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.transfer.arms import ARMS, BEYOND, SCRATCH, SCRATCH_LONG, TUNED, Kept, best_rate, claim
-from depthscope.commands.transfer.depth import DepthProbe
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
 from depthscope.pretext import encoder_of, stored_options, write_encoder
@@ -17,6 +15,8 @@ from depthscope.recipes import FAST
 from depthscope.simulation import Tube
 from depthscope.training import LAST, load_checkpoint
 from depthscope.training.trainee import NonFiniteLossError
+from depthscope.transfer.arms import ARMS, BEYOND, SCRATCH, SCRATCH_LONG, TUNED, Kept, best_rate, claim
+from depthscope.transfer.depth import DepthProbe
 from depthscope.video.class_masks import write_mask
 from drawn_scenes import scene_folder
 from tiny_runs import tube_clip

@@ -22,8 +22,8 @@ import yaml
 import depthscope.supervision.store as store_module
 from depthscope import cli
 from depthscope.cli import VERBS, main, overview
-from depthscope.commands.evaluate import same_frames
 from depthscope.errors import BadInputError
+from depthscope.evaluation.frame_names import same_frames
 from depthscope.formats import camera_file, depth_maps, read_sequence, write_sequence
 from depthscope.recipes import to_yaml
 from depthscope.training import BEST, LAST, load_checkpoint, save_checkpoint

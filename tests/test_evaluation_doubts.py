@@ -10,10 +10,10 @@ import torch
 
 from depthscope.agreement import ray_lengths
 from depthscope.cli import main
-from depthscope.commands.evaluate import same_frames
-from depthscope.commands.evaluate.scale import scale_warning
 from depthscope.errors import BadInputError
 from depthscope.evaluation import along_ray
+from depthscope.evaluation.frame_names import same_frames
+from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import camera_file, depth_maps, read_truth
 from depthscope.geometry import Camera
 from miniatures.dataset_folders import write_scared

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 import depthscope.falloff as falloff_module
 from depthscope.cli import main
-from depthscope.commands.train import checked_verdict
 from depthscope.errors import BadInputError
 from depthscope.formats import read_sequence, write_sequence
 from depthscope.formats.jhu.files import poses_text
@@ -38,6 +37,7 @@ from depthscope.inspection.adjustment import adjusted, triangulated
 from depthscope.inspection.check import at_least, at_most, cannot_tell
 from depthscope.inspection.degeneracy import bundle_of_points, depth_deviations
 from depthscope.inspection.geometry import confirmed_steps
+from depthscope.inspection.stored import checked_verdict
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
 

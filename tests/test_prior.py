@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from depthscope.commands.train import with_start
 from depthscope.errors import BadInputError
 from depthscope.objectives.prior import gradient_difference
 from depthscope.pretrained import read_start
+from depthscope.pretrained.start import with_start
 from depthscope.recipes import FAST, Recipe, to_yaml, with_steps
 from depthscope.runs import train_recipe
 from depthscope.runs.run import begin

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from depthscope.commands.evaluate.depth import at_pixels
 from depthscope.errors import BadInputError
 from depthscope.evaluation import DENSE
+from depthscope.evaluation.depth_folders import at_pixels
 from depthscope.formats import camera_file, depth_maps
 from depthscope.geometry import Brown, Camera, NoDistortion
 from depthscope.geometry.depth import pixel_grid

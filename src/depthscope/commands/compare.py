@@ -1,65 +1,32 @@
 """``depthscope compare INPUT... --recipes A,B --out DIR``."""
 
 import dataclasses
-import statistics
 import time
-from collections.abc import Sequence as Rows
 from pathlib import Path
 from typing import Annotated
 
-import torch
-from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.evaluate import same_frames
-from depthscope.commands.evaluate.depth import (
-    POINTS,
-    Frames,
-    flat_frames,
-    frames_at_points,
-    pairs_of_maps,
+from depthscope.comparison import (
+    all_judged,
+    compared,
+    made_equal,
+    named,
+    true_depth,
 )
-from depthscope.commands.footage import told_apart
 from depthscope.errors import BadInputError
-from depthscope.evaluation import DENSE, DepthEvaluation, evaluated
-from depthscope.formats import depth_maps
-from depthscope.prediction import Recording, load_model, predict
-from depthscope.recipes import Recipe, read_recipe, recipe_named, with_steps
-from depthscope.runs import train_recipe
-from depthscope.sequence import Sequence
-from depthscope.supervision import Holdout
-from depthscope.supervision.clip import held_out
+from depthscope.evaluation import DENSE
+from depthscope.evaluation.depth_folders import (
+    POINTS,
+)
 from depthscope.workspace import (
-    atomic_folder,
     content_hash,
     holding,
-    scratch_folder,
     telling_write_errors,
     write_provenance,
     write_result,
     write_text,
 )
-
-HELD_POINTS = 0.2
-"""Share of the points of every clip that no recipe sees."""
-
-FIGURES = ("abs_rel", "delta1", "sequence_abs_rel", "scale_drift")
-"""What a row of the table holds: after one factor per frame, likewise, after one per clip, and the factors' spread."""
-
-FLAT = "flat wall"
-
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """A clip to train on and to measure.
-
-    Attributes:
-        sequence: Its structure from motion.
-        truth: Its true depth maps, where the folder has them; else points kept from training judge.
-    """
-
-    sequence: Sequence
-    truth: depth_maps.TrueMaps | None
 
 
 def compare(
@@ -100,22 +67,9 @@ def compare(
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "runs").is_dir()):
         raise BadInputError(f"{out} exists and is not a comparison", "a new folder", "choose another --out")
     with telling_write_errors(out), holding(out, inputs):
-        (out / "runs").mkdir(parents=True, exist_ok=True)
-        rows = [{"recipe": FLAT, "seed": 0, "clip": one.sequence.name, **flat_figures(one)} for one in clips]
-        shown: dict[str, Tensor] = {}
-        for seed in range(seeds):
-            for recipe in chosen:
-                run = out / "runs" / f"{recipe.name}-{seed}"
-                seeded = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=seed))
-                found = trained(seeded, clips, run, out / "store")
-                for one in clips:
-                    maps = predicted(run, one.sequence)
-                    row = {"recipe": recipe.name, "seed": seed, "clip": one.sequence.name}
-                    rows.append({**row, **figures(maps, one, run), **found})
-                    if seed == 0 and one is clips[0]:
-                        shown[recipe.name] = depth_maps.read(middle(maps))
-                console.print(f"{recipe.name}, seed {seed}: {spoken(rows[-len(clips) :])}", soft_wrap=True)
-        table = summary(rows)
+        found = compared(
+            chosen, clips, seeds, out, lambda run, rows: console.print(f"{run}: {errors_line(rows)}", soft_wrap=True)
+        )
         head = {
             "clips": [one.sequence.name for one in clips],
             "judged_by": {one.sequence.name: POINTS if one.truth is None else DENSE.name for one in clips},
@@ -124,155 +78,19 @@ def compare(
             "batch": {recipe.name: recipe.training.batch for recipe in chosen},
             "area_px": area_px,
         }
-        write_result(out, {**head, "recipes": table, "rows": rows})
-        write_text(out / "compare.md", markdown(head, table))
+        write_result(out, {**head, "recipes": found.table, "rows": found.rows})
+        write_text(out / "compare.md", markdown(head, found.table))
         frame = clips[0].sequence.images[len(clips[0].sequence) // 2]
-        page = comparison_page(head, table, frame, shown, true_depth(clips[0], frame.stem))
+        page = comparison_page(head, found.table, frame, found.shown, true_depth(clips[0], frame.stem))
         write_text(out / "compare.html", page)
         options = {recipe.name: dataclasses.asdict(recipe) for recipe in chosen}
         inputs_hashed = {str(folder): content_hash(folder) for folder in inputs}
         write_provenance(out, options=options, inputs=inputs_hashed, seconds=time.perf_counter() - start)
-    console.print(f"\n{markdown(head, table)}\n{out / 'compare.html'}", soft_wrap=True)
+    console.print(f"\n{markdown(head, found.table)}\n{out / 'compare.html'}", soft_wrap=True)
     return 0
 
 
-def named(recipes: str) -> list[Recipe]:
-    """Recipes from names or YAML files with commas between them.
-
-    Raises:
-        BadInputError: One is not known, or two have one name.
-    """
-    found = []
-    for name in (part.strip() for part in recipes.split(",")):
-        file = Path(name)
-        found.append(read_recipe(file) if file.suffix in (".yaml", ".yml") else recipe_named(name))
-    names = [recipe.name for recipe in found]
-    if len(set(names)) < len(names):
-        raise BadInputError(f"two recipes called {max(names, key=names.count)}", "different names", "rename one")
-    return found
-
-
-def made_equal(recipe: Recipe, steps: int, batch: int | None, area_px: int) -> Recipe:
-    """The recipe with what a comparison shares: image size, held-out points, steps."""
-    holdout = Holdout(points=HELD_POINTS)
-    supervision = dataclasses.replace(recipe.supervision, area_px=area_px, size_px=None, holdout=holdout)
-    recipe = with_steps(dataclasses.replace(recipe, supervision=supervision), steps)
-    training = dataclasses.replace(recipe.training, batch=batch or recipe.training.batch, validate_every=steps)
-    return dataclasses.replace(recipe, training=training)
-
-
-def all_judged(folders: Rows[Path]) -> list[Judged]:
-    """Clips with their true depth where they have it, told apart by name.
-
-    Raises:
-        BadInputError: One is no sequence.
-    """
-    clips = [judged(folder) for folder in folders]
-    named = told_apart([one.sequence for one in clips], list(folders))
-    return [Judged(name, one.truth) for name, one in zip(named, clips, strict=True) if isinstance(name, Sequence)]
-
-
-def judged(folder: Path) -> Judged:
-    """A clip with its true depth, if it has any beside it.
-
-    Raises:
-        BadInputError: It is no sequence.
-    """
-    from depthscope.formats import read_sequence
-
-    sequence = read_sequence(folder)
-    truth = None
-    if any((folder / "depth").glob("*.tif*")):
-        truth = depth_maps.true_maps(folder)
-    return Judged(sequence, truth)
-
-
-def trained(recipe: Recipe, clips: list[Judged], run: Path, store: Path) -> dict[str, float]:
-    """Trains a recipe, or goes on with what is there; returns what it took."""
-    from depthscope.training import LAST
-
-    result = train_recipe(
-        recipe, [one.sequence for one in clips], run, store=store, resume=(run / LAST).is_file(), quiet=True
-    )
-    examples = float(result.steps * recipe.training.batch)
-    return {"seconds": result.seconds, "examples": examples, "score": result.validation["score"]}
-
-
-def predicted(run: Path, sequence: Sequence) -> dict[str, Path]:
-    """Depth maps of every frame of a clip from the run's last checkpoint, on disk."""
-    place = run / "prediction" / sequence.name
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with atomic_folder(place) as folder:
-        for one in predict(load_model(run, last=True), Recording.of_sequence(sequence), device=device):
-            depth_maps.write(folder / f"{one.name}.tiff", one.depth)
-    return depth_maps.listed(place)
-
-
-def figures(maps: dict[str, Path], one: Judged, run: Path) -> dict[str, float]:
-    """Errors of depth maps against the truth, or at the points that were kept from training."""
-    if one.truth is not None:
-        return spread(evaluated(Frames(pairs_of_maps(maps, one.truth), DENSE), DENSE.name))
-    kept = held_out(one.sequence, load_model(run, last=True).recipe.supervision).points
-    return spread(evaluated(frames_at_points(maps, one.sequence, kept), POINTS))
-
-
-def flat_figures(one: Judged) -> dict[str, float]:
-    """The same for constant depth."""
-    if one.truth is not None:
-        truths = ((name, one.truth[name]) for name in one.truth)
-        walls = (DENSE.frame(name, torch.ones_like(truth), truth) for name, truth in truths)
-        return spread(evaluated(walls, DENSE.name))
-    generator = torch.Generator().manual_seed(Holdout().seed)
-    kept = torch.rand(len(one.sequence.points), generator=generator) < HELD_POINTS
-    width, height = one.sequence.size_px
-    with scratch_folder() as folder:
-        flat = depth_maps.write(folder / "flat.tiff", torch.ones(height, width))
-        maps = dict.fromkeys(one.sequence.frame_names, flat)
-        return spread(evaluated(flat_frames(maps, one.sequence, kept), POINTS))
-
-
-def spread(result: DepthEvaluation) -> dict[str, float]:
-    """The figures of a row."""
-    return {
-        "abs_rel": result.per_frame_median.abs_rel,
-        "delta1": result.per_frame_median.delta1,
-        "sequence_abs_rel": result.per_sequence.abs_rel,
-        "scale_drift": result.scale_drift,
-    }
-
-
-def summary(rows: list[dict]) -> dict[str, dict[str, float]]:
-    """Of each recipe the mean over clips and seeds, and the standard deviation of the seeds' means over clips."""
-    table: dict[str, dict[str, float]] = {}
-    for name in dict.fromkeys(row["recipe"] for row in rows):
-        own = [row for row in rows if row["recipe"] == name]
-        table[name] = {}
-        for figure in FIGURES:
-            by_seed = [
-                statistics.fmean(row[figure] for row in own if row["seed"] == seed)
-                for seed in sorted({row["seed"] for row in own})
-            ]
-            table[name][figure] = statistics.fmean(by_seed)
-            table[name][f"{figure}_std"] = statistics.stdev(by_seed) if len(by_seed) > 1 else 0.0
-        if "seconds" in own[0]:
-            table[name] |= {key: statistics.fmean(row[key] for row in own) for key in ("seconds", "examples")}
-    return table
-
-
-def middle(maps: dict[str, Path]) -> Path:
-    """The map of the frame in the middle of the clip."""
-    return list(maps.values())[len(maps) // 2]
-
-
-def true_depth(one: Judged, frame: str) -> Tensor | None:
-    """The true depth of a frame, where it is known."""
-    if one.truth is None:
-        return None
-    names = {found: name for name, found in same_frames(one.truth, one.sequence.frame_names).items()}
-    return one.truth[names[frame]] if frame in names else None
-
-
-def spoken(rows: list[dict]) -> str:
-    """Figures of a run in words."""
-    said = ", ".join(f"{row['clip']} {row['abs_rel']:.4f} ({row['sequence_abs_rel']:.4f})" for row in rows)
-    return f"AbsRel per frame (per clip): {said}; {rows[0]['seconds']:.0f} s"
+def errors_line(rows: list[dict]) -> str:
+    """The errors of a run on every clip."""
+    errors = ", ".join(f"{row['clip']} {row['abs_rel']:.4f} ({row['sequence_abs_rel']:.4f})" for row in rows)
+    return f"AbsRel per frame (per clip): {errors}; {rows[0]['seconds']:.0f} s"

@@ -176,7 +176,7 @@ def path_of(found: Sequence, truth: Sequence) -> PathError:
 
 def frames_of(found: Sequence, truth: Sequence) -> list[tuple[int, int]]:
     """Positions of the same frames in both."""
-    from depthscope.commands.evaluate import same_frames
+    from depthscope.evaluation.frame_names import same_frames
 
     same = same_frames(truth.frame_names, found.frame_names)
     return [(found.frame_names.index(other), truth.frame_names.index(name)) for name, other in same.items()]
@@ -255,8 +255,9 @@ def painted_by_distance(surface: Surface, anatomy: Surface, truth: Sequence) -> 
 
 def depth_picture_of(clip: Path, maps_folder: Path) -> torch.Tensor:
     """Frames beside predicted and true depth and the error, each frame at its own scale."""
-    from depthscope.commands.evaluate import resized_to, same_frames
     from depthscope.evaluation import median
+    from depthscope.evaluation.depth_folders import resized_to
+    from depthscope.evaluation.frame_names import same_frames
     from depthscope.formats import depth_maps
     from depthscope.pictures import contact_sheet, depth_picture, depth_range, error_picture
     from depthscope.video import read_image, undistorted

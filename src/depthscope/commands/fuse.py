@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.frame_masks import masked
 from depthscope.errors import BadInputError
 from depthscope.footage import tissue_in
 from depthscope.formats import depth_maps
+from depthscope.formats.frame_masks import masked
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.frame_masks import masked
 from depthscope.errors import BadInputError
 from depthscope.formats import ct as ct_files, ply, surfaces, transforms
+from depthscope.formats.frame_masks import masked
 from depthscope.fusion import DepthFrame
 from depthscope.geometry import Surface
 from depthscope.geometry.casting import RayCaster

@@ -10,18 +10,18 @@ from typing import Annotated
 import tyro
 
 from depthscope.commands.flags import REGISTRY
-from depthscope.commands.footage import EVERY_S, opened, told_apart
-from depthscope.commands.frame_masks import masked, masks_of
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.footage import Footage
-from depthscope.geometry import Camera
-from depthscope.networks import ResidualDisparity, ResidualEncoder, ResUNet
-from depthscope.networks.encoder import EncoderOptions
-from depthscope.networks.res_unet_encoder import ResUNetEncoder
+from depthscope.formats.frame_masks import masked, masks_of
+from depthscope.inspection.stored import checked_verdict
+from depthscope.pretrained.start import with_start
 from depthscope.recipes import FAST, RECIPES, Recipe, from_yaml, read_recipe, recipe_named, with_steps
+from depthscope.recipes.encoders import with_encoder
 from depthscope.runs import ValidatedOn
+from depthscope.runs.inputs import EVERY_S, opened, told_apart
+from depthscope.runs.learned_camera import write_learned_camera
 from depthscope.sequence import Sequence
-from depthscope.training import BEST, LAST, launched, load_checkpoint
+from depthscope.training import LAST, launched, load_checkpoint
 from depthscope.training.processes import is_first
 
 PARTS = ("network", "objective", "supervision", "augmentation", "training")
@@ -130,66 +130,6 @@ def train(
     return 0
 
 
-def with_start(recipe: Recipe, start: str) -> Recipe:
-    """The recipe with the network of a run, or of the weights that ship, that begins with all of its weights.
-
-    Raises:
-        BadInputError: There is no such run.
-    """
-    from depthscope.pretrained import SHIPPED, read_start
-
-    begun = start if start in ("", SHIPPED) else str(Path(start).resolve())
-    network = read_start(begun).network if begun else recipe.network
-    return dataclasses.replace(recipe, network=network, start=begun)
-
-
-def with_encoder(recipe: Recipe, run: Path) -> Recipe:
-    """The recipe with a network whose encoder is that of a pretext run, and starts from its weights.
-
-    Raises:
-        BadInputError: The run left no encoder, or the recipe's network has none of its kind.
-    """
-    from depthscope.pretext import encoder_of
-
-    return with_encoder_options(recipe, encoder_of(run))
-
-
-def with_encoder_options(recipe: Recipe, encoder: EncoderOptions) -> Recipe:
-    """The recipe with a network that has this encoder.
-
-    Raises:
-        BadInputError: Its network has none of this kind.
-    """
-    match recipe.network, encoder:
-        case ResUNet(), ResUNetEncoder():
-            same = {field.name: getattr(encoder, field.name) for field in dataclasses.fields(encoder)}
-            return dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, **same))
-        case ResidualDisparity(), ResidualEncoder():
-            return dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, encoder=encoder))
-        case _:
-            fitting = "fast" if isinstance(encoder, ResUNetEncoder) else "monodepth2-m"
-            raise BadInputError(
-                f"a {type(encoder).__name__} for the network of {recipe.name}, a {type(recipe.network).__name__}",
-                "a network with such an encoder",
-                f"use --recipe {fitting}, or pretrain another encoder",
-            )
-
-
-def write_learned_camera(out: Path, cameras: list[Camera]) -> None:
-    """``camera.yaml`` in the run's folder, where one camera was learned beside the network."""
-    from depthscope.formats import camera_file
-    from depthscope.networks.snippet_network import learned_camera
-
-    correction = load_checkpoint(out / (BEST if (out / BEST).is_file() else LAST))["network"].get("camera")
-    if correction is not None and len(set(cameras)) == 1:
-        try:
-            learned = learned_camera(cameras[0], correction)
-        except (BadInputError, OverflowError):  # nobody gave these numbers, so that nobody can mend them
-            print("the camera that was learned ran away, and is not written: calibrate with a board and give --camera")
-            return
-        print(f"the learned camera: {camera_file.write(learned, out / 'camera.yaml')}")
-
-
 def described(clip: Sequence | Footage) -> str:
     """What a clip brings, in words."""
     frames = f"{len(clip)} frames"
@@ -206,30 +146,6 @@ def validated(best: dict[str, float], on: ValidatedOn) -> str:
         beware = "" if on.kept else " (no measure of accuracy)"
         return f"{on}: AbsRel {best['abs_rel']:.4f}, median {best['median']:.4f}{beware}"
     return f"{on}: photometric error {best['score']:.4f} (no measure of depth)"
-
-
-def checked_verdict(folder: Path, accept_rejected: bool) -> str:
-    """What the verdict stored with a sequence says, in words; "" where it was accepted.
-
-    Raises:
-        BadInputError: It was not accepted, and `accept_rejected` is not set.
-    """
-    from depthscope.workspace import read_result
-
-    stored = read_result(folder) if (folder / "result.json").is_file() else {}
-    if "accepted" not in stored:
-        return f"{folder} carries no verdict; `depthscope inspect {folder}` gives one"
-    if stored["accepted"]:
-        return ""
-    outcome = stored.get("outcome", "refused")
-    reason = next(iter(stored.get("reasons") or ["no reason is stored"]))
-    if accept_rejected:
-        return f"{folder}: the verdict is '{outcome}' ({reason}); trained on all the same, as told"
-    raise BadInputError(
-        f"{folder}: the verdict on its structure from motion is '{outcome}' ({reason})",
-        "an accepted sequence",
-        "leave it out, reconstruct it again, or say --accept-rejected",
-    )
 
 
 def _base_recipe(arguments: list[str]) -> Recipe:

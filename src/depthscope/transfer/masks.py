@@ -3,14 +3,14 @@
 Neighbouring masks are nearly equal, so the three parts are stretches of time, or videos.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from depthscope.commands.transfer.arms import Arm
-from depthscope.corpus import Corpus
+from depthscope.corpus import Corpus, CorpusOptions, read_corpus
 from depthscope.errors import BadInputError
 from depthscope.networks.encoder import EncoderOptions
 from depthscope.pretext.error_boosting.automatic import OUTSIDE, TISSUE
@@ -19,6 +19,7 @@ from depthscope.pretext.error_boosting.learning import usual
 from depthscope.pretext.error_boosting.scores import tallied
 from depthscope.pretext.error_boosting.segmentation import LabelledDraws, Segmentation, Segmenter, segmented
 from depthscope.training import LAST, Adam, Training, load_checkpoint, train
+from depthscope.transfer.arms import Arm
 
 BACKGROUND = (OUTSIDE, TISSUE)
 """Classes that no mean Dice counts."""
@@ -123,3 +124,16 @@ class MaskProbe:
         """Mean Dice of some masks."""
         found = segmented(network, self.masks.frames[chosen], self.masks.content[chosen], OUTSIDE)
         return tallied(found, self.masks.labels[chosen], self.classes).mean_dice(BACKGROUND)
+
+
+def mask_probe(
+    inputs: Sequence[Path], labels: Path, steps: int, batch: int, area_px: int, pretext: EncoderOptions, before: int,
+    store: Path,
+) -> MaskProbe:  # fmt: skip
+    """The probe of masks of some videos.
+
+    Raises:
+        BadInputError: A video cannot be read, or the masks are not of these.
+    """
+    corpus = read_corpus(inputs, CorpusOptions(area_px=area_px, divisor=pretext.divisor), store)
+    return MaskProbe.of(labels, corpus, pretext, before, steps, batch)

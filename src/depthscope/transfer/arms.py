@@ -227,3 +227,15 @@ def table(rows: list[dict], claims: dict[str, dict]) -> str:
             cells.append(f"{statistics.fmean(own):.4f} ({min(own):.4f}-{max(own):.4f})")
         lines.append(f"| {float(share):.0%} | {' | '.join(cells)} | {found['gain']:+.4f}: {found['verdict']} |")
     return "\n".join(lines) + "\n"
+
+
+def circumstances_line(head: dict) -> str:
+    """The circumstances of a comparison as a line of text."""
+    parts = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in head.items() if key not in ("run", "task")]
+    return ", ".join(parts)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -10,8 +10,6 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from depthscope.agreement import agreement, depth_remarks, ray_lengths
-from depthscope.commands.evaluate.frame_names import same_frames
-from depthscope.commands.evaluate.scale import scale_warning
 from depthscope.errors import BadInputError
 from depthscope.evaluation import (
     DepthEvaluation,
@@ -24,6 +22,8 @@ from depthscope.evaluation import (
     evaluated,
     flat_wall,
 )
+from depthscope.evaluation.frame_names import same_frames
+from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import depth_maps
 from depthscope.geometry.depth import sampled_at
 from depthscope.prediction import points_of
@@ -357,31 +357,3 @@ def write_rows(path: Path, result: DepthEvaluation) -> None:
         writer.writerow(["frame", "scale", *asdict(result.rows[0][2])])
         for name, factor, metrics in result.rows:
             writer.writerow([name, f"{factor:.6g}", *(f"{value:.6g}" for value in asdict(metrics).values())])
-
-
-def table(result: DepthEvaluation, figures: dict):
-    """Both alignments side by side."""
-    from rich.table import Table
-
-    drawn = Table(title=f"{result.frames} frames, protocol {result.protocol}", title_justify="left")
-    for column in ("alignment", "AbsRel", "RMSE", "RMSE log", "delta1"):
-        drawn.add_column(column)
-    rows = [("per frame (shape only)", result.per_frame_median), ("per sequence", result.per_sequence)]
-    rows += [] if result.metric is None else [("none, in mm", result.metric)]
-    for name, m in rows:
-        drawn.add_row(name, f"{m.abs_rel:.4f}", f"{m.rmse:.4g}", f"{m.rmse_log:.4f}", f"{m.delta1:.4f}")
-    factors = [factor for _, factor, _ in result.rows]
-    scaled = (
-        f"predictions were scaled by {result.scale:.4g}, frame by frame by {min(factors):.4g} to {max(factors):.4g}"
-    )
-    said = [scaled, f"scale drift {result.scale_drift:.4f}", f"median |error| {result.median_abs_rel:.4f}"]
-    if "flat_wall_abs_rel" in figures:
-        said.append(f"a flat wall would have AbsRel {figures['flat_wall_abs_rel']:.4f}")
-    said += [f"{key} {value:.4g}" for key, value in figures.get("as_published", {}).items()]
-    if figures.get("depth_agreement") is not None:
-        said.append(f"depth of TRUTH differs between its frames by {figures['depth_agreement']:.2%}")
-    view = figures.get("cross_view", {})
-    if view.get("mean_relative_difference") is not None:
-        said.append(f"views {view['gap']} frames apart differ by {view['mean_relative_difference']:.4f}")
-    drawn.caption = "; ".join(said)
-    return drawn

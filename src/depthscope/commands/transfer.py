@@ -8,8 +8,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.transfer.arms import Kept, Probe, claim, measured, table
 from depthscope.errors import BadInputError
+from depthscope.transfer.arms import Kept, circumstances_line, claim, measured, table
+from depthscope.transfer.depth import depth_probe
+from depthscope.transfer.masks import mask_probe
 
 
 def transfer(
@@ -69,9 +71,9 @@ def transfer(
     pretext, before = encoder_of(run), int(read_result(run)["steps"])
     with telling_write_errors(out), holding(out, [*inputs, *([] if labels is None else [labels])]):
         if labels is None:
-            probe = _depth(inputs, recipe, steps, batch, area_px, test, pretext, before, out / "store")
+            probe = depth_probe(inputs, recipe, steps, batch, area_px, test, pretext, before, out / "store")
         else:
-            probe = _masks(inputs, labels, steps, batch, area_px, pretext, before, out / "store")
+            probe = mask_probe(inputs, labels, steps, batch, area_px, pretext, before, out / "store")
         hashed = {str(path): content_hash(path) for path in [*inputs, *([] if labels is None else [labels])]}
         circumstances = {"inputs": list(hashed.values()), "steps": steps, "batch": batch, "area_px": area_px}
         circumstances |= {"recipe": recipe, "test": test} if labels is None else {"labels": True}
@@ -80,7 +82,7 @@ def transfer(
         claims = {f"{share:g}": claim(rows, share, probe.larger_is_better) for share in sorted(shares)}
         task = read_result(run).get("task")
         head = {"run": str(run), "task": task, "steps": steps, "pretext_steps": before, "seeds": seeds, **probe.head}
-        text = f"{probe.figure} after {task}: {told(head)}\n\n{table(rows, claims)}"
+        text = f"{probe.figure} after {task}: {circumstances_line(head)}\n\n{table(rows, claims)}"
         write_result(out, {"figure": probe.figure, **head, "claims": claims, "rows": rows})
         write_text(out / "transfer.md", text)
         write_provenance(
@@ -91,42 +93,6 @@ def transfer(
         )
     console.print(f"\n{text}\n{out / 'transfer.md'}", soft_wrap=True)
     return 0
-
-
-def told(head: dict) -> str:
-    """The circumstances in words."""
-    parts = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in head.items() if key not in ("run", "task")]
-    return ", ".join(parts)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _depth(inputs, recipe, steps, batch, area_px, test, pretext, before, store) -> Probe:
-    from depthscope.commands.compare import all_judged, made_equal
-    from depthscope.commands.train import with_encoder_options
-    from depthscope.commands.transfer.depth import DepthProbe, split
-    from depthscope.recipes import recipe_named
-
-    if len(inputs) < 2 or not 0 <= test < len(inputs):
-        raise BadInputError(
-            f"{len(inputs)} sequences, --test {test}", "two or more: the last ones are the test", "give more, or --test"
-        )
-    base = made_equal(recipe_named(recipe), steps, batch, area_px)
-    with_encoder_options(base, pretext)  # which says where the recipe's network has no such encoder
-    known, unseen = split(all_judged(inputs), test)
-    return DepthProbe(base, pretext, before, known, unseen, store)
-
-
-def _masks(inputs, labels, steps, batch, area_px, pretext, before, store) -> Probe:
-    from depthscope.commands.transfer.masks import MaskProbe
-    from depthscope.corpus import CorpusOptions, read_corpus
-
-    corpus = read_corpus(inputs, CorpusOptions(area_px=area_px, divisor=pretext.divisor), store)
-    return MaskProbe.of(labels, corpus, pretext, before, steps, batch)
 
 
 def _check(steps: int, seeds: int, shares: Rows[float], rates: Rows[float]) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -66,29 +65,3 @@ def faces_seen_from(truth: Surface, folder: Path) -> Bool[Tensor, " faces"]:
     from depthscope.formats import read_sequence
 
     return faces_seen(truth, read_sequence(folder))
-
-
-def table_of(protocol: str, figures: dict[str, Any]):
-    """The figures under their names."""
-    from rich.table import Table
-
-    drawn = Table(title=f"protocol {protocol}", title_justify="left")
-    for column in ("figure", "value"):
-        drawn.add_column(column)
-    for name, value in _flat(figures):
-        drawn.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
-    return drawn
-
-
-def _flat(figures: dict[Any, Any], before: str = "") -> list[tuple[str, Any]]:
-    rows = []
-    for key, value in figures.items():
-        name = f"{before}{key}"
-        if isinstance(value, dict):
-            rows += _flat(value, f"{name} ")
-        elif isinstance(value, list | tuple):
-            for part in value:
-                rows += _flat(part, f"{name} {part.get('gap', '')} ") if isinstance(part, dict) else []
-        elif name != "protocol":
-            rows.append((name, value))
-    return rows

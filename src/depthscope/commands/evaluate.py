@@ -7,17 +7,6 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.evaluate.depth import (
-    POINTS,
-    at_pixels,
-    at_pixels_of_split,
-    at_points,
-    summary,
-    table,
-    write_rows,
-)
-from depthscope.commands.evaluate.paths import measured_path
-from depthscope.commands.evaluate.space import measured_surface, table_of
 from depthscope.errors import BadInputError
 from depthscope.evaluation import (
     DENSE,
@@ -25,10 +14,14 @@ from depthscope.evaluation import (
     PATH_PROTOCOLS,
     SURFACE,
     SURFACE_PROTOCOLS,
+    DepthEvaluation,
     DepthProtocol,
     PathProtocol,
     SurfaceProtocol,
 )
+from depthscope.evaluation.depth_folders import POINTS, at_pixels, at_pixels_of_split, at_points, summary, write_rows
+from depthscope.evaluation.path_files import measured_path
+from depthscope.evaluation.surface_files import measured_surface
 from depthscope.formats.surfaces import Unit
 from depthscope.formats.times import parsed
 
@@ -158,3 +151,57 @@ def protocol_named(name: str) -> Known | None:
     raise BadInputError(
         f"no protocol '{name}'", f"{AUTO}; for depth {POINTS}, {depth}; for paths {path}; for surfaces {surface}"
     )
+
+
+def table(result: DepthEvaluation, figures: dict):
+    """Both alignments side by side."""
+    from rich.table import Table
+
+    drawn = Table(title=f"{result.frames} frames, protocol {result.protocol}", title_justify="left")
+    for column in ("alignment", "AbsRel", "RMSE", "RMSE log", "delta1"):
+        drawn.add_column(column)
+    rows = [("per frame (shape only)", result.per_frame_median), ("per sequence", result.per_sequence)]
+    rows += [] if result.metric is None else [("none, in mm", result.metric)]
+    for name, m in rows:
+        drawn.add_row(name, f"{m.abs_rel:.4f}", f"{m.rmse:.4g}", f"{m.rmse_log:.4f}", f"{m.delta1:.4f}")
+    factors = [factor for _, factor, _ in result.rows]
+    scaled = (
+        f"predictions were scaled by {result.scale:.4g}, frame by frame by {min(factors):.4g} to {max(factors):.4g}"
+    )
+    said = [scaled, f"scale drift {result.scale_drift:.4f}", f"median |error| {result.median_abs_rel:.4f}"]
+    if "flat_wall_abs_rel" in figures:
+        said.append(f"a flat wall would have AbsRel {figures['flat_wall_abs_rel']:.4f}")
+    said += [f"{key} {value:.4g}" for key, value in figures.get("as_published", {}).items()]
+    if figures.get("depth_agreement") is not None:
+        said.append(f"depth of TRUTH differs between its frames by {figures['depth_agreement']:.2%}")
+    view = figures.get("cross_view", {})
+    if view.get("mean_relative_difference") is not None:
+        said.append(f"views {view['gap']} frames apart differ by {view['mean_relative_difference']:.4f}")
+    drawn.caption = "; ".join(said)
+    return drawn
+
+
+def table_of(protocol: str, figures: dict[str, Any]):
+    """The figures under their names."""
+    from rich.table import Table
+
+    drawn = Table(title=f"protocol {protocol}", title_justify="left")
+    for column in ("figure", "value"):
+        drawn.add_column(column)
+    for name, value in _flat(figures):
+        drawn.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    return drawn
+
+
+def _flat(figures: dict[Any, Any], before: str = "") -> list[tuple[str, Any]]:
+    rows = []
+    for key, value in figures.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict):
+            rows += _flat(value, f"{name} ")
+        elif isinstance(value, list | tuple):
+            for part in value:
+                rows += _flat(part, f"{name} {part.get('gap', '')} ") if isinstance(part, dict) else []
+        elif name != "protocol":
+            rows.append((name, value))
+    return rows

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from depthscope.commands.compare import Judged, figures, flat_figures, predicted, trained
-from depthscope.commands.train import with_encoder_options
-from depthscope.commands.transfer.arms import Arm
+from depthscope.comparison import Judged, all_judged, figures, flat_figures, made_equal, predicted, trained
+from depthscope.errors import BadInputError
 from depthscope.networks.encoder import EncoderOptions
-from depthscope.recipes import Recipe
+from depthscope.recipes import Recipe, recipe_named
+from depthscope.recipes.encoders import with_encoder_options
 from depthscope.sequence import Sequence
+from depthscope.transfer.arms import Arm
 
 FEWEST_FRAMES = 8
 """Of a clip, that a share of it is cut down to at least."""
@@ -80,3 +81,22 @@ def split(clips: Rows[Judged], test: int) -> tuple[tuple[Judged, ...], tuple[Jud
     """Clips to train on, and the last ones for the test: so many, or a third if 0."""
     count = test or max(1, len(clips) // 3)
     return tuple(clips[:-count]), tuple(clips[-count:])
+
+
+def depth_probe(
+    inputs: Rows[Path], recipe: str, steps: int, batch: int, area_px: int, test: int, pretext: EncoderOptions,
+    before: int, store: Path,
+) -> DepthProbe:  # fmt: skip
+    """The probe of some sequences by a named recipe.
+
+    Raises:
+        BadInputError: There are too few, or the recipe's network has no such encoder.
+    """
+    if len(inputs) < 2 or not 0 <= test < len(inputs):
+        raise BadInputError(
+            f"{len(inputs)} sequences, --test {test}", "two or more: the last ones are the test", "give more, or --test"
+        )
+    base = made_equal(recipe_named(recipe), steps, batch, area_px)
+    with_encoder_options(base, pretext)  # which says where the recipe's network has no such encoder
+    known, unseen = split(all_judged(inputs), test)
+    return DepthProbe(base, pretext, before, known, unseen, store)

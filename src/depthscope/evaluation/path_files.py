@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from depthscope.commands.evaluate.frame_names import frame_number, same_frames
-from depthscope.commands.evaluate.scale import scale_warning, thousand_warning
 from depthscope.errors import BadInputError
 from depthscope.evaluation import PathProtocol, associated, path_warnings
+from depthscope.evaluation.frame_names import frame_number, same_frames
+from depthscope.evaluation.unit_mistakes import scale_warning, thousand_warning
 from depthscope.geometry import RigidMotion
 
 LEAST_TIME = Decimal(10**9)
