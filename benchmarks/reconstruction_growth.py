@@ -81,8 +81,8 @@ def measured(clip: Path, count: int, work: Path) -> dict[str, Any]:
     lenses = (known_lens(camera),)
     hours = 6 * 3600.0
     job = Job(str(work), frames, camera.size_px, lenses, str(clip / "mask.png"), threads=os.cpu_count() or 1)
-    # Any share is enough, so that there is one attempt; a limit of time would cut its mapping short.
-    ended = run_child(replace(job, least_share=1e-6, seconds=hours), Limits(seconds=hours, silent_seconds=hours))
+    # Any share is enough, so that there is one attempt.
+    ended = run_child(replace(job, least_share=1e-6), Limits(seconds=hours, silent_seconds=hours))
     report = ended.report or {"cpu_seconds": {}, "seconds": {}, "attempts": []}
     attempt = report["attempts"][0] if report["attempts"] else {}
     row = {

@@ -412,7 +412,7 @@ def test_a_charuco_board_and_a_chessboard_are_told_apart(tmp_path):
         seen_boards(leaning(tmp_path / "plain", plain), Charuco((9, 6), 4.0, 3.0))
 
 
-@pytest.mark.parametrize("asked", [(10, 7), (8, 5), (11, 8), (14, 10)])
+@pytest.mark.parametrize("asked", [(10, 7), (8, 5), (11, 8), (6, 5), (4, 3), (14, 10)])
 def test_a_chessboard_of_other_counts_is_named(tmp_path, asked):
     """Counted as squares, as squares within, or wrongly."""
     plain = torch.from_numpy((chessboard_print((9, 6)) * 255).astype(np.uint8))
@@ -504,7 +504,7 @@ def test_the_strong_fisheye_of_a_capsule_is_calibrated(tmp_path, focal, coeffici
         write_image(tmp_path / f"v{number:02d}.png", picture)
     board = Chessboard((9, 6), 1.0)
     views = seen_boards(tmp_path, board)
-    assert views.found >= len(pictures) - 1  # the steepest view of the strongest lens may show too little
+    assert views.found == len(pictures)
     found = calibrated(views, board)
     assert found.chosen.fit.model == FISHEYE and not found.refusal and found.chosen.holdout_rms_px < 0.1
     assert found.camera.focal_px == pytest.approx(true.focal_px, rel=0.005)

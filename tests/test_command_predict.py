@@ -39,3 +39,18 @@ def test_an_error_in_a_thread_is_raised_where_the_results_are_read():
     results = in_order(fails, range(9), ahead=2)
     with pytest.raises(ValueError, match="frame 3"):
         list(results)
+
+
+def test_results_that_are_closed_leave_no_thread_that_writes(tmp_path):
+    """A run that Ctrl-C ends removes its folder: a thread that still writes into it would leave it behind."""
+
+    def write(n: int) -> None:
+        time.sleep(0.02)
+        (tmp_path / f"{n}").touch()
+
+    results = in_order(write, range(100), threads=2, ahead=8)
+    next(results)
+    results.close()
+    written = len(list(tmp_path.iterdir()))
+    time.sleep(0.1)
+    assert len(list(tmp_path.iterdir())) == written < 8

@@ -37,8 +37,5 @@ def test_commands_that_are_ended_end_as_if_they_had_not_been(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.xfail(
-    reason="COLMAP leaves its own log files in TMPDIR; one SIGINT in 27 leaves a temporary until the next call"
-)
 def test_likewise_for_all_commands(tmp_path):
     assert "| all | 60 |" in campaign(tmp_path, "--rounds", "60", "--seed", "2")

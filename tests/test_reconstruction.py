@@ -19,10 +19,10 @@ from depthscope.cli import main
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, read_sequence
 from depthscope.geometry import Brown, Camera, KannalaBrandt, Scaramuzza, Similarity
-from depthscope.reconstruction import child, clip_task, clips, outcome, process
+from depthscope.reconstruction import child, clip_task, clips, mapping, outcome, process
 from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incremental, Neighbours, Size, ladder
 from depthscope.reconstruction.clip_task import reconstruct_clip
-from depthscope.reconstruction.features import camera_of, pairs_of
+from depthscope.reconstruction.features import Support, camera_of, pairs_of
 from depthscope.reconstruction.front_end import (
     HUSHED_FROM_PX,
     eroded,
@@ -35,7 +35,7 @@ from depthscope.reconstruction.front_end import (
 from depthscope.reconstruction.held_out import sampson_px, spared, write_held_out
 from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, read_job, write_job
 from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report, fitted, guessed_lenses, known_lens
-from depthscope.reconstruction.mapping import finished, mapped
+from depthscope.reconstruction.mapping import Mapped, finished, mapped
 from depthscope.reconstruction.outcome import depth_order_notes, no_lens_because, unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
 from depthscope.reconstruction.refinement import refine, shifts
@@ -817,12 +817,83 @@ def test_without_a_camera_the_result_says_so(tmp_path, wall):
         assert found["camera_source"] == "none" and found["reasons"]
 
 
-def test_limits_are_of_the_processor_so_that_a_busy_machine_reconstructs_the_same():
+class SlowMachine:
+    """The clocks of a machine on which an hour passes between two looks at them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 3600.0
+        return self.now
+
+    process_time = monotonic
+
+
+LIGHT = Support(900.0, 40, 480, 50.0)
+
+
+def attempts_of(monkeypatch, job: Job, support: Support = LIGHT) -> tuple[list[float | None], dict]:
+    """The limit that each mapping of a clip gets in which nothing can be placed, and the report."""
+    limits: list[float | None] = []
+
+    def nothing(job, attempt, lens, database, images, scratch, seconds, tell):
+        limits.append(seconds)
+        return Mapped(None, lens)
+
+    monkeypatch.setattr(child, "prepare", lambda *_: ())
+    monkeypatch.setattr(child, "matched", lambda *_: (Path("a.db"), support))
+    monkeypatch.setattr(child, "spared", lambda *_: np.zeros((0, 4)))
+    monkeypatch.setattr(child, "mapped", nothing)
+    return limits, child.run(job)
+
+
+def test_a_busy_machine_makes_the_same_attempts(tmp_path, monkeypatch):
     """A limit of the clock once cut the first mapping short beside other work: 9 of 40 frames were placed."""
-    spent = child.Spent()
-    assert spent.slowness >= 1
-    time.sleep(0.3)
-    assert spent.seconds < 0.15 and spent.slowness > 2
+    options = clips.Options()
+    assert options.limits(40, 1).attempt_seconds is None
+    found = []
+    for place in ("quiet", "busy"):
+        if place == "busy":
+            monkeypatch.setattr(child, "time", SlowMachine())
+        (tmp_path / place).mkdir()
+        limits, report = attempts_of(monkeypatch, job_of(tmp_path / place, frames=40))
+        assert set(limits) == {None} and len(limits) == len(report["attempts"])
+        found.append([(row["name"], row["lens"]) for row in report["attempts"]])
+    assert found[0] == found[1] and len(found[0]) > 3
+
+
+def test_no_limit_of_time_reaches_the_mapper_unless_it_is_asked_for(tmp_path):
+    assert mapping.mapper_options(job_of(tmp_path), LENS, 4.0).max_runtime_seconds == -1
+    assert mapping.mapper_options(job_of(tmp_path), LENS, 4.0, 7.9).max_runtime_seconds == 7
+
+
+def test_a_limit_of_time_that_was_asked_for_ends_the_attempts_and_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(child, "time", SlowMachine())
+    job = job_of(tmp_path, frames=40, seconds=clips.Options(minutes=2.0).limits(40, 1).attempt_seconds)
+    limits, report = attempts_of(monkeypatch, job)
+    assert len(limits) == 1 and limits[0] >= 30 and report["out_of_time"]
+    (tmp_path / "result.json").write_text(json.dumps({"problem": "", "out_of_time": True}))
+    assert not clip_task.is_done(tmp_path)
+
+
+def test_attempts_end_at_an_effort_that_is_counted(tmp_path, monkeypatch):
+    """Many features in many pairs cost much, so fewer attempts are made; the count says so on any machine."""
+    made = []
+    for support in (LIGHT, Support(6000.0, 4800, 4800, 50.0)):
+        folder = tmp_path / f"{support.features_per_frame:.0f}"
+        folder.mkdir()
+        made.append(len(attempts_of(monkeypatch, job_of(folder, frames=40), support)[0]))
+    assert made[0] > made[1] >= 1
+
+
+def test_the_child_of_a_clip_leaves_no_log_files_of_its_libraries(tmp_path, monkeypatch):
+    """COLMAP would write them into the system's temporary folder, where they stay if the child is killed."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    code = "import pycolmap; pycolmap.logging.error('no good pair')"
+    ended = run_child(job_of(tmp_path), LIMITS, command=(sys.executable, "-c", code))
+    assert "no good pair" in ended.log_tail and not list((tmp_path / "tmp").iterdir())
 
 
 def test_ray_that_is_not_there_is_told(tmp_path, capsys, wall, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from depthscope.workspace import (
     atomic_folder,
     content_hash,
     holding,
+    is_temporary,
     owner,
     scratch_folder,
     sweep,
     temporary,
+    write_bytes,
     write_result,
     write_text,
     writing_folder,
@@ -232,3 +235,44 @@ def test_scratch_folders_vanish(tmp_path, monkeypatch):
     with scratch_folder() as folder:
         (folder / "frames").mkdir()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def interrupting():
+    """Has Ctrl-C come at the n-th event of the file system: ``interrupting(n)``; 0 for never."""
+    left = [0]
+
+    def hook(event: str, arguments: tuple) -> None:
+        if left[0] and (event in ("open", "shutil.rmtree") or event.startswith("os.")) and event != "os.kill":
+            left[0] -= 1
+            if not left[0]:
+                signal.raise_signal(signal.SIGINT)
+
+    sys.addaudithook(hook)
+
+    def at(number: int) -> bool:
+        fired, left[0] = not left[0], number
+        return fired
+
+    return at
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "scratch"])
+def test_an_interruption_at_any_moment_leaves_no_temporary(tmp_path, monkeypatch, interrupting, kind):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for number in range(1, 60):
+        interrupting(number)
+        try:
+            if kind == "file":
+                write_bytes(tmp_path / "a.bin", b"1")
+            else:
+                with atomic_folder(tmp_path / "a") if kind == "folder" else scratch_folder() as draft:
+                    (draft / "in").mkdir()
+                    (draft / "in" / "b.txt").write_text("1")
+        except KeyboardInterrupt:
+            pass
+        fired = interrupting(0)
+        assert not [path.name for path in tmp_path.rglob("*") if is_temporary(path)], number
+        if not fired:
+            return
+    raise AssertionError("there are more moments than were tried")

@@ -23,12 +23,14 @@ __all__ = [
 
 Corners = Float[Tensor, "corners 2"]
 
+EQUALISED = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
+
 
 def find_chessboard(grey: Grey, size: tuple[int, int]) -> Corners | None:
     """Inner corners, row by row, to a fraction of a pixel, or None.
 
     The sector method (Duda and Frese 2018) comes first, then the older one on 1x and 2x. Histogram equalisation
-    hides boards at the dark rim of a round picture, so that the plain picture is tried first.
+    hides boards at the dark rim of a round picture, so that the plain picture is tried too.
     """
     image = np.ascontiguousarray(grey.numpy())
     for flags in (0, cv2.CALIB_CB_EXHAUSTIVE, cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_NORMALIZE_IMAGE):
@@ -37,9 +39,10 @@ def find_chessboard(grey: Grey, size: tuple[int, int]) -> Corners | None:
             return _ours(corners)
     for factor in (1, 2) if max(image.shape) <= 2048 else (1,):
         large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
-        found, corners = cv2.findChessboardCorners(large, size)
-        if found:
-            return _ours(corners) / factor
+        for flags in (EQUALISED, cv2.CALIB_CB_ADAPTIVE_THRESH):
+            found, corners = cv2.findChessboardCorners(large, size, flags=flags)
+            if found:
+                return _ours(corners) / factor
     return None
 
 

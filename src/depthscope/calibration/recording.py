@@ -71,6 +71,10 @@ class Views:
     notes: tuple[str, ...] = ()
 
 
+LARGER_LOOKED_FOR = 3
+"""Pictures in which a grid larger than the one that was asked for, and found, is looked for."""
+
+
 def seen_boards(
     source: Path,
     board: Board,
@@ -90,6 +94,7 @@ def seen_boards(
     """
     size_px, count, pictures = _pictures(Path(source))
     kept: list[Sighting] = []
+    sample: list[Grey] = []
     others, parts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     looked = found = duplicates = 0
     for name, grey in pictures:
@@ -103,6 +108,8 @@ def seen_boards(
         found += 1
         if not sighting.whole:
             parts[_grid_size(sighting)] += 1
+        elif len(sample) < LARGER_LOOKED_FOR:
+            sample.append(_small(grey)[0])
         near = next((i for i, other in enumerate(kept) if apart(sighting, other, size_px, board) < SAME_POSE), None)
         if near is None:
             kept.append(sighting)
@@ -112,6 +119,13 @@ def seen_boards(
                 kept[near] = sighting
     if isinstance(board, Chessboard) and not any(s.whole for s in kept):
         found, others = 0, others + parts  # a board that is never seen whole is one of another size
+    if isinstance(board, Chessboard) and (larger := _larger_grid(sample, board.corners)) is not None:
+        name = f"{max(larger)}x{min(larger)}"
+        raise BadInputError(
+            f"{board} corners are only a part of the board in {source}, which has {name}",
+            "the size of the board that was filmed",
+            f"try --board {name} (inner corners, not squares)",
+        )
     if not found:
         raise _never_seen(Path(source), board, looked, others)
     sharp = [s for s in kept if s.edge_px <= max(2 * float(np.median([k.edge_px for k in kept])), 4.0)]
@@ -122,6 +136,14 @@ def seen_boards(
     if others:
         notes.append(f"{sum(others.values())} pictures show too little of the board, or another one, and were left out")
     return Views(tuple(chosen), size_px, looked, found, duplicates, len(kept) - len(sharp), tuple(notes))
+
+
+def _larger_grid(pictures: list[Grey], size: tuple[int, int]) -> tuple[int, int] | None:
+    """(columns, rows) of a larger grid that most of some pictures show, though one of `size` was found in each."""
+    grids = Counter(tuple(sorted(part[0])) for grey in pictures if (part := opencv.find_any_chessboard(grey)))
+    (rows, columns), times = grids.most_common(1)[0] if grids else ((0, 0), 0)
+    larger = rows >= min(size) and columns >= max(size) and rows * columns > size[0] * size[1]
+    return (columns, rows) if larger and 2 * times > len(pictures) else None
 
 
 def apart(one: Sighting, other: Sighting, size_px: tuple[int, int], board: Board) -> float:

@@ -3,8 +3,9 @@
 import importlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -154,16 +155,16 @@ def write_prediction(
             (folder / name).mkdir()
         seconds, count, unit, size, pixels, began = 0.0, 0, "relative", (0, 0), None, time.perf_counter()
         maps = predict_depth(model, recording, batch=given.batch, scaled=scaled, device=device, bf16=bf16)
-        written = in_order(partial(write_depth, folder), maps)
-        for depth_map in track(
-            written, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
-        ):
-            seconds += time.perf_counter() - began
-            if given.clouds and count % given.clouds == 0 and depth_map.camera is not None:
-                write_cloud(folder, depth_map, recording, count)
-            count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
-            pixels = depth_map.camera
-            began = time.perf_counter()
+        with closing(in_order(partial(write_depth, folder), maps)) as written:
+            for depth_map in track(
+                written, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
+            ):
+                seconds += time.perf_counter() - began
+                if given.clouds and count % given.clouds == 0 and depth_map.camera is not None:
+                    write_cloud(folder, depth_map, recording, count)
+                count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
+                pixels = depth_map.camera
+                began = time.perf_counter()
         if pixels is not None:
             camera_file.write(pixels, folder / "camera.yaml")
         write_previews(folder, recording.names[:count], given.video)
@@ -305,16 +306,24 @@ def with_scale_of(recording: Recording, sequence) -> Recording:
     return Recording(recording.names, recording.frames, sequence.size_px, sequence.cameras[0], sequence.mask, sequence)
 
 
-def in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int = 2, ahead: int = 16) -> Iterator[Done]:
-    """What `work` makes of each item, in order, by threads that are at most `ahead` items before the reader."""
+def in_order(
+    work: Callable[[Item], Done], items: Iterable[Item], threads: int = 2, ahead: int = 16
+) -> Generator[Done, None, None]:
+    """What `work` makes of each item, in order, by threads that are at most `ahead` items before the reader.
+
+    Close it where it may not be read to its end: its threads go on writing until then.
+    """
     waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def write_depth(folder: Path, depth_map: DepthMap) -> DepthMap:
@@ -358,9 +367,9 @@ def write_previews(folder: Path, names: tuple[str, ...], video: bool) -> None:
         write_image(place, pair, quick=True)
         return pair
 
-    pictures = in_order(picture, zip(names, depths, strict=True))
-    if video:
-        write_video(folder / "video.mp4", pictures, fps=10, preset="veryfast")
-    else:
-        for _ in pictures:
-            pass
+    with closing(in_order(picture, zip(names, depths, strict=True))) as pictures:
+        if video:
+            write_video(folder / "video.mp4", pictures, fps=10, preset="veryfast")
+        else:
+            for _ in pictures:
+                pass

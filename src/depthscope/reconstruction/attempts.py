@@ -14,6 +14,14 @@ LEAST_FOR_HALVES = 12
 """Frames of a clip from which its halves are tried alone."""
 
 
+DETECTION_S, MATCHING_S, MAPPING_S = 3.5e-6, 6e-9, 0.6
+"""What work costs on the processors of 2026: a pixel to find features in; a pair of frames, for each pair of features
+that might match; a frame to place and refine."""
+
+BASE_EFFORT, EFFORT_PER_FRAME = 60.0, 5.0
+"""Effort after which no further attempt is begun: the first nearly always decides."""
+
+
 @dataclass(frozen=True)
 class Neighbours:
     """Each frame is matched with the next ones.
@@ -103,6 +111,31 @@ def ladder(frames: int) -> tuple[Attempt, ...]:
     for attempt in tried:
         different.setdefault((attempt.peak_threshold, attempt.pairs, attempt.mapper), attempt)
     return tuple(different.values())
+
+
+def matching_effort(pixels: int, frames: int, pairs: int, features: float) -> float:
+    """Nominal seconds for the features and matches of a clip.
+
+    Efforts are counted from what was done, never measured by a clock: what a clip comes to must not depend on how fast
+    or how busy a machine is.
+
+    Args:
+        pixels: Of a working image.
+        frames: Of the clip.
+        pairs: Of frames that were matched.
+        features: Of a frame.
+    """
+    return DETECTION_S * pixels * frames + MATCHING_S * pairs * features**2
+
+
+def mapping_effort(frames: int, mappings: int) -> float:
+    """Nominal seconds for putting a clip of so many frames together so many times."""
+    return MAPPING_S * frames * mappings
+
+
+def most_effort(frames: int) -> float:
+    """Nominal seconds after which no further attempt is begun on a clip of so many frames."""
+    return BASE_EFFORT + EFFORT_PER_FRAME * frames
 
 
 @dataclass(frozen=True, order=True)

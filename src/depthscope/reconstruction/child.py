@@ -14,7 +14,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from depthscope.reconstruction.attempts import Attempt, Size, ladder
+from depthscope.reconstruction.attempts import (
+    Attempt,
+    Size,
+    ladder,
+    mapping_effort,
+    matching_effort,
+    most_effort,
+)
 from depthscope.reconstruction.features import Support, detect, match, support
 from depthscope.reconstruction.front_end import prepare
 from depthscope.reconstruction.held_out import LEAST_MATCHES, spared, write_held_out
@@ -31,7 +38,7 @@ SECOND, SECOND_SPARED = "second_run", 0.5
 """Folder of the model of a second run, and the share of the tracks that it does not get."""
 
 LEAST_MAPPING_S = 45.0
-"""Seconds that a mapping gets at least; half of all where there is no model yet."""
+"""Where time is limited, seconds that a mapping gets at least; half of all where there is no model yet."""
 
 
 def main(arguments: list[str]) -> int:
@@ -46,9 +53,14 @@ def main(arguments: list[str]) -> int:
 
 
 class Spent:
-    """The processor's time since it was made: what becomes of a clip may not depend on what else the machine does."""
+    """The processor's time since it was made, against a limit that a user set.
 
-    def __init__(self) -> None:
+    Args:
+        limit_s: Seconds of the processor; None for no limit.
+    """
+
+    def __init__(self, limit_s: float | None = None) -> None:
+        self.limit_s = limit_s
         self._cpu, self._wall = time.process_time(), time.monotonic()
 
     @property
@@ -61,6 +73,21 @@ class Spent:
         """Seconds that pass for one of the processor; 1 where several threads run at a time."""
         return max(1.0, (time.monotonic() - self._wall) / max(self.seconds, 1e-3))
 
+    @property
+    def over(self) -> bool:
+        """Whether the limit is reached."""
+        return self.limit_s is not None and self.seconds > self.limit_s
+
+    def mapping_limit(self, first: bool) -> float | None:
+        """Seconds of the clock that a mapping may take.
+
+        Args:
+            first: Whether there is no model yet.
+        """
+        if self.limit_s is None:
+            return None
+        return self.slowness * max(self.limit_s - self.seconds, self.limit_s / 2 if first else LEAST_MAPPING_S)
+
 
 def tell(stage: str, done: int, total: int) -> None:
     """One line of progress."""
@@ -69,7 +96,7 @@ def tell(stage: str, done: int, total: int) -> None:
 
 def run(job: Job) -> dict[str, Any]:
     """Goes up the ladder until enough frames are registered; leaves the model and the report."""
-    spent = Spent()
+    spent, count = Spent(job.seconds), len(job.frames)
     folder = Path(job.folder)
     images, masks = folder / "images", folder / "masks"
     report = earlier(folder)
@@ -78,29 +105,34 @@ def run(job: Job) -> dict[str, Any]:
         tell("frames", done, len(job.frames))
     watch.lap("frames")
     lenses = job.lenses
-    for number, attempt in enumerate(ladder(len(job.frames))):
+    for number, attempt in enumerate(ladder(count)):
         best = Size(*report["best"]["size"]) if report["best"] else Size()
-        late = number > 0 and spent.seconds > job.seconds
-        if best.registered >= job.least_share * len(job.frames) or late:
+        effort = sum(report["matching_effort"].values()) + mapping_effort(count, len(report["attempts"]))
+        if best.registered >= job.least_share * count or effort > most_effort(count):
             break
         if number < report["tried"]:
             continue
+        if number > 0 and spent.over:
+            report["out_of_time"] = True
+            break
         if report["best"] and not job.lenses[0].fixed:
             lenses = (lens_of(report["best"]),)
         database, seen = matched(job, attempt, images, masks, watch)
         report["support"] = asdict(seen)
         write_text(folder / REPORT, json.dumps(report, indent=1))
         for lens in lenses if seen.matched_pairs else ():
-            left = job.seconds - spent.seconds
-            if left < 0 and report["best"]:
+            if spent.over and report["best"]:
+                report["out_of_time"] = True
                 break
-            least = LEAST_MAPPING_S if report["best"] else job.seconds / 2
-            limit = spent.slowness * max(left, least)
+            limit = spent.mapping_limit(first=not report["best"])
             row, better = attempted(job, attempt, lens, database, seen, best, limit, watch)
             report["attempts"].append(row)
             if better is not None:
                 best, report["best"] = Size(*better["size"]), better
         report["tried"] = number + 1
+        pixels = job.working_window[2] * job.working_window[3]
+        done = matching_effort(pixels, count, seen.asked_pairs, seen.features_per_frame)
+        report["matching_effort"][f"{attempt.peak_threshold:g}"] = done
         write_text(folder / REPORT, json.dumps(report, indent=1))
     for key, laps in (("seconds", watch.laps), ("cpu_seconds", watch.cpu_laps)):
         report[key] = {stage: report[key].get(stage, 0.0) + value for stage, value in laps.items()}
@@ -122,8 +154,8 @@ def run_again(job: Job) -> dict[str, Any]:
     database, chosen = folder / f"features_{attempt.peak_threshold:g}.db", folder / "mapping.db"
     spared(database, chosen, SECOND_SPARED, job.seed + 1)
     again = replace(job, seed=job.seed + 1)
-    lens = lens_of(best)
-    result = mapped(again, attempt, lens, chosen, folder / "images", folder / "scratch", job.seconds / 2, tell)
+    lens, limit = lens_of(best), None if job.seconds is None else job.seconds / 2
+    result = mapped(again, attempt, lens, chosen, folder / "images", folder / "scratch", limit, tell)
     shutil.rmtree(folder / SECOND, ignore_errors=True)
     if result.model is not None:
         result, _ = right_way_round(again, result, chosen, folder / "images", folder / "scratch")
@@ -149,6 +181,8 @@ def earlier(folder: Path) -> dict[str, Any]:
         return json.loads((folder / REPORT).read_text())
     return {
         "tried": 0,
+        "matching_effort": {},
+        "out_of_time": False,
         "attempts": [],
         "best": None,
         "support": asdict(Support()),
@@ -169,7 +203,14 @@ def matched(job: Job, attempt: Attempt, images: Path, masks: Path, watch: "Watch
 
 
 def attempted(
-    job: Job, attempt: Attempt, lens: Lens, database: Path, seen: Support, best: Size, seconds: float, watch: "Watch"
+    job: Job,
+    attempt: Attempt,
+    lens: Lens,
+    database: Path,
+    seen: Support,
+    best: Size,
+    seconds: float | None,
+    watch: "Watch",
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """One mapping: its row in the report, and what is to be kept of it if it is better than what there was."""
     folder, began = Path(job.folder), time.monotonic()

@@ -93,7 +93,10 @@ class ClipTask:
 def is_done(target: Path) -> bool:
     """Whether a clip has a result that another run would not change; a crash or a limit may not come again."""
     result = target / "result.json"
-    return result.is_file() and not json.loads(result.read_text()).get("problem")
+    if not result.is_file():
+        return False
+    found = json.loads(result.read_text())
+    return not (found.get("problem") or found.get("out_of_time"))
 
 
 def reconstruct_clip(task: ClipTask, stop: threading.Event | None = None) -> dict[str, Any]:

@@ -35,10 +35,6 @@ RECORD = "asked.json"
 BASE_SECONDS, SECONDS_PER_FRAME = 600.0, 60.0
 """Limit of a clip's time where none is given: far more than a good clip needs on a slow machine."""
 
-BASE_ATTEMPTS, ATTEMPTS_PER_FRAME = 60.0, 5.0
-"""Seconds of the processor after which no further attempt is begun where no limit is given: the first nearly always
-decides."""
-
 POLL_S = 0.3
 
 
@@ -50,8 +46,8 @@ class Options:
         seed: Of everything random.
         workers: Clips at a time; 0 is one for every four cores.
         threads: Of each clip; 0 shares all cores between the workers.
-        minutes: Limit for each clip, half of it for new attempts; 0 is ten and one more for each frame, and no new
-            attempt after one minute and five seconds for each frame.
+        minutes: Limit for each clip, half of it for new attempts; 0 is ten and one more for each frame, and no limit
+            for attempts: what a clip comes to must not depend on how busy the machine is.
         memory_gb: Limit for each clip; 0 shares 80 % of the machine's memory between the workers.
     """
 
@@ -74,7 +70,7 @@ class Options:
         """What a clip of so many frames may take."""
         seconds = 60 * self.minutes or BASE_SECONDS + SECONDS_PER_FRAME * frames
         memory = int(self.memory_gb * 1e9) or memory_limit(workers)
-        attempts = 30 * self.minutes or BASE_ATTEMPTS + ATTEMPTS_PER_FRAME * frames
+        attempts = 30 * self.minutes or None
         return Limits(seconds, max(seconds / 2, 600.0), memory, attempts)
 
 

@@ -88,7 +88,8 @@ class Job:
         least_share: Attempts end when this share of the frames is registered.
         held_out: Share of the tracks that is hidden from mapping, as a witness.
         second_run: Whether only a second model is wanted, of another half of the tracks, beside one that is there.
-        seconds: No second attempt is begun after so many of the processor.
+        seconds: Processor time after which no second attempt is begun, and a mapping stops; None for no limit. Any
+            limit of time makes the result depend on the machine, so none is set unless a user asks for one.
         threads: For COLMAP.
         seed: Of everything random.
     """
@@ -104,7 +105,7 @@ class Job:
     least_share: float = 0.8
     held_out: float = 0.2
     second_run: bool = False
-    seconds: float = 1800.0
+    seconds: float | None = None
     threads: int = 1
     seed: int = 0
 

@@ -54,7 +54,14 @@ class Mapped:
 
 
 def mapped(
-    job: Job, attempt: Attempt, lens: Lens, database: Path, images: Path, scratch: Path, seconds: float, tell: Tell
+    job: Job,
+    attempt: Attempt,
+    lens: Lens,
+    database: Path,
+    images: Path,
+    scratch: Path,
+    seconds: float | None,
+    tell: Tell,
 ) -> Mapped:
     """Runs the attempt's mapper on a database of verified matches.
 
@@ -65,7 +72,7 @@ def mapped(
         database: Matches; its camera is set to the lens.
         images: The working images.
         scratch: A folder for COLMAP's output; emptied.
-        seconds: After so many the mapper stops with what it has.
+        seconds: After so many of the clock the mapper stops with what it has; None for no limit.
         tell: Told how many frames are placed.
     """
     use_lens(database, job, lens)
@@ -74,6 +81,7 @@ def mapped(
     scratch.mkdir(parents=True)
     count = len(job.frames)
     every = [working_name(n) for n in range(count)]
+    half_s = None if seconds is None else seconds / 2
     match attempt.mapper:
         case Incremental(angle):
             models = _incremental(job, lens, angle, database, images, scratch, every, seconds, tell)
@@ -82,7 +90,7 @@ def mapped(
             models = [
                 model
                 for half in halves
-                for model in _incremental(job, lens, angle, database, images, scratch, half, seconds / 2, tell)
+                for model in _incremental(job, lens, angle, database, images, scratch, half, half_s, tell)
             ]
         case AtOnce():
             models = _at_once(job, lens, database, images, scratch)
@@ -92,7 +100,9 @@ def mapped(
     return max(found, key=lambda one: one.size, default=Mapped(None, lens, next(filter(None, faults), "")))
 
 
-def mapper_options(job: Job, lens: Lens, first_angle_deg: float, seconds: float) -> pycolmap.IncrementalPipelineOptions:
+def mapper_options(
+    job: Job, lens: Lens, first_angle_deg: float, seconds: float | None = None
+) -> pycolmap.IncrementalPipelineOptions:
     """COLMAP's defaults, but for small triangulation angles, a camera that is known, and adjustments that end."""
     refined = not lens.fixed
     options = pycolmap.IncrementalPipelineOptions(
@@ -108,7 +118,7 @@ def mapper_options(job: Job, lens: Lens, first_angle_deg: float, seconds: float)
         ba_global_function_tolerance=ADJUSTED_TO,
         ba_global_frames_ratio=GROWTH,
         ba_global_points_ratio=GROWTH,
-        max_runtime_seconds=max(1, int(seconds)),
+        max_runtime_seconds=-1 if seconds is None else max(1, int(seconds)),
     )
     options.mapper.init_min_tri_angle = first_angle_deg
     options.mapper.init_min_num_inliers = min(100, 40 if len(job.frames) < 20 else 100)
@@ -152,7 +162,7 @@ def _at_once(job, lens, database, images, scratch) -> list[pycolmap.Reconstructi
 def with_hidden_tracks(job: Job, mapped: Mapped, full: Path, images: Path, scratch: Path) -> pycolmap.Reconstruction:
     """The model with points from the tracks that were hidden too; the poses stay as they are."""
     assert mapped.model is not None
-    options = mapper_options(job, Lens(mapped.lens.model, mapped.lens.numbers), 1.0, 3600.0)
+    options = mapper_options(job, Lens(mapped.lens.model, mapped.lens.numbers), 1.0)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     return pycolmap.triangulate_points(mapped.model, full, images, scratch, False, options, False)

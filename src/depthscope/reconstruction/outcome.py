@@ -86,6 +86,8 @@ def judge(
         return Outcome(None, camera, None, tuple(reasons), (), report, ended.problem)
     if ended.problem:
         notes.append(f"{ended.problem}; the best of {len(report['attempts'])} attempts before that was kept")
+    elif report.get("out_of_time"):
+        notes.append("--minutes ended before all attempts were made: another call with more may place more frames")
     notes += depth_order_notes(report["best"].get("depth_order", {}))
     found = camera_from_report(report["best"]["camera"], size_px, camera)
     if camera is None:
@@ -196,6 +198,7 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "camera": None if outcome.camera is None else _camera_figures(outcome.camera),
         "notes": list(outcome.notes),
         "problem": outcome.problem,
+        "out_of_time": outcome.report.get("out_of_time", False),
         "held_out": None if outcome.hidden is None else outcome.hidden.figures(),
         "attempts": outcome.report.get("attempts", []),
         "support": outcome.report.get("support", {}),

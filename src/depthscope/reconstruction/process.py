@@ -41,13 +41,13 @@ class Limits:
         seconds: Of the clock, all in all.
         silent_seconds: Without any progress.
         memory_bytes: Resident.
-        attempt_seconds: No further attempt is begun after so many.
+        attempt_seconds: Of the processor, after which no further attempt is begun; None for no such limit.
     """
 
     seconds: float = 7200.0
     silent_seconds: float = 1800.0
     memory_bytes: int = 16 << 30
-    attempt_seconds: float = 360.0
+    attempt_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,14 @@ def _end(child: subprocess.Popen) -> None:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    """That of this process, with this package first and as many threads as the job has."""
+    """That of this process, with this package first and as many threads as the job has.
+
+    COLMAP logs to standard error alone: its log files among the system's temporary ones would outlive a killed child.
+    """
     source = str(Path(__file__).resolve().parents[2])
     paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(job.threads)}
+    own = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(job.threads), "GLOG_logtostderr": "1"}
+    return os.environ | own
 
 
 def _report(path: Path) -> dict[str, Any] | None:

@@ -55,8 +55,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         flush(draft)
         os.replace(draft, path)
     finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+        remove(draft)
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -83,13 +82,13 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
     path = path.resolve() if path.is_symlink() else path
     sweep(path.parent, deep=False)
     draft = temporary(path)
-    draft.mkdir(parents=True)
     try:
+        draft.mkdir(parents=True)
         yield draft
         flush_folder(draft)
         put_in_place(draft, path, replace=replace)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
 
 
 def put_in_place(draft: Path, path: Path, *, replace: bool = True) -> None:
@@ -109,11 +108,11 @@ def scratch_folder() -> Iterator[Path]:
     place = Path(tempfile.gettempdir())
     sweep(place, deep=False)
     folder = temporary(place / "depthscope")
-    folder.mkdir(mode=0o700)
     try:
+        folder.mkdir(mode=0o700)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:
@@ -135,7 +134,15 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or folder as far as that is allowed."""
+    """Removes a file or folder as far as that is allowed; Ctrl-C acts once it is gone."""
+    try:
+        _remove(path)
+    except KeyboardInterrupt:
+        _remove(path)
+        raise
+
+
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -202,4 +209,4 @@ def _exchange(draft: Path, path: Path) -> None:
     except OSError:
         os.rename(old, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
