@@ -50,7 +50,7 @@ from depthscope.video.sound import read_sound
 from depthscope.workspace import read_result, write_result
 from miniatures import colmap_folder, dataset_folders, jhu_folder, kitti_folder
 from miniatures.scene import scene
-from moving_pictures import encode
+from moving_pictures import dicom_video, encode
 from tiny_runs import tiny
 
 CAMERA = Camera((48, 40), (40.0, 41.0), (24.0, 20.0), source="fuzz")
@@ -171,6 +171,8 @@ def _write_mesh(folder: Path, name: str) -> None:
             ply.write(mesh, folder / name, ascii=True)
         case "a.vtp":
             (folder / name).write_text(_vtp(mesh))
+        case "a.vtk" | "t.vtk":
+            (folder / name).write_bytes(_legacy_vtk(mesh, binary=name == "a.vtk"))
         case "t.stl":
             trimesh.Trimesh(mesh.points.numpy(), mesh.faces.numpy()).export(folder / name, file_type="stl_ascii")
         case _:
@@ -194,8 +196,26 @@ def _vtp(mesh: Surface) -> str:
     )
 
 
+def _legacy_vtk(mesh: Surface, *, binary: bool) -> bytes:
+    assert mesh.faces is not None
+    cells = np.concatenate([np.full((len(mesh.faces), 1), 3), mesh.faces.numpy()], 1)
+
+    def block(head: str, values: np.ndarray, kind: str) -> bytes:
+        text = " ".join(map(str, values.ravel().tolist())).encode()
+        return f"{head}\n".encode() + (values.astype(kind).tobytes() if binary else text) + b"\n"
+
+    return b"".join(
+        (
+            f"# vtk DataFile Version 4.2\nSPACE=RAS\n{'BINARY' if binary else 'ASCII'}\nDATASET POLYDATA\n".encode(),
+            block(f"POINTS {len(mesh.points)} float", mesh.points.numpy(), ">f4"),
+            block(f"POLYGONS {len(cells)} {cells.size}", cells, ">i4"),
+            block(f"POINT_DATA {len(mesh.points)}\nNORMALS n float", mesh.points.numpy() / 10, ">f4"),
+        )
+    )
+
+
 def _surfaces() -> list[Target]:
-    names = ("a.ply", "t.ply", "a.stl", "t.stl", "a.obj", "a.vtp")
+    names = ("a.ply", "t.ply", "a.stl", "t.stl", "a.obj", "a.vtp", "a.vtk", "t.vtk")
     return [
         Target(f"surface {name}", partial(_write_mesh, name=name), lambda f, n=name: surfaces.read(f / n), 1.2)
         for name in names
@@ -234,6 +254,27 @@ def _read_pictures(folder: Path) -> int:
 
 def _write_video(folder: Path, name: str, codec: str, pix_fmt: str) -> None:
     encode(folder / name, _frames(6), codec=codec, pix_fmt=pix_fmt)
+
+
+def _write_dicom_video(folder: Path, syntax: str, ending: str) -> None:
+    """One coded stream, coded frames, or plain bytes."""
+    frames = _frames(6)
+    pixels: bytes | list[bytes] = b"".join(frame.tobytes() for frame in frames)
+    if ending == ".jpg":
+        coded = [cv2.imencode(ending, frame)[1].tobytes() for frame in frames]
+        pixels = [piece + b"\0" * (len(piece) % 2) for piece in coded]
+    elif ending:
+        data = (encode(folder / f"stream{ending}", frames, codec="libx264", pix_fmt="yuv420p")).read_bytes()
+        (folder / f"stream{ending}").unlink()
+        pixels = [data + b"\0" * (len(data) % 2)]
+    dicom_video(folder / "a.dcm", pixels, syntax, len(frames), (48, 40))
+
+
+DICOM_VIDEOS = (
+    ("plain", "1.2.840.10008.1.2.1", ""),
+    ("frames", "1.2.840.10008.1.2.4.50", ".jpg"),
+    ("stream", "1.2.840.10008.1.2.4.102", ".ts"),
+)
 
 
 def _read_video(path: Path) -> int:
@@ -280,6 +321,15 @@ def _pictures() -> list[Target]:
             0.8,
         )
         for name, codec, pix in videos
+    ]
+    made += [
+        Target(
+            f"video dicom {name}",
+            partial(_write_dicom_video, syntax=syntax, ending=ending),
+            lambda f: _read_video(f / "a.dcm"),
+            0.8,
+        )
+        for name, syntax, ending in DICOM_VIDEOS
     ]
     made.append(Target("sound", _write_sounding, lambda f: read_sound(f / "a.mp4"), 0.5))
     made.append(Target("pictures", _write_pictures, _read_pictures))
