@@ -27,8 +27,8 @@ def depth_range(depth: Float[Tensor, "*frames height width"]) -> tuple[float, fl
     known = depth[depth > 0].double()
     if not len(known):
         return 1.0, 2.0
-    chosen = known[:: max(1, len(known) // 1_000_000)]
-    return float(chosen.quantile(0.01)), float(chosen.quantile(0.99))
+    near, far = known[:: max(1, len(known) // 100_000)].quantile(known.new_tensor([0.01, 0.99])).tolist()
+    return near, far
 
 
 def depth_picture(depth: Float[Tensor, "height width"], limits: tuple[float, float]) -> Picture:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.depth import backprojected, pixel_grid, sample, sampled_at
+from depthscope.geometry.rim import Ring, rings_around, spread_outwards
 from depthscope.geometry.scale import LogMedian
 from depthscope.networks import DepthPrediction, NetworkOptions, as_prediction
 from depthscope.networks.ray_channels import with_rays
@@ -261,12 +263,16 @@ class _Window:
         """The whole undistorted image at the size of the results."""
         return View(0, 0, self.camera.size_px, self.canvas_px, self.camera.undistorted())
 
+    @cached_property
+    def _rings(self) -> tuple[Ring, ...]:
+        return rings_around(self.mask)
+
     def laid_out(self, maps: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch rows columns"]:
         """Maps of the network's window over the whole image, bilinear; 0 outside the content.
 
         The rim of the content, on which the network was not trained, takes the values beside it.
         """
-        maps = _spread_outwards(maps, self.mask)
+        maps = spread_outwards(maps, tuple(ring.to(maps.device) for ring in self._rings))
         width, height = self.canvas_px
         full = maps.new_tensor(self.camera.size_px) / maps.new_tensor(self.canvas_px)
         pixels = pixel_grid(height, width, maps) * full
@@ -289,23 +295,6 @@ def _touched(whole: View, content: Bool[Tensor, "rows columns"] | None, camera: 
         return torch.ones(height, width, dtype=torch.bool)
     shown = torch.from_numpy(whole.image(content.numpy().astype("uint8") * 255, camera)).float()
     return torch.nn.functional.max_pool2d(shown[None], 3, stride=1, padding=1)[0] > 0
-
-
-def _spread_outwards(
-    maps: Float[Tensor, "batch height width"], mask: Bool[Tensor, "height width"], pixels: int = 8
-) -> Float[Tensor, "batch height width"]:
-    """Maps whose values outside the mask are means of known neighbours, step by step outwards."""
-    if bool(mask.all()):
-        return maps
-    known = mask.to(maps)[None, None]
-    values = maps[:, None] * known
-    pool = torch.nn.functional.avg_pool2d
-    for _ in range(pixels):
-        share = pool(known, 3, stride=1, padding=1)
-        mean = pool(values, 3, stride=1, padding=1) / share.clamp_min(1e-6)
-        values = torch.where(known > 0, values, mean)
-        known = (share > 0).to(maps)
-    return torch.where(known > 0, values, maps[:, None])[:, 0]
 
 
 def _predicted(

@@ -363,9 +363,8 @@ def write_previews(folder: Path, names: tuple[str, ...], video: bool) -> None:
         name, path = numbered
         place = folder / "preview" / f"{name}.png"
         pair = side_by_side([read_image(place), depth_picture(depth_maps.read(path), limits)])
-        pair = resized(pair, max(pair.shape[0], 360))
         write_image(place, pair, quick=True)
-        return pair
+        return resized(pair, max(pair.shape[0], 360)) if video else pair
 
     with closing(in_order(picture, zip(names, depths, strict=True))) as pictures:
         if video:
