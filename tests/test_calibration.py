@@ -34,6 +34,7 @@ from depthscope.geometry.motion import rotate
 from depthscope.simulation.clip_files import BOARD, board_frame, board_views
 from depthscope.simulation.presets import subject
 from depthscope.video import read_image, write_image, write_video
+from moving_pictures import encode, shown_by
 from photographed import chessboard_print, photographed, poses
 
 SIZE = (640, 480)
@@ -418,6 +419,15 @@ def test_a_chessboard_of_other_counts_is_named(tmp_path, asked):
     plain = torch.from_numpy((chessboard_print((9, 6)) * 255).astype(np.uint8))
     with pytest.raises(BadInputError, match="try --board 9x6"):
         seen_boards(leaning(tmp_path, plain), Chessboard(asked, 3.0))
+
+
+def test_what_was_mended_in_a_film_of_a_board_is_told(tmp_path):
+    """A film that asks to be shown mirrored: the camera is for the frames as they are shown."""
+    ink = torch.from_numpy((chessboard_print((9, 6)) * 255).astype(np.uint8))
+    frames = [read_image(path).numpy() for path in sorted(leaning(tmp_path / "views", ink).iterdir())]
+    frames = [frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames]
+    path = shown_by(encode(tmp_path / "board.mp4", frames, gop=1), (-1, 0, 0, 1))
+    assert any("mirror" in note for note in seen_boards(path, Chessboard((9, 6), 3.0)).notes)
 
 
 # --- fits that run away

@@ -4,6 +4,7 @@ import re
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from depthscope.video import (
     check_sizes,
     image_size,
     list_images,
+    open_frames,
     order_of_name,
     read_grey,
     read_image,
@@ -168,3 +170,64 @@ def test_half_a_video_is_not_left(tmp_path):
 def test_a_name_that_is_no_image(tmp_path, picture):
     with pytest.raises(BadInputError, match="as the name of an image"):
         write_image(tmp_path / "a.mp4", picture)
+
+
+# --- pictures of other people's programs
+
+HALVES = np.zeros((40, 48, 3), np.uint8)
+HALVES[:, :24], HALVES[:, 24:] = (200, 60, 40), (40, 60, 200)
+
+
+@pytest.mark.parametrize("kind", ["cmyk.jpg", "cmyk.tif", "alpha.png", "alpha.webp", "palette.png", "16.png", "16.tif"])
+def test_colours_come_right_however_they_are_stored(tmp_path, kind):
+    path, picture = tmp_path / kind, PIL.Image.fromarray(HALVES)
+    if kind.startswith("16"):
+        cv2.imwrite(str(path), HALVES[..., ::-1].astype(np.uint16) * 257)
+    elif kind.startswith("alpha"):
+        picture.putalpha(255)
+        picture.save(path, lossless=True)
+    elif kind.startswith("palette"):
+        picture.quantize(16).save(path)
+    else:
+        picture.convert("CMYK").save(path, quality=95)
+    assert image_size(path) == (48, 40)
+    assert int((read_image(path).int() - torch.from_numpy(HALVES).int()).abs().max()) <= 2
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_few_bits_of_sixteen_are_not_read_as_black(tmp_path, ending, bits):
+    path = tmp_path / f"a{ending}"
+    cv2.imwrite(str(path), HALVES[..., ::-1].astype(np.uint16) << (bits - 8))
+    with pytest.raises(BadInputError, match=f"numbers of {bits} bits"):
+        read_image(path)
+    with pytest.raises(BadInputError, match=f"numbers of {bits} bits"):
+        read_grey(path)
+
+
+@pytest.mark.parametrize("value", [0, 200])
+def test_black_frames_of_sixteen_bits_are_read(tmp_path, value):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 48, 3), value, np.uint16))
+    assert int(read_image(tmp_path / "a.png").max()) == 0
+
+
+@pytest.mark.parametrize("ending", [".webp", ".png"])
+def test_an_animation_is_no_frame(tmp_path, ending):
+    first = PIL.Image.fromarray(HALVES)
+    first.save(tmp_path / f"a{ending}", save_all=True, append_images=[PIL.Image.fromarray(255 - HALVES)])
+    for read in (read_image, read_grey):
+        with pytest.raises(BadInputError, match="is an animation .*single frames"):
+            read(tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("number", [1, 3, 6])
+def test_an_orientation_tag_is_told(tmp_path, ending, number):
+    picture = PIL.Image.fromarray(HALVES)
+    exif = picture.getexif()
+    exif[0x0112] = number
+    for name in ("a", "b"):
+        picture.save(tmp_path / f"{name}{ending}", exif=exif)
+    told: list[str] = []
+    assert len(list(open_frames(tmp_path).walk(told.append))) == 2
+    assert (told == []) == (number == 1) and all(f"EXIF {number}" in line for line in told)

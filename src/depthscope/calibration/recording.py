@@ -16,7 +16,17 @@ from depthscope.calibration import charuco, opencv
 from depthscope.calibration.boards import Board, Charuco, Chessboard, Sighting
 from depthscope.calibration.saddle import refined
 from depthscope.errors import BadInputError
-from depthscope.video import Grey, check_sizes, image_size, is_video, list_images, read_grey, read_video, video_size
+from depthscope.video import (
+    Grey,
+    check_sizes,
+    image_size,
+    is_video,
+    list_images,
+    movie_frames,
+    orientation_remark,
+    read_grey,
+    video_size,
+)
 
 LOOKS = 150
 """Frames of a video that are looked at, evenly spread."""
@@ -92,7 +102,8 @@ def seen_boards(
     Raises:
         BadInputError: No such recording, pictures of several sizes, the board is never seen, or it has another size.
     """
-    size_px, count, pictures = _pictures(Path(source))
+    notes: list[str] = []
+    size_px, count, pictures = _pictures(Path(source), notes.append)
     kept: list[Sighting] = []
     sample: list[Grey] = []
     others, parts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
@@ -130,7 +141,6 @@ def seen_boards(
         raise _never_seen(Path(source), board, looked, others)
     sharp = [s for s in kept if s.edge_px <= max(2 * float(np.median([k.edge_px for k in kept])), 4.0)]
     chosen = _spread(sharp, size_px, board)
-    notes = []
     if partial := sum(not s.whole for s in chosen):
         notes.append(f"{partial} of the views show a part of the board")
     if others:
@@ -246,23 +256,26 @@ def _small(grey: Grey, width: int = QUICK_WIDTH) -> tuple[UInt8[Tensor, "rows co
     return torch.from_numpy(cv2.resize(grey.numpy(), size, interpolation=cv2.INTER_AREA)), scale
 
 
-def _pictures(source: Path) -> tuple[tuple[int, int], int, Iterator[tuple[str, Grey]]]:
+def _pictures(
+    source: Path, tell: Callable[[str], None] = lambda sentence: None
+) -> tuple[tuple[int, int], int, Iterator[tuple[str, Grey]]]:
     if is_video(source):
         count, size_px = video_size(source)
         every = -(-count // LOOKS)
-        return size_px, -(-count // every), _every_nth(source, every)
+        return size_px, -(-count // every), _every_nth(source, every, tell)
     if not source.exists():
         raise BadInputError(f"{source} does not exist", "a video or a folder of images of the board", "check the path")
     images = list_images(source)
     size_px = image_size(images[0])
     check_sizes(images[1:], size_px, f"{images[0].name}; one camera has one image size")
+    if remark := orientation_remark(images[0]):
+        tell(remark)
     return size_px, len(images), ((path.stem, read_grey(path)) for path in images)
 
 
-def _every_nth(source: Path, every: int) -> Iterator[tuple[str, Grey]]:
-    for number, frame in enumerate(read_video(source)):
-        if number % every == 0:
-            yield f"frame_{number:06d}", torch.from_numpy(cv2.cvtColor(frame.numpy(), cv2.COLOR_RGB2GRAY))
+def _every_nth(source: Path, every: int, tell: Callable[[str], None]) -> Iterator[tuple[str, Grey]]:
+    for number, _, image in movie_frames(source, wanted=lambda index, _: index % every == 0, tell=tell):
+        yield f"frame_{number:06d}", torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY))
 
 
 def _never_seen(source: Path, board: Board, looked: int, others: Counter[tuple[int, int]]) -> BadInputError:

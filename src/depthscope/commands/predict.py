@@ -244,6 +244,7 @@ def plain_recording(source: Path, camera: Camera | None, mask: Tensor | None, na
     Raises:
         BadInputError: It is neither, or camera or mask are of another size.
     """
+    from depthscope.formats.intrinsics import remarks_on_centre
     from depthscope.video import area_of, camera_as_shown, is_video, open_frames, video_size
 
     if source.is_file() and not is_video(source):
@@ -258,7 +259,7 @@ def plain_recording(source: Path, camera: Camera | None, mask: Tensor | None, na
             )
     if mask is not None and (mask.shape[1], mask.shape[0]) != size:
         raise BadInputError(f"{masked} is {mask.shape[1]} x {mask.shape[0]}", f"{size} as the frames", "resize it")
-    notes: list[str] = []
+    notes = [] if camera is None else list(remarks_on_centre(camera))
     if mask is None:
         area, _ = area_of(frames)
         if area.shape != "none":

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pycolmap
 
-from depthscope.reconstruction.front_end import TISSUE_FROM, working_name
+from depthscope.reconstruction.front_end import TISSUE_FROM, read_picture, working_name
 from depthscope.reconstruction.job import Job
 
 
@@ -24,7 +24,7 @@ def places_of(job: Job, masks: Path) -> list[dict[int, np.ndarray]]:
     shown = {}
     for frame, point, place in zip(rows[0].tolist(), rows[1].tolist(), rows[2], strict=True):
         if frame not in shown:
-            shown[frame] = cv2.imread(str(masks / f"{working_name(frame)}.png"), cv2.IMREAD_GRAYSCALE)
+            shown[frame] = read_picture(masks / f"{working_name(frame)}.png", cv2.IMREAD_GRAYSCALE)
         at = place * factor - job.working_window[:2]
         column, row = np.floor(at).astype(int).tolist()
         height, width = shown[frame].shape

@@ -113,10 +113,28 @@ def eroded(mask: np.ndarray, size_px: tuple[int, int], margin_px: int) -> np.nda
     return cv2.erode(whole, disc, borderType=cv2.BORDER_CONSTANT, borderValue=255)
 
 
-def _read(path: Path, flags: int, size_px: tuple[int, int] | None) -> np.ndarray:
-    pixels = cv2.imread(str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+def read_picture(path: Path | str, flags: int) -> np.ndarray:
+    """The pixels of an image file, as they are stored.
+
+    Args:
+        path: The file.
+        flags: Of OpenCV: grey or colour.
+
+    Raises:
+        UnreadableFrameError: It cannot be read.
+    """
+    try:
+        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        pixels = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+    except (OSError, cv2.error) as error:
+        raise UnreadableFrameError(f"{path} cannot be read ({error})") from error
     if pixels is None:
         raise UnreadableFrameError(f"{path} cannot be read")
+    return pixels
+
+
+def _read(path: Path, flags: int, size_px: tuple[int, int] | None) -> np.ndarray:
+    pixels = read_picture(path, flags)
     if size_px is not None and (pixels.shape[1], pixels.shape[0]) != tuple(size_px):
         raise UnreadableFrameError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, not {size_px}")
     return pixels

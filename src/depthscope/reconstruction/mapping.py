@@ -10,7 +10,7 @@ import pycolmap
 
 from depthscope.reconstruction.attempts import AtOnce, Attempt, Halves, Incremental, Size
 from depthscope.reconstruction.features import Tell, use_lens
-from depthscope.reconstruction.front_end import UnreadableFrameError, working_name
+from depthscope.reconstruction.front_end import read_picture, working_name
 from depthscope.reconstruction.job import Job, Lens
 from depthscope.reconstruction.runaway import runaway
 from depthscope.workspace import atomic_folder
@@ -184,9 +184,7 @@ def finished(job: Job, model: pycolmap.Reconstruction) -> pycolmap.Reconstructio
         image.name = frame.name
         if not image.has_pose:
             continue
-        picture = cv2.imread(frame.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if picture is None:
-            raise UnreadableFrameError(f"{frame.image} cannot be read")
+        picture = read_picture(frame.image, cv2.IMREAD_COLOR)
         for keypoint in image.points2D:
             x, y = (keypoint.xy + (left, top)) * (across, down)
             keypoint.xy = np.array([x, y])

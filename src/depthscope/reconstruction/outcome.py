@@ -184,6 +184,7 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "accepted": outcome.accepted,
         "outcome": "refused" if verdict is None else verdict.outcome,
         "confidence": None if verdict is None else verdict.confidence,
+        "anomaly": None if verdict is None else verdict.anomaly,
         "reasons": list(outcome.reasons),
         "checks": {} if verdict is None else {name: asdict(check) for name, check in verdict.checks.items()},
         "frames": frames,

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from depthscope.reconstruction.alignment import ROUND, Patches, comparable
 from depthscope.reconstruction.bundle import adjust, filtered
 from depthscope.reconstruction.edges import hold_two_depths
-from depthscope.reconstruction.front_end import UnreadableFrameError, working_name
+from depthscope.reconstruction.front_end import read_picture, working_name
 from depthscope.reconstruction.job import Job
 from depthscope.reconstruction.sightings import Sightings, Transfer, sightings
 
@@ -74,7 +74,8 @@ def refine(
     keys = list(zip(seen.image.tolist(), seen.keypoint.tolist(), strict=True))
     fresh = np.array([key not in done for key in keys], bool)
     fresh = np.bincount(seen.point[fresh], minlength=len(seen.world))[seen.point] > 0
-    grey = {i: _read(images / working_name(i - 1)) for i in np.unique(seen.image[fresh]).tolist()}
+    shown = np.unique(seen.image[fresh]).tolist()
+    grey = {i: read_picture(images / working_name(i - 1), cv2.IMREAD_GRAYSCALE) for i in shown}
     transfer = Transfer.of(model, seen)
     shift, found = shifts(seen, grey, transfer.warp, fresh)
     again = comparable(seen, transfer.warp, found & fresh)
@@ -122,10 +123,3 @@ def shifts(
     good = (np.linalg.norm(moved, axis=1) < FARTHEST_PX) & (alike > LEAST_ALIKE)
     shift[rows[good]], found[rows[good]] = moved[good], True
     return shift, found
-
-
-def _read(path: Path) -> np.ndarray:
-    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise UnreadableFrameError(f"{path} cannot be read")
-    return grey

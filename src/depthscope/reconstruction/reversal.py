@@ -16,7 +16,7 @@ import pycolmap
 
 from depthscope.falloff import falloff_of_frame
 from depthscope.reconstruction.bundle import adjust, filtered
-from depthscope.reconstruction.front_end import UnreadableFrameError
+from depthscope.reconstruction.front_end import read_picture
 from depthscope.reconstruction.job import Job
 from depthscope.reconstruction.mapping import Mapped, mapper_options
 from depthscope.reconstruction.runaway import runaway
@@ -172,9 +172,7 @@ def brightness(job: Job, model: pycolmap.Reconstruction) -> dict[int, np.ndarray
         if not image.has_pose:
             continue
         frame = job.frames[number - 1]
-        picture = cv2.imread(frame.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if picture is None:
-            raise UnreadableFrameError(f"{frame.image} cannot be read")
+        picture = read_picture(frame.image, cv2.IMREAD_COLOR)
         blue, green, red = cv2.split(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
         value = cv2.max(cv2.max(blue, green), red).astype(np.float32) / 255
         bright = cv2.dilate((value > SATURATED).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0

@@ -11,7 +11,7 @@ from depthscope.video.containers import Movie, check_file, opened_video
 from depthscope.video.dicom import is_dicom, read_header
 from depthscope.video.movies import Frame, movie_frames
 from depthscope.video.orientation import squared
-from depthscope.video.stills import image_size, list_images, read_image
+from depthscope.video.stills import image_size, list_images, orientation_remark, read_image
 
 FOLDER_STEP_S = 1.0
 """Images of a folder have no times; they count as one second apart."""
@@ -162,6 +162,8 @@ class FolderFrames:
 
     def walk(self, tell: Tell) -> Iterator[Frame]:
         """All images; nothing is lost from a folder: a damaged image is an error."""
+        if remark := orientation_remark(self.files[0]):
+            tell(remark)
         return iter(self)
 
     @property

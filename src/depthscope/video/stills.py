@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError, require_file
-from depthscope.reading import reader
+from depthscope.reading import reader, reading
 
 Image = UInt8[Tensor, "height width 3"]
 Grey = UInt8[Tensor, "height width"]
@@ -24,6 +24,15 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 BMP_START = b"BM"
 
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+WEBP_START, WEBP_ANIMATED = b"RIFF", 0x02
+
+ORIENTATION_TAG, UPRIGHT, EXIF_WITHIN = 0x0112, 1, 1 << 16
+
+FAINTEST_OF_16_BITS = 256, 4096
+"""Of a picture of 16 bits: with a brightest value from the one to the other it holds numbers of 9 to 12 bits, as a
+sensor gives them; read as 16 bits it would be black."""
+
 JPEG_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
 JPEG_FRAME_HEADERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 JPEG_SCAN = 0xDA
@@ -33,8 +42,11 @@ JPEG_SCAN = 0xDA
 def read_image(path: Path) -> Image:
     """An image file as sRGB bytes, as it is stored: an orientation tag is not applied, as SfM does not apply it either.
 
+    Transparency is left out. What holds several pictures (animated PNG and WebP) is no frame.
+
     Raises:
-        BadInputError: The file is missing, damaged, cut short, or not an image.
+        BadInputError: The file is missing, damaged, cut short, not an image, an animation, or holds numbers of 9 to 12
+            bits in 16.
     """
     bgr = _decoded(Path(path), cv2.IMREAD_COLOR)
     return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
@@ -177,9 +189,75 @@ def _decoded(path: Path, flags: int) -> np.ndarray:
         raise BadInputError(
             f"{path} {defect or 'cannot be decoded'}",
             "a whole image file (JPEG, PNG, BMP, TIFF, WebP)",
-            "copy or export it again, or leave this frame out",
+            "make a video or single frames of it"
+            if "animation" in defect
+            else "copy or export it again, or leave this frame out",
         )
+    of_16_bits = data[24] == 16 if data.startswith(PNG_START) else data.startswith(TIFF_STARTS)
+    if of_16_bits and pixels.max(initial=0) <= FAINTEST_OF_16_BITS[1] // 256:
+        _refuse_few_of_16_bits(path, data)
     return pixels
+
+
+def _refuse_few_of_16_bits(path: Path, data: bytes) -> None:
+    """Refuses a dark picture that is dark for its numbers of 9 to 12 bits being read as 16.
+
+    Raises:
+        BadInputError: It is one.
+    """
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype != np.uint16:
+        return
+    brightest = int(stored.max(initial=0))
+    if FAINTEST_OF_16_BITS[0] <= brightest < FAINTEST_OF_16_BITS[1]:
+        raise BadInputError(
+            f"{path} has 16 bits, but no value above {brightest}: numbers of {brightest.bit_length()} bits, "
+            "which would be black",
+            "8 bits, or 16 bits of which all are used",
+            "export it with 8 bits; if it really is black, leave this frame out",
+        )
+
+
+def orientation_remark(path: Path) -> str:
+    """What to say of an image whose orientation tag (EXIF) turns or mirrors it in viewers; "" where none does."""
+    with reading(path, "an image"), _opened(path) as stream:
+        data = stream.read()
+    number = _orientation(data)
+    if number == UPRIGHT or data.startswith(TIFF_STARTS):  # TIFF's own tag is part of the format, and is applied
+        return ""
+    return (
+        f"{path.name} has an orientation tag (EXIF {number}), which viewers apply and structure from motion does not: "
+        "frames are taken as they are stored, so a camera must be for the stored pixels"
+    )
+
+
+def _orientation(data: bytes) -> int:
+    """The orientation tag of a JPEG, PNG or WebP; `UPRIGHT` where there is none."""
+    for start in (b"Exif\0\0", b"eXIf", b"EXIF"):
+        place = data[:EXIF_WITHIN].find(start)
+        if place < 0 and start == b"EXIF":  # WebP has it at its end
+            place = data.rfind(start)
+        if place < 0:
+            continue
+        skipped = 8 if start == b"EXIF" else len(start)  # with the length of WebP's chunk
+        found = _tag_of(data[place + skipped : place + skipped + EXIF_WITHIN], ORIENTATION_TAG)
+        if found is not None and 1 <= found <= 8:
+            return found
+    return UPRIGHT
+
+
+def _tag_of(tiff: bytes, tag: int) -> int | None:
+    """A short number of the first directory of TIFF's format, as EXIF has it too."""
+    tiff = tiff[6:] if tiff.startswith(b"Exif\0\0") else tiff
+    order = {b"II": "little", b"MM": "big"}.get(tiff[:2])
+    if order not in ("little", "big"):
+        return None
+    place = int.from_bytes(tiff[4:8], order)
+    count = int.from_bytes(tiff[place : place + 2], order)
+    for row in range(place + 2, min(place + 2 + 12 * count, len(tiff) - 11), 12):
+        if int.from_bytes(tiff[row : row + 2], order) == tag:
+            return int.from_bytes(tiff[row + 8 : row + 10], order)
+    return None
 
 
 def _defect(data: bytes) -> str:
@@ -195,7 +273,9 @@ def _defect(data: bytes) -> str:
         return _png_defect(data)
     if data.startswith(BMP_START) and len(data) < int.from_bytes(data[2:6], "little"):
         return "is cut short (a BMP without its end)"
-    if not data.startswith((BMP_START, b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")):
+    if data.startswith(WEBP_START) and data[12:16] == b"VP8X" and data[20:21] and data[20] & WEBP_ANIMATED:
+        return "is an animation (WebP), not one picture"
+    if not data.startswith((BMP_START, WEBP_START, *TIFF_STARTS)):
         return "is not an image of a known format"
     return ""
 
@@ -212,6 +292,8 @@ def _png_defect(data: bytes) -> str:
             return "is damaged (a PNG whose checksum does not fit)"
         if name == b"IEND":
             return ""
+        if name == b"acTL" and int.from_bytes(data[place + 8 : place + 12], "big") > 1:
+            return "is an animation (PNG), not one picture"
         place = end
     return "is cut short (a PNG without its end)"
 

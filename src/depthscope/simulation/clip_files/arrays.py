@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.reading import reading
+from depthscope.video import read_grey
 
 FLOW_STEP, FLOW_ZERO = 64.0, 32768.0
 """Flow files hold 64 steps to a pixel around 32768, as KITTI's do."""
@@ -42,7 +44,8 @@ def unpacked_flow(path: Path) -> tuple[Float[Tensor, "height width 2"], Bool[Ten
     Raises:
         BadInputError: It is no such file.
     """
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    with reading(path, "a 16-bit colour PNG", "simulate the clip again"):
+        values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise BadInputError(f"{path} holds no flow", "a 16-bit colour PNG", "simulate the clip again")
     flow = (torch.from_numpy(values[..., :0:-1].astype(np.float32)) - FLOW_ZERO) / FLOW_STEP
@@ -55,7 +58,4 @@ def read_grey_mask(path: Path) -> NDArray[np.bool_]:
     Raises:
         BadInputError: It cannot be read.
     """
-    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if values is None:
-        raise BadInputError(f"{path} cannot be read", "a mask", "simulate the clip again")
-    return cv2.dilate(values, np.ones((5, 5), np.uint8)) > 0
+    return cv2.dilate(read_grey(path).numpy(), np.ones((5, 5), np.uint8)) > 0
