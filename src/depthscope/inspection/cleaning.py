@@ -28,9 +28,9 @@ MOST_DEVIATION = 0.15
 
 MOST_DROPPED_FRAMES, MOST_DROPPED_POINTS = 0.3, 0.5
 
-MOST_CONTRADICTED = 0.2
+MOST_CONTRADICTED = 0.25
 """Share of points that the images contradict from which they are no stray ones: dropping the worst would only hide what
-is wrong with all. Real clips have up to 9 %, noisy phantoms 19 %."""
+is wrong with all. Real clips have up to 9 %, noisy phantoms 22 %."""
 
 
 @dataclass(frozen=True, eq=False)
