@@ -24,9 +24,10 @@ from typing import Any
 
 from depthscope.cli import main as depthscope
 from depthscope.commands.demo import path_of
-from depthscope.commands.simulate import simulate
 from depthscope.formats import read_sequence
 from depthscope.simulation.anatomy import SPLITS
+from depthscope.simulation.patients.folder import simulate_patients
+from depthscope.simulation.patients.options import SimulationOptions
 
 ANATOMIES = ("nasal", "colon")
 
@@ -83,8 +84,10 @@ def to_be_simulated(given: argparse.Namespace) -> dict[str, Job]:
 
     def job(anatomy: str, patient: int) -> dict[str, Any]:
         work = given.out / "work" / f"{anatomy}_{patient:04d}"
-        simulate(work, anatomy, 1, 1, given.frames, patient, given.preset, split="test", board_frames=1)
-        clip = work / f"patient_{SPLITS['test'].start + patient:05d}" / "clip_00"
+        first = SPLITS["test"].start + patient
+        options = SimulationOptions(anatomy, given.frames, given.preset, board_frames=1, first=first, split="test")
+        simulate_patients(work, options)
+        clip = work / f"patient_{first:05d}" / "clip_00"
         row = one_clip(clip, work / "reconstruction", given.no_camera)
         if not given.keep:
             shutil.rmtree(work)

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from depthscope.commands.demo import path_of
-from depthscope.commands.simulate import simulate
 from depthscope.formats import camera_file, colmap, read_sequence
 from depthscope.reconstruction.job import Frame, Job
 from depthscope.reconstruction.lens import known_lens
 from depthscope.reconstruction.process import Limits, run_child
 from depthscope.simulation.anatomy import SPLITS
+from depthscope.simulation.patients.folder import simulate_patients
+from depthscope.simulation.patients.options import SimulationOptions
 from depthscope.video import list_images
 
 STAGES = ("frames", "features", "matching", "mapping")
@@ -66,8 +67,10 @@ def main() -> None:
 
 def long_clip(folder: Path, frames: int, patient: int, workers: int) -> Path:
     """The simulated clip; made once."""
-    simulate(folder, "nasal", 1, 1, frames, patient, split="test", board_frames=1, workers=workers, dicom=False)
-    return folder / f"patient_{SPLITS['test'].start + patient:05d}" / "clip_00"
+    first = SPLITS["test"].start + patient
+    options = SimulationOptions("nasal", frames, board_frames=1, first=first, split="test", dicom=False)
+    simulate_patients(folder, options, workers=workers)
+    return folder / f"patient_{first:05d}" / "clip_00"
 
 
 def measured(clip: Path, count: int, work: Path) -> dict[str, Any]:

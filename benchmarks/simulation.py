@@ -21,12 +21,13 @@ from pathlib import Path
 import cv2
 import torch
 
-from depthscope.commands.simulate import simulate
 from depthscope.formats.ct import write_nifti
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.clip_files import Take, flow_after, gains, photographed, scene_of, write_frames
 from depthscope.simulation.ct import scanned
 from depthscope.simulation.path import camera_from_world
+from depthscope.simulation.patients.folder import simulate_patients
+from depthscope.simulation.patients.options import SimulationOptions
 from depthscope.simulation.presets import subject
 
 SIZES = ((160, 128), (320, 256), (640, 512), (1280, 1024))
@@ -156,7 +157,7 @@ def main() -> None:
             for workers in given.workers:
                 out = Path(scratch) / f"whole{workers}"
                 start = time.perf_counter()
-                simulate(out, frames=given.frames, seed=given.seed, workers=workers)
+                simulate_patients(out, SimulationOptions(frames=given.frames, first=given.seed), workers=workers)
                 seconds = time.perf_counter() - start
                 size_mb = sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) / 1e6
                 row = {"workers": workers, "seconds": seconds, "frames": given.frames, "megabytes": size_mb}

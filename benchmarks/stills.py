@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 import torch
 
-from depthscope.commands.simulate.options import size_px
 from depthscope.geometry.depth import pixel_grid
 from depthscope.simulation import stills as module
 from depthscope.simulation.anatomy import Kind
@@ -26,6 +25,7 @@ from depthscope.simulation.anatomy.bronchus import BronchialTree
 from depthscope.simulation.anatomy.colon import Colon
 from depthscope.simulation.anatomy.field import with_gradient
 from depthscope.simulation.anatomy.nasal import NasalCavity
+from depthscope.simulation.patients.options import size_px
 from depthscope.simulation.stills import Still, stills
 from depthscope.simulation.viewpoints import Viewpoints
 

@@ -16,14 +16,14 @@ import torch
 import yaml
 
 from depthscope.cli import main
-from depthscope.commands import simulate as verb
-from depthscope.commands.simulate import schedule
-from depthscope.commands.simulate.options import light_of
+from depthscope.commands.simulate import simulate as verb
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps, read_sequence
 from depthscope.simulation import anatomy as anatomies
 from depthscope.simulation.anatomy import Anatomy, patient
 from depthscope.simulation.clip_files import movies
+from depthscope.simulation.patients import schedule
+from depthscope.simulation.patients.options import light_of
 from depthscope.video import video_size
 
 
@@ -217,11 +217,11 @@ def test_a_full_disk_and_a_strange_folder_are_told(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep")
     with pytest.raises(BadInputError, match="is no simulation"):
-        verb.simulate(tmp_path / "mine")
+        verb(tmp_path / "mine")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(BadInputError, match="GB free"):
-        verb.simulate(tmp_path / "full", frames=4)
+        verb(tmp_path / "full", frames=4)
 
 
 def test_a_patient_that_cannot_be_built_leaves_nothing_half_done(tmp_path, monkeypatch):
@@ -230,5 +230,5 @@ def test_a_patient_that_cannot_be_built_leaves_nothing_half_done(tmp_path, monke
 
     monkeypatch.setattr(anatomies, "patient", refuses)
     with pytest.raises(BadInputError, match="closed"):
-        verb.simulate(tmp_path / "sim", frames=3, workers=1)
+        verb(tmp_path / "sim", frames=3, workers=1)
     assert not list((tmp_path / "sim").glob("**/.*"))

@@ -906,10 +906,11 @@ def test_ray_that_is_not_there_is_told(tmp_path, capsys, wall, monkeypatch):
 @pytest.mark.slow
 def test_a_phantom_clip_comes_back(tmp_path):
     """Law 2: a rendered clip of 20 frames, 320x256: >= 90 % registered, median depth error < 3 %, accepted."""
-    from depthscope.commands.simulate import simulate
     from depthscope.formats import depth_maps
+    from depthscope.simulation.patients.folder import simulate_patients
+    from depthscope.simulation.patients.options import SimulationOptions
 
-    simulate(tmp_path / "phantom", "colon", frames=20, board_frames=1, workers=1)
+    simulate_patients(tmp_path / "phantom", SimulationOptions("colon", 20, board_frames=1), workers=1)
     truth = tmp_path / "phantom" / "patient_00000" / "clip_00"
     out = tmp_path / "out"
     assert call("reconstruct", truth / "images", "--camera", truth / "camera.yaml", "--out", out) == 0

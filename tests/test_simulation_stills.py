@@ -8,7 +8,6 @@ import pytest
 import torch
 import trimesh
 
-from depthscope.commands.simulate.options import with_lens
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.casting import RayCaster
@@ -18,6 +17,7 @@ from depthscope.simulation.anatomy import Anatomy, patient
 from depthscope.simulation.finish import Finish
 from depthscope.simulation.haze import Bubbles, Smoke
 from depthscope.simulation.lenses import FIELDS_DEG, fisheye, full_frame, lens_for, octagon, projected_radius
+from depthscope.simulation.patients.options import with_lens
 from depthscope.simulation.presets import round_picture, subject
 from depthscope.simulation.render import Scene, View, sight
 from depthscope.simulation.stills import stills

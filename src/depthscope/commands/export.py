@@ -28,10 +28,10 @@ def export(
         calibrate: For FILE.pt: stores of depthscope stills, of patients that were not trained on; the deviations that
             the network tells are brought to its errors on them.
     """
-    from depthscope.commands.simulate.options import size_px
     from depthscope.onnx_export import write_onnx
     from depthscope.prediction import load_model
     from depthscope.pretrained import checkpoint_named, write_weights
+    from depthscope.simulation.patients.options import size_px
     from depthscope.video.windows import fitting_size
     from depthscope.workspace import sweep, telling_write_errors
 

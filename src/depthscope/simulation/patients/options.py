@@ -17,7 +17,7 @@ from depthscope.simulation.presets import Preset, Scope, Subject, subject
 
 
 @dataclass(frozen=True)
-class Options:
+class SimulationOptions:
     """What all patients and clips of a folder have in common.
 
     Attributes:
@@ -36,14 +36,14 @@ class Options:
         lens: Name of the lens of all scopes; None draws those of the anatomy's scopes.
     """
 
-    anatomy: Kind
-    frames: int
-    preset: Preset
-    variety: float
-    size_px: tuple[int, int]
-    board_frames: int
-    first: int
-    split: Split
+    anatomy: Kind = "nasal"
+    frames: int = 40
+    preset: Preset = "typical"
+    variety: float = 1.0
+    size_px: tuple[int, int] = (320, 256)
+    board_frames: int = 20
+    first: int = 0
+    split: Split = "train"
     faults: Faults = field(default_factory=Faults)
     light: Lighting | None = None
     swelling_mm: float | None = None

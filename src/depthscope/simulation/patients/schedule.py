@@ -9,14 +9,14 @@ from typing import Any
 import cv2
 import torch
 
-from depthscope.commands.simulate.jobs import Job, build_patient, end_clip, make_frames
+from depthscope.simulation.patients.jobs import SimulationJob, build_patient, end_clip, make_frames
 from depthscope.workspace import die_with_parent
 
 FRAMES_AT_ONCE = 6
 """Frames of one job: few enough to keep all cores busy to the end."""
 
 
-def do_all(jobs: list[Job], workers: int) -> None:
+def do_all(jobs: list[SimulationJob], workers: int) -> None:
     """Does all jobs, and what follows from them, with a progress bar over the frames."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -29,7 +29,7 @@ def do_all(jobs: list[Job], workers: int) -> None:
     )
     with pool, Progress(*columns) as progress:
         bar = progress.add_task("frames", total=total)
-        pending: dict[Future, Job] = {pool.submit(build_patient, job): job for job in jobs}
+        pending: dict[Future, SimulationJob] = {pool.submit(build_patient, job): job for job in jobs}
         left: dict[tuple[int, int], int] = {}
         try:
             while pending:
@@ -46,7 +46,7 @@ def do_all(jobs: list[Job], workers: int) -> None:
             raise
 
 
-def _following(job: Job, left: dict[tuple[int, int], int]) -> list[Job]:
+def _following(job: SimulationJob, left: dict[tuple[int, int], int]) -> list[SimulationJob]:
     """Jobs that can begin once this one is done; `left` counts the frame jobs that a clip still waits for."""
     if job.clip < 0:  # a patient: the frames of its clips
         spans = [

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 import yaml
 
-from depthscope.commands.simulate.options import Options
 from depthscope.formats.ct import CT
 from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.simulation.anatomy import Anatomy
+from depthscope.simulation.patients.options import SimulationOptions
 from depthscope.workspace import atomic_folder, flush_folder, owner, put_in_place, remove, temporary, write_result
 
 
 @dataclass(frozen=True)
-class Job:
+class SimulationJob:
     """Something to do for a patient.
 
     Attributes:
@@ -38,7 +38,7 @@ class Job:
     """
 
     out: Path
-    options: Options
+    options: SimulationOptions
     patient: int
     clips: tuple[int, ...]
     clip: int = -1
@@ -70,16 +70,16 @@ class Job:
         return temporary(path, self.process, 0)
 
 
-def patient_job(out: Path, options: Options, patient: int, clips: int) -> Job | None:
+def patient_job(out: Path, options: SimulationOptions, patient: int, clips: int) -> SimulationJob | None:
     """What is missing of a patient."""
-    job = Job(out, options, patient, ())
+    job = SimulationJob(out, options, patient, ())
     missing = [n for n in range(clips) if not (dataclasses.replace(job, clip=n).target / "result.json").is_file()]
     if not missing and (job.folder / "result.json").is_file():
         return None
     return dataclasses.replace(job, clips=tuple(missing))
 
 
-def build_patient(job: Job) -> None:
+def build_patient(job: SimulationJob) -> None:
     """Anatomy, CT and landmarks of a patient as files, and what the other jobs need of it."""
     from depthscope.simulation.anatomy import patient
     from depthscope.simulation.clip_files import scene_of
@@ -108,7 +108,7 @@ def build_patient(job: Job) -> None:
     torch.save(kept, job.scratch)
 
 
-def _write_patient(job: Job, draft: Path, before: Anatomy, anatomy: Anatomy, volume: CT) -> None:
+def _write_patient(job: SimulationJob, draft: Path, before: Anatomy, anatomy: Anatomy, volume: CT) -> None:
     """CT, surfaces, landmarks and what was drawn; `before` is the anatomy as the CT shows it."""
     from depthscope.formats import ply
     from depthscope.formats.ct import write_dicom_series, write_nifti
@@ -142,7 +142,7 @@ def _write_patient(job: Job, draft: Path, before: Anatomy, anatomy: Anatomy, vol
 
 
 @lru_cache(maxsize=1)
-def _scene(scratch: Path, options: Options, patient: int):
+def _scene(scratch: Path, options: SimulationOptions, patient: int):
     """A patient's scene and the motions of its clips; kept, since the next job is mostly for the same one."""
     from depthscope.simulation.render import Scene
     from depthscope.simulation.texture import Mucosa
@@ -155,7 +155,7 @@ def _scene(scratch: Path, options: Options, patient: int):
 
 
 @lru_cache(maxsize=1)
-def _take(scratch: Path, options: Options, patient: int, clip: int):
+def _take(scratch: Path, options: SimulationOptions, patient: int, clip: int):
     """A clip to be made; kept like the scene."""
     from depthscope.simulation.clip_files import Take, view_of
     from depthscope.simulation.patch import flat_patch
@@ -169,7 +169,7 @@ def _take(scratch: Path, options: Options, patient: int, clip: int):
     return Take(scene, scope, motions[clip], patient, clip, disturbances, drawn.trajectory.frames_per_second)
 
 
-def make_frames(job: Job) -> None:
+def make_frames(job: SimulationJob) -> None:
     """Some frames of a clip."""
     from depthscope.simulation.clip_files import write_frames
 
@@ -182,7 +182,7 @@ def told_camera(camera: Camera, too_long: float) -> Camera:
     return dataclasses.replace(camera, focal_px=((1 + too_long) * x, (1 + too_long) * y)) if too_long else camera
 
 
-def end_clip(job: Job) -> None:
+def end_clip(job: SimulationJob) -> None:
     """What a clip needs besides its frames: videos, camera, sparse points, figures; then it is there."""
     from depthscope.formats import camera_file, colmap
     from depthscope.simulation.clip_files import tracked, write_videos
