@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from depthscope.brightness import PALE_LEVEL, PALE_SATURATION
+
 XYZ_FROM_RGB = (
     (0.412453, 0.357580, 0.180423),
     (0.212671, 0.715160, 0.072169),
@@ -18,8 +20,8 @@ WHITE = (0.95047, 1.0, 1.08883)
 BEND = 6 / 29
 """Where the cube root of CIE Lab goes over into a straight line, on the side of the root."""
 
-PALE, PALE_SATURATION, CLIPPED = 215 / 255, 45 / 255, 253.5 / 255
-"""A mirror image of the lamp is bright and pale, or clipped in two channels."""
+CLIPPED = 253.5 / 255
+"""From here on a channel says no more; a mirror image of the lamp is clipped in two, or bright and pale."""
 
 
 def lab_from_rgb(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
@@ -48,6 +50,6 @@ def rgb_from_lab(lab: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "
 def mirrors_lamp(images: Float[Tensor, "batch 3 height width"]) -> Bool[Tensor, "batch height width"]:
     """Highlights, grown by a pixel: their colour says nothing about the tissue below."""
     brightest, palest = images.amax(1), images.amin(1)
-    pale = (palest >= PALE) & (brightest - palest <= PALE_SATURATION * brightest)
+    pale = (palest >= PALE_LEVEL / 255) & (brightest - palest <= PALE_SATURATION / 255 * brightest)
     clipped = (images >= CLIPPED).sum(1) >= 2
     return functional.max_pool2d((pale | clipped).float()[:, None], 3, 1, 1)[:, 0] > 0

@@ -16,6 +16,7 @@ from depthscope.errors import NoAnswerError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, RigidMotion
 from depthscope.geometry.camera import Distortion, is_camera
 from depthscope.geometry.motion import rotate
+from depthscope.geometry.rotation import rotation_from_vector
 
 START_FOCALS = (0.3, 0.45, 0.65, 0.95, 1.4, 2.2)
 """Focal lengths to start from, in widths of the image."""
@@ -279,14 +280,8 @@ def _linear(
 
 
 def _moved(motions: RigidMotion, moves: Tensor) -> RigidMotion:
-    turn = torch.linalg.matrix_exp(_cross(moves[:, :3]))
+    turn = rotation_from_vector(moves[:, :3])
     return RigidMotion(turn @ motions.rotation, motions.translation + moves[:, 3:])
-
-
-def _cross(w: Tensor) -> Tensor:
-    x, y, z = w.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*w.shape[:-1], 3, 3)
 
 
 def _summed(view: Tensor, parts: Tensor, views: int) -> Tensor:

@@ -20,6 +20,11 @@ NORMAL_FROM_MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
 
+def robust_std(deviations: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """The standard deviation by the median of the absolute deviations, which outliers do not move."""
+    return NORMAL_FROM_MAD * deviations.abs().quantile(0.5)
+
+
 @dataclass(frozen=True, eq=False)
 class Scale:
     """The factor of each frame, and how well it is known.

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from depthscope.geometry import RigidMotion
+from depthscope.geometry.rotation import rotation_from_vector, skew
+from depthscope.geometry.scale import robust_std
 
 ROBUST_PX = 1.5
 """Residual from which an observation loses weight."""
@@ -134,7 +136,7 @@ def adjusted(
             break
     system = _System.of(bundle, poses, intrinsics, robust_px)
     residuals = bundle.residuals_px
-    sigma = float(1.4826 * residuals.abs().quantile(0.5)) if len(residuals) else math.nan
+    sigma = float(robust_std(residuals)) if len(residuals) else math.nan
     spread, weakest = system.point_sd()
     camera = bundle.camera_from_world[bundle.frame].apply(bundle.points[bundle.track])[:, 2]
     depth = torch.zeros_like(spread).index_add(0, bundle.track, camera)
@@ -150,13 +152,6 @@ def _cost(bundle: Bundle, robust_px: float) -> float:
 
 def _safe(depth: Tensor) -> Tensor:
     return torch.where(depth.abs() < 1e-9, 1e-9, depth)
-
-
-def _cross(v: Tensor) -> Tensor:
-    zero = torch.zeros_like(v[..., 0])
-    x, y, z = v.unbind(-1)
-    rows = [torch.stack(r, -1) for r in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
-    return torch.stack(rows, -2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +200,7 @@ class _System:
         if not (poses or intrinsics):  # then the points are alone, and what is between them and cameras costs the most
             nothing = depth.new_zeros(0)
             return cls(nothing, of_points, nothing, nothing, right_points, free)
-        by_pose = torch.cat([by_camera @ -_cross(turned), by_camera], -1)
+        by_pose = torch.cat([by_camera @ -skew(turned), by_camera], -1)
         bent = grow * (1 + bundle.k1 * square)[:, None] * flat
         by_lens = torch.stack([bent, grow * square[:, None] * flat], -1)
         columns = torch.cat(
@@ -241,7 +236,7 @@ class _System:
         points = bundle.points - (inverse @ toward[..., None])[..., 0]
         turn = delta[:-2].reshape(-1, 6)
         motion = bundle.camera_from_world
-        rotation = torch.linalg.matrix_exp(_cross(turn[:, :3])) @ motion.rotation
+        rotation = rotation_from_vector(turn[:, :3]) @ motion.rotation
         return replace(
             bundle,
             points=points,

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from depthscope.geometry.scale import robust_std
 from depthscope.inspection.adjustment import Bundle
 from depthscope.inspection.angles import largest_angles_deg
 from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
@@ -85,7 +86,7 @@ def forward_motion(evidence: Evidence) -> Check:
 def depth_uncertainty(evidence: Evidence) -> Check:
     """How many points have a depth that their observations leave open (normal equations of the point alone)?"""
     bundle = bundle_of_points(evidence)
-    sigma = float((1.4826 * bundle.residuals_px.abs().quantile(0.5)).clamp_min(0.3))
+    sigma = float(robust_std(bundle.residuals_px).clamp_min(0.3))
     sd, along = point_uncertainty(bundle, sigma)
     open_share = float((sd > LARGE_SD).double().mean())
     median = float(sd.quantile(0.5))
@@ -107,7 +108,7 @@ def depth_deviations(evidence: Evidence) -> Float[Tensor, " points"]:
     """
     bundle = bundle_of_points(evidence)
     count = len(bundle.points)
-    typical = float((1.4826 * bundle.residuals_px.abs().quantile(0.5)).clamp_min(0.3))
+    typical = float(robust_std(bundle.residuals_px).clamp_min(0.3))
     seen = torch.bincount(bundle.track, minlength=count)
     square = torch.zeros(count, dtype=torch.float64).index_add(0, bundle.track, bundle.errors_px**2)
     free = (2 * seen - 3).clamp_min(1)

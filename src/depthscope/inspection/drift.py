@@ -2,6 +2,7 @@
 
 import torch
 
+from depthscope.geometry.scale import robust_std
 from depthscope.inspection.adjustment import adjusted, triangulated
 from depthscope.inspection.check import Check, at_most, cannot_tell
 from depthscope.inspection.evidence import Evidence
@@ -60,6 +61,6 @@ def window_ratios(evidence: Evidence) -> list[tuple[int, float, float]]:
         if int(good.sum()) < FEWEST:
             continue
         centre = ratio[good].quantile(0.5)
-        error = 1.4826 * float((ratio[good] - centre).abs().quantile(0.5)) / int(good.sum()) ** 0.5
+        error = float(robust_std(ratio[good] - centre)) / int(good.sum()) ** 0.5
         found.append((border + start, float(centre), 1.25 * error))
     return found

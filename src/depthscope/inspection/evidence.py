@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from depthscope.brightness import SATURATED, contrast_equaliser, glaring
 from depthscope.errors import BadInputError
 from depthscope.inspection.adjustment import Adjusted, Bundle, adjusted, triangulated
 from depthscope.inspection.tracks import CORNER, Tracks, followed
@@ -24,9 +25,6 @@ MOST_FRAMES = 120
 
 MOST_ADJUSTED, MOST_TRACKS = 40, 500
 """Frames and tracks of the small bundle adjustments."""
-
-SATURATED, DARK = 0.94, 0.04
-"""Brightness (the largest of R, G, B) of highlights, and of what is too dark to tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +258,7 @@ def working_scale(size_px: tuple[int, int]) -> float:
 def read_images(working: Sequence, size_px: tuple[int, int]) -> Images:
     """Reads the frames of a sequence at working size; `size_px` is what the files have to have."""
     grey, light, highlight = [], [], []
-    contrast = cv2.createCLAHE(3.0, (8, 8))
+    contrast = contrast_equaliser()
     linear = (np.linspace(0, 1, 256) ** 2.2).astype(np.float32)
     for path in working.images:
         pixels = read_image(path).numpy()
@@ -274,8 +272,7 @@ def read_images(working: Sequence, size_px: tuple[int, int]) -> Images:
             pixels = cv2.resize(pixels, working.size_px, interpolation=cv2.INTER_AREA)
         red, green, blue = cv2.split(pixels)
         value = np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
-        bright = cv2.dilate((value > SATURATED * 255).astype(np.uint8), np.ones((5, 5), np.uint8))
         grey.append(contrast.apply(np.ascontiguousarray(pixels[..., 1])))
         light.append(cv2.blur(linear[value], (5, 5)))
-        highlight.append(bright.astype(bool))
+        highlight.append(glaring(value, SATURATED * 255, 2).astype(bool))
     return Images(grey, light, highlight, working.size_px[0] / size_px[0])

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
+from depthscope.brightness import DARK
 from depthscope.falloff import falloff_of_frame
 from depthscope.inspection.check import Check, at_most, cannot_tell
-from depthscope.inspection.evidence import DARK, Evidence
+from depthscope.inspection.evidence import Evidence
 
 MOST_CORRELATION = -0.05
 MOST_RISE = 0.15

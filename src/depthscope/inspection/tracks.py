@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from depthscope.sequence import Sequence
+from depthscope.video.optical_flow import follow
 
 MOST_CORNERS = 300
 """Corners followed at a time."""
@@ -138,21 +139,15 @@ def followed(
 
 def _step(before, after, place: np.ndarray, clear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places in the next frame, and which of them are believed."""
-    options = {
-        "winSize": (WINDOW_PX, WINDOW_PX),
-        "maxLevel": LEVELS,
-        "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02),
-    }
-    start = place.reshape(-1, 1, 2)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, start.copy(), **options)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, there, there.copy(), **options)
-    near = np.linalg.norm((back - start)[:, 0], axis=-1) < BACK_PX
-    there = there[:, 0]
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
+    there, followed = follow(
+        before, after, place, window_px=WINDOW_PX, levels=LEVELS, back_px=BACK_PX, criteria=criteria
+    )
     height, width = clear.shape
     column, row = np.round(there).astype(np.int64).T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     shown = clear[row.clip(0, height - 1), column.clip(0, width - 1)]
-    return there, (found[:, 0] == 1) & (again[:, 0] == 1) & near & inside & shown
+    return there, followed & inside & shown
 
 
 def _seeds(working: Sequence, draw: torch.Generator) -> list[tuple[Tensor, Tensor]]:

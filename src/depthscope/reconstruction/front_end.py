@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depthscope.brightness import contrast_equaliser
 from depthscope.reconstruction.job import Frame, FrontEnd, Job
 from depthscope.workspace import write_bytes
 
@@ -58,7 +59,7 @@ def working_image(
     green = np.ascontiguousarray(bgr[..., 1])
     if (green.shape[1], green.shape[0]) != size_px:
         green = cv2.resize(green, size_px, interpolation=cv2.INTER_AREA)
-    equalise = cv2.createCLAHE(front_end.clip_limit, (front_end.tiles, front_end.tiles))
+    equalise = contrast_equaliser(front_end.clip_limit, front_end.tiles)
     return equalise.apply(np.ascontiguousarray(cut(green, window)))
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pycolmap
 
+from depthscope.brightness import DARK, SATURATED, glaring
 from depthscope.falloff import falloff_of_frame
 from depthscope.reconstruction.bundle import adjust, filtered
 from depthscope.reconstruction.front_end import read_picture
@@ -36,7 +37,6 @@ CLEARLY_LESS = 0.8
 FEWEST_POINTS, FEWEST_FRAMES = 20, 3
 """Points of a model to have a twin, and frames for light to tell anything."""
 
-SATURATED, DARK = 0.94, 0.04
 ROBUST_PX = 1.0
 """Residual, in working pixels, from which an observation of the twin loses weight."""
 
@@ -175,9 +175,8 @@ def brightness(job: Job, model: pycolmap.Reconstruction) -> dict[int, np.ndarray
         picture = read_picture(frame.image, cv2.IMREAD_COLOR)
         blue, green, red = cv2.split(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
         value = cv2.max(cv2.max(blue, green), red).astype(np.float32) / 255
-        bright = cv2.dilate((value > SATURATED).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         linear = cv2.blur(value**2.2, (5, 5))
-        linear[bright | (linear < DARK**2.2)] = np.nan
+        linear[(glaring(value, SATURATED, 2) > 0) | (linear < DARK**2.2)] = np.nan
         places = np.array([keypoint.xy for keypoint in image.points2D]).reshape(-1, 2) + (left, top)
         column, row = places.astype(int).T
         found[number] = np.log(linear[row.clip(0, size[1] - 1), column.clip(0, size[0] - 1)])

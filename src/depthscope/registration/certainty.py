@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.geometry import Similarity
-from depthscope.registration.residuals import crossed, placed
+from depthscope.geometry.rotation import skew
+from depthscope.registration.residuals import placed
 from depthscope.registration.view import Samples
 
 VAGUE = (math.pi, 100.0, 1.0)
@@ -73,7 +74,7 @@ def covariance(hessian: Float[Tensor, "7 7"], independent: float) -> Float[Tenso
 def predicted_tre(samples: Samples, at: Similarity, spread: Float[Tensor, "7 7"]) -> float:
     """Root mean square over the samples of the error that the covariance predicts, in mm: J = [-sR[p]x | I | sRp]."""
     p, scale, rotation = samples.position, float(at.scale), at.motion.rotation
-    by_w = -scale * rotation @ crossed(p)
+    by_w = -scale * rotation @ skew(p)
     by_all = torch.cat(
         [by_w, torch.eye(3, dtype=p.dtype).expand(len(p), 3, 3), scale * (p @ rotation.T)[..., None]], -1
     )

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.geometry import RigidMotion, Similarity
+from depthscope.geometry.rotation import rotation_from_vector, skew
 from depthscope.registration.target import Beliefs
 from depthscope.registration.view import Noise, Samples
 
@@ -65,22 +66,9 @@ def believed(samples: Samples, at: Similarity, stage: Noised) -> Beliefs:
     )
 
 
-def crossed(vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """[v]x, so that [v]x u = v x u."""
-    x, y, z = vectors.unbind(-1)
-    zero = torch.zeros_like(x)
-    rows = [torch.stack([zero, -z, y], -1), torch.stack([z, zero, -x], -1), torch.stack([-y, x, zero], -1)]
-    return torch.stack(rows, -2)
-
-
-def exponential(vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """The rotation by a vector's length about its direction (Rodrigues)."""
-    return torch.linalg.matrix_exp(crossed(vectors))
-
-
 def stepped(at: Similarity, step: Float[Tensor, "starts 7"]) -> Similarity:
     """R <- R Exp(w), t <- t + dt, ln s <- ln s + dl, for steps (w, dt, dl)."""
-    rotation = at.motion.rotation @ exponential(step[:, :3])
+    rotation = at.motion.rotation @ rotation_from_vector(step[:, :3])
     u, _, vt = torch.linalg.svd(rotation)  # rounding must not add up over the iterations
     return Similarity(at.scale * step[:, 6].exp(), RigidMotion(u @ vt, at.motion.translation + step[:, 3:6]))
 
@@ -145,7 +133,7 @@ def terms(
     )
     if not derivatives:
         return Terms(residual, None)
-    turned_q = crossed(q)
+    turned_q = skew(q)
     by_plane = torch.cat(
         [
             torch.linalg.cross(q, x.expand_as(q)),
@@ -157,7 +145,7 @@ def terms(
     # What slides is frozen along the normal: its own turn is of second order where the point lies on the plane.
     by_z = torch.cat(
         [
-            crossed(v),
+            skew(v),
             (-rotation.transpose(-1, -2) / scale)[:, None].expand(*v.shape[:2], 3, 3),
             -v[..., None],
         ],

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.geometry import RigidMotion, Similarity
-from depthscope.registration.residuals import exponential
+from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.registration.target import Target
 from depthscope.registration.view import Samples, cells, fibonacci, one_per_cell
 
@@ -121,10 +121,10 @@ def rotations(turn_deg: float) -> Float[Tensor, "rotations 3 3"]:
     # The shortest turn from z to each axis, after turns about z that are shifted from axis to axis.
     cross = torch.linalg.cross(z.expand_as(axes), axes)
     angle = torch.atan2(cross.norm(dim=-1), axes[:, 2])
-    tilt = exponential(torch.nn.functional.normalize(cross, dim=-1) * angle[:, None])
+    tilt = rotation_from_vector(torch.nn.functional.normalize(cross, dim=-1) * angle[:, None])
     golden = torch.arange(len(axes), dtype=torch.float64) * 0.618
     roll = 2 * math.pi * (turns[None] + golden[:, None]) / len(turns)
-    about = exponential(roll[..., None] * z)
+    about = rotation_from_vector(roll[..., None] * z)
     return (tilt[:, None] @ about).reshape(-1, 3, 3)
 
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Similarity
+from depthscope.geometry.rotation import skew
 from depthscope.registration.residuals import (
     SATURATION,
     Noised,
     Terms,
     believed,
-    crossed,
     noised,
     placed,
     robust,
@@ -108,7 +108,7 @@ class Penalty:
         violated = (AIR_MM - room).clamp(0, 2.0) / AIR_STD_MM
         active = ((AIR_MM - room) > 0).to(room) / AIR_STD_MM
         arm = torch.einsum("bij,vj->bvi", at.motion.rotation, samples.centres) * at.scale[:, None, None]
-        turned = torch.einsum("bij,vjk->bvik", at.motion.rotation, crossed(samples.centres))
+        turned = torch.einsum("bij,vjk->bvik", at.motion.rotation, skew(samples.centres))
         by_w = -at.scale[:, None, None] * torch.einsum("bvi,bvik->bvk", self.normal, -turned)
         by_all = torch.cat([by_w, -self.normal, -(self.normal * arm).sum(-1, keepdim=True)], -1)
         return violated, active[..., None] * by_all

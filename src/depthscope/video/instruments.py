@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from depthscope.video.optical_flow import follow
+
 LOOK_PX = 640
 GREY_CHROMA, GREY_SATURATION = 13.0, 64
 """CIE Lab chroma and HSV saturation (of 255) below which a pixel may be metal."""
@@ -142,11 +144,9 @@ def _own_motion(
     start = cv2.goodFeaturesToTrack(one, 500, 0.005, 6, mask=mask)
     if start is None or len(start) < 30:
         return [None] * len(pieces)
-    end = np.zeros_like(start)
-    end, found, _ = cv2.calcOpticalFlowPyrLK(one, two, start, end, winSize=(21, 21), maxLevel=4)
-    again, back, _ = cv2.calcOpticalFlowPyrLK(two, one, end, np.zeros_like(start), winSize=(21, 21), maxLevel=4)
-    kept = (found[:, 0] > 0) & (back[:, 0] > 0) & (np.linalg.norm(again - start, axis=2)[:, 0] < 1)
-    start, end = start[kept, 0], end[kept, 0]
+    start = start[:, 0]
+    end, kept = follow(one, two, start)
+    start, end = start[kept], end[kept]
     if len(start) < 30:
         return [None] * len(pieces)
     scene, _ = cv2.findHomography(start, end, cv2.RANSAC, RANSAC_PX)

@@ -8,12 +8,10 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
+from depthscope.brightness import PALE_LEVEL, PALE_SATURATION
 from depthscope.video.instruments import Neighbour, instrument_pixels
 from depthscope.video.static_marks import NO_MARKS, StaticMarks
 from depthscope.video.stills import Image
-
-HIGHLIGHT_VALUE, HIGHLIGHT_SATURATION = 215, 45
-"""Bright and pale: a mirror image of the lamp has its colour, not that of the tissue."""
 
 CLIPPED = 254
 GLOW_LEVELS, SPECK_PX = 55, 15
@@ -102,9 +100,9 @@ def highlight_pixels(pixels: np.ndarray) -> np.ndarray:
     saturated = brightest.astype(np.float32) - palest  # over the brightest, in 255ths: the saturation
     red, green, blue = (channel >= CLIPPED for channel in cv2.split(pixels))
     clipped = (red & green) | (red & blue) | (green & blue)
-    pale = (palest >= HIGHLIGHT_VALUE) & (saturated <= HIGHLIGHT_SATURATION / 255 * brightest)
+    pale = (palest >= PALE_LEVEL) & (saturated <= PALE_SATURATION / 255 * brightest)
     speck = cv2.morphologyEx(palest, cv2.MORPH_TOPHAT, _ball(max(2, round(SPECK_PX * scale / 2))))
-    glowing = (speck > GLOW_LEVELS) & (saturated <= 1.5 * HIGHLIGHT_SATURATION / 255 * brightest)
+    glowing = (speck > GLOW_LEVELS) & (saturated <= 1.5 * PALE_SATURATION / 255 * brightest)
     return cv2.dilate((clipped | pale | glowing).astype(np.uint8), _ball(max(GROWN_PX, round(GROWN_PX * scale)))) > 0
 
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from depthscope.brightness import contrast_equaliser, glaring
+from depthscope.video.optical_flow import follow
+
 MOST_CORNERS = 250
 ENOUGH_CORNERS = 20
 """With fewer corners, losing them says nothing."""
 
-BACK_PX = 1.0
-"""A track whose way back ends farther from its start is lost."""
-
 SATURATED = 240
+"""Grey level above which a corner is that of a highlight."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Tracker:
 
     def __init__(self, inside: np.ndarray) -> None:
         self.inside = inside.astype(np.uint8)
-        self.evener = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8))
+        self.evener = contrast_equaliser()
         self.last = np.zeros((0, 0), np.uint8)
         self.key = self.now = np.zeros((0, 2), np.float32)
         self.started = 0
@@ -50,8 +51,8 @@ class Tracker:
     def begin(self, grey: np.ndarray) -> None:
         """Takes a frame as keyframe: its corners are followed from here on."""
         self.last = self.evener.apply(grey)
-        dull = cv2.dilate((grey > SATURATED).astype(np.uint8), np.ones((7, 7), np.uint8))
-        corners = cv2.goodFeaturesToTrack(self.last, MOST_CORNERS, 0.01, 8, mask=self.inside & (1 - dull))
+        glare = glaring(grey, SATURATED, 3)
+        corners = cv2.goodFeaturesToTrack(self.last, MOST_CORNERS, 0.01, 8, mask=self.inside & (1 - glare))
         self.key = np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2)
         self.now, self.started = self.key, len(self.key)
 
@@ -63,12 +64,7 @@ class Tracker:
         if not before:
             self.last = even
             return Step(float("nan"), float("nan"), float("nan"), float("nan"))
-        empty = np.zeros_like(self.now)
-        there, found, _ = cv2.calcOpticalFlowPyrLK(
-            self.last, even, self.now, empty.copy(), winSize=(21, 21), maxLevel=4
-        )
-        back, returned, _ = cv2.calcOpticalFlowPyrLK(even, self.last, there, empty, winSize=(21, 21), maxLevel=4)
-        kept = (found[:, 0] > 0) & (returned[:, 0] > 0) & (np.linalg.norm(back - self.now, axis=1) < BACK_PX)
+        there, kept = follow(self.last, even, self.now)
         columns, rows = np.floor(there).astype(int).T
         height, width = self.inside.shape
         within = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
