@@ -13,7 +13,7 @@ SEED ?= 1
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check fuzz bench kill docs clean
+.PHONY: help install demo test test-slow check interface fuzz bench kill docs clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ check: $(INSTALLED)  ## Format, lint, types and the order of the layers.
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/interface.py --check || (echo "help pages are out of date: make interface"; exit 1)
+
+interface: $(INSTALLED)  ## Write the help pages anew, after options have changed.
+	$(BIN)/python tools/interface.py
 
 fuzz: $(INSTALLED)  ## Damaged files and command lines: INPUTS=20000 SEED=1; goes on where it was stopped.
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz --inputs $(INPUTS) --seed $(SEED) --out out/fuzz

@@ -48,7 +48,7 @@ def test_a_recipe_begins_with_the_weights_that_it_names(tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     start_of(tmp_path / "start.pt", replace(FAST, network=replace(FAST.network, width=8)))
     recipe = replace(FAST, start=str(tmp_path / "start.pt"))
-    with pytest.raises(BadInputError, match="--start"):
+    with pytest.raises(BadInputError, match="--weights"):
         begin(recipe.network.build(), recipe)
 
 

@@ -19,7 +19,7 @@ from depthscope.evaluation.depth_folders import (
 )
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.formats import depth_maps
-from depthscope.prediction import Recording, load_model, predict
+from depthscope.prediction import Recording, load_model, predict, resolved_device
 from depthscope.recipes import Recipe, read_recipe, recipe_named, with_steps
 from depthscope.runs import train_recipe
 from depthscope.runs.inputs import told_apart
@@ -165,9 +165,10 @@ def trained(recipe: Recipe, clips: list[Judged], run: Path, store: Path) -> dict
 def predicted(run: Path, sequence: Sequence) -> dict[str, Path]:
     """Depth maps of every frame of a clip from the run's last checkpoint, on disk."""
     place = run / "prediction" / sequence.name
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_model(run, last=True)
+    device = "cpu" if model.recipe.training.accelerator == "cpu" else resolved_device("auto")
     with atomic_folder(place) as folder:
-        for one in predict(load_model(run, last=True), Recording.of_sequence(sequence), device=device):
+        for one in predict(model, Recording.of_sequence(sequence), device=device):
             depth_maps.write(folder / f"{one.name}.tiff", one.depth)
     return depth_maps.listed(place)
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import Device
+from depthscope.commands.stage_options import with_device_and_seed
 from depthscope.comparison import (
     all_judged,
     compared,
@@ -38,6 +40,7 @@ def compare(
     seeds: int = 3,
     batch: int | None = None,
     area_px: int = 40_000,
+    device: Device = "auto",
 ) -> int:
     """Trains several recipes on the same clips with equal steps, and measures them alike: one table and one page.
 
@@ -53,6 +56,7 @@ def compare(
         seeds: How often every recipe is trained.
         batch: Examples in a step; by default the recipe's own.
         area_px: About how many pixels the networks see.
+        device: Where to compute; auto takes a GPU if there is one.
     """
     from rich.console import Console
 
@@ -62,6 +66,7 @@ def compare(
         raise BadInputError(f"--steps {steps} and --seeds {seeds}", "1 or more each")
     start = time.perf_counter()
     chosen = [made_equal(recipe, steps, batch, area_px) for recipe in named(recipes)]
+    chosen = [with_device_and_seed(recipe, None if device == "auto" else device, None) for recipe in chosen]
     clips = all_judged(inputs)
     console = Console(highlight=False)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "runs").is_dir()):

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from depthscope.case import Case, Stage
+from depthscope.commands.flags import Device
 from depthscope.commands.run import (
     PREDICTION,
     REGISTRATION,
@@ -44,6 +45,7 @@ def demo(
     frames: int = 40,
     seed: int = 1,
     anatomy: Literal["nasal", "colon"] = "nasal",
+    device: Device = "auto",
 ) -> int:
     """Simulates a patient and runs everything on the video: structure from motion, training, depth, surface, errors.
 
@@ -56,12 +58,13 @@ def demo(
         frames: Frames of the simulated clip.
         seed: Number of the simulated patient.
         anatomy: What is simulated.
+        device: Where to compute; auto takes a GPU if there is one.
     """
     from rich.console import Console
 
     console, case = Console(highlight=False, soft_wrap=True), Case(out)
     start = time.perf_counter()
-    stages = demo_stages(case.folder, demo_recipe(steps), frames, seed, anatomy)
+    stages = demo_stages(case.folder, demo_recipe(steps), frames, seed, anatomy, device)
     stages.append(reporting(case.folder, stages))
     try:
         walked = case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
@@ -98,7 +101,9 @@ def demo_recipe(steps: int) -> Recipe:
     return quickened(ADAPT, "demo", ADAPT.supervision.area_px, steps)
 
 
-def demo_stages(case: Path, recipe: Recipe, frames: int, seed: int, anatomy: str) -> list[Stage]:
+def demo_stages(
+    case: Path, recipe: Recipe, frames: int, seed: int, anatomy: str, device: Device = "auto"
+) -> list[Stage]:
     """The stages of the river, with the patient before and the truth after them."""
     clip = case / PATIENT / "video"
 
@@ -122,7 +127,15 @@ def demo_stages(case: Path, recipe: Recipe, frames: int, seed: int, anatomy: str
     options = {"frames": frames, "seed": seed, "anatomy": anatomy}
     return [
         Stage(PATIENT, f"simulate a patient and an endoscopic video of {frames} frames", simulated, options),
-        *river(case, clip / "video.mp4", clip / "camera.yaml", recipe, clip.parent / "ct.nii.gz", after=(PATIENT,)),
+        *river(
+            case,
+            clip / "video.mp4",
+            clip / "camera.yaml",
+            recipe,
+            clip.parent / "ct.nii.gz",
+            after=(PATIENT,),
+            device=device,
+        ),
         Stage(DEPTH_ERROR, "compare with the true depth of every pixel", depth_measured, {}, (), (PREDICTION,)),
         Stage(SURFACE_ERROR, "compare with the true anatomy", surface_measured, {}, (), (REGISTRATION, DEPTH_ERROR)),
     ]

@@ -2,9 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
+
+from depthscope.commands.flags import ContentMask, Device
 
 
 def depth(
@@ -12,12 +14,12 @@ def depth(
     /,
     out: Path,
     camera: Path | None = None,
-    mask: Path | None = None,
+    mask: ContentMask = None,
     clouds: int = 0,
     video: bool = True,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     batch: int = 8,
-    run: str = "shipped",
+    run: Annotated[str, arg(name="weights", aliases=("--run",))] = "shipped",
 ) -> int:
     """Depth of an image, a folder of images or a video at once: no training, no structure from motion, no camera.
 
@@ -30,9 +32,9 @@ def depth(
         mask: An image that is white where the camera shows tissue.
         clouds: Point clouds of every N-th frame (with a camera); 0 for none.
         video: Also write the frames and their depth side by side as a video.
-        device: Where to compute.
+        device: Where to compute; auto takes a GPU if there is one.
         batch: Frames in one pass.
-        run: Another network than the one that ships.
+        run: Folder of a run, or a checkpoint; by default the weights that ship.
     """
     from depthscope.commands.predict import Writing, open_recording, write_prediction
     from depthscope.prediction import load_model, resolved_device

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import FrameList
 from depthscope.errors import BadInputError
 from depthscope.evaluation import (
     DENSE,
@@ -39,7 +40,7 @@ def evaluate(
     gap: int = 6,
     protocol: str = AUTO,
     seen_from: Path | None = None,
-    split: Path | None = None,
+    split: FrameList = None,
     unit: Unit | None = None,
     truth_unit: Unit | None = None,
     time_limit_s: str = "",
@@ -60,8 +61,8 @@ def evaluate(
         gap: Frames between the two views whose depths are compared.
         protocol: Its name; auto decides by what PREDICTION and TRUTH are.
         seen_from: Sequence folder in the frame of the true surface: completeness is measured over what it saw.
-        split: KITTI: a list of frames over many drives. PREDICTION is what depthscope predict --split wrote, TRUTH the
-            folder that the list starts from; every frame counts alike.
+        split: KITTI: a list of frames over many drives. PREDICTION is what depthscope predict --frame-list wrote, TRUTH
+            the folder that the list starts from; every frame counts alike.
         unit: Unit of a PREDICTION that is a surface: mm, cm or m. Without it the file decides, or mm.
         truth_unit: Unit of a TRUTH that is a surface; without it the same as --unit.
         time_limit_s: Paths with times: poses further apart in time are not paired. Without it 0.02, and at most half of

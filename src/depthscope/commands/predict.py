@@ -16,7 +16,7 @@ import tyro
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import REGISTRY
+from depthscope.commands.flags import REGISTRY, ContentMask, Device, FrameList
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.formats import depth_maps
@@ -65,13 +65,13 @@ def predict(
     out: Path,
     sequence: Path | None = None,
     camera: Path | None = None,
-    mask: Path | None = None,
+    mask: ContentMask = None,
     clouds: int = 10,
     video: bool = True,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     batch: int = 8,
     last: bool = False,
-    split: Path | None = None,
+    split: FrameList = None,
     network: str = "",
 ) -> int:
     """Depth of every frame of a sequence, image folder or video.
@@ -85,7 +85,7 @@ def predict(
         mask: An image that is white where the camera shows tissue.
         clouds: Point clouds of every N-th frame; 0 for none.
         video: Also write the frames and their depth side by side as a video.
-        device: Where to compute.
+        device: Where to compute; auto takes a GPU if there is one.
         batch: Frames in one pass.
         last: Use the newest checkpoint instead of the best.
         split: KITTI: a list of the frames to predict on (left eyes); INPUT is the folder it starts from, and OUT gets a
@@ -105,12 +105,12 @@ def predict(
     if split is not None:
         if sequence is not None or camera is not None or mask is not None:
             raise BadInputError(
-                "--split with --sequence, --camera or --mask", "it alone: drives have their own cameras"
+                "--frame-list with --sequence, --camera or --content-mask", "it alone: drives have their own cameras"
             )
         drives = kitti.left_of_split(input, split)
         for name, clip in drives.items():
             write_prediction(model, of_targets(clip), input / name, out / name, given)
-        print(f"next: depthscope evaluate {out} {input} --split {split} --protocol kitti-eigen --out EVALUATION")
+        print(f"next: depthscope evaluate {out} {input} --frame-list {split} --protocol kitti-eigen --out EVALUATION")
         return 0
     recording = open_recording(input, camera, mask)
     if sequence is not None:
@@ -127,7 +127,7 @@ class Writing:
         clouds: Point clouds of every so many frames; 0 for none.
         video: Write a video of frames and depth.
         batch: Frames in one pass.
-        device: Where to compute.
+        device: Where to compute; auto takes a GPU if there is one.
         began: `time.perf_counter` when the command began.
     """
 
@@ -214,7 +214,7 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     if source.is_dir() and recognised(source):
         if camera_file is not None or mask_file is not None:
             raise BadInputError(
-                f"--camera or --mask for {source}", "neither: a sequence has its own", "leave them away"
+                f"--camera or --content-mask for {source}", "neither: a sequence has its own", "leave them away"
             )
         if is_truth(source):
             clip = read_truth(source)  # its depth is not looked at

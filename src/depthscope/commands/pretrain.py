@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import docstring_parser
 import tyro
@@ -77,6 +77,8 @@ def pretrain(given: Any, options: Any) -> int:
         options = dataclasses.replace(options, encoder=encoder_of(given.start))
     if given.steps is not None:
         options = dataclasses.replace(options, training=_with_steps(options.training, given.steps))
+    chosen = {key: value for key in ("accelerator", "seed") if (value := getattr(given, key)) is not None}
+    options = dataclasses.replace(options, training=dataclasses.replace(options.training, **chosen))
     with telling_write_errors(out), holding(out, given.inputs):
         if not given.resume and (out / LAST).is_file():
             raise BadInputError(
@@ -161,6 +163,13 @@ def _parser(name: str, base: Any) -> type:
         "steps": flag(int | None, "Number of steps (as --training.steps).", None),
         "resume": flag(bool, "Go on with the run in --out.", False),
         "start": flag(Path | None, "A pretext run whose encoder this one starts from.", None, name="encoder"),
+        "accelerator": flag(
+            Literal["auto", "cpu", "cuda", "mps"] | None,
+            "Where to compute; auto takes a GPU if there is one (as --training.accelerator).",
+            None,
+            name="device",
+        ),
+        "seed": flag(int | None, "Of weights, draws and augmentation (as --training.seed).", None),
         "store": flag(Path | None, "Where to keep the decoded frames (default: in --out).", None),
         "task": (tyro.conf.Suppress[str], dataclasses.field(default=name)),
     }

@@ -4,12 +4,15 @@ import dataclasses
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
 from depthscope.case import Case, Stage
+from depthscope.commands.flags import Device
+from depthscope.commands.stage_options import recipe_of, stage_options, with_device_and_seed
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats.surfaces import Unit
 from depthscope.recipes import Recipe, read_recipe, recipe_named, to_yaml, with_steps
@@ -32,6 +35,9 @@ def run(
     accept_rejected: bool = False,
     masks: Path | None = None,
     unit: Unit | None = None,
+    device: Device = "auto",
+    seed: int | None = None,
+    settings: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], arg(name="set", metavar="STAGE.OPTION=VALUE")] = (),
 ) -> int:
     """From a video to depth, a surface and a report; into the patient's CT where there is one.
 
@@ -51,6 +57,10 @@ def run(
         masks: Folder of masks called as the frames, with classes.yaml, as depthscope predict writes them with a run of
             pretrain error-boosting: what is not tissue (instruments, highlights) is left out of every stage.
         unit: Unit of a --ct that is a surface: mm, cm or m. Without it the file decides, or mm.
+        device: Where to compute; auto takes a GPU if there is one.
+        seed: Of everything random.
+        settings: An option of a stage (reconstruct, train, predict, fuse, register), named as by the stage's own
+            command: train.steps=300, fuse.hole-voxels=4, train.training.batch=8. May be given several times.
 
     Returns:
         Exit code: 0 done, 3 where the structure from motion or the registration was refused or cannot be confirmed.
@@ -61,11 +71,26 @@ def run(
         )
     chosen = recipe_named(recipe)
     chosen = with_steps(chosen if config is None else read_recipe(config, chosen), steps)
+    chosen = recipe_of(with_device_and_seed(chosen, None, seed), settings)
+    extra = stage_options(settings)
+    if seed is not None:
+        extra["reconstruct"] = {"seed": seed, **extra.get("reconstruct", {})}
     console = Console(highlight=False, soft_wrap=True)
     case = Case(out)
     if ct is not None and not ct.exists():
         raise BadInputError(f"{ct} is missing", "a CT", "check the path")
-    stages = river(case.folder, input, camera, chosen, ct, accept_rejected=accept_rejected, masks=masks, unit=unit)
+    stages = river(
+        case.folder,
+        input,
+        camera,
+        chosen,
+        ct,
+        accept_rejected=accept_rejected,
+        masks=masks,
+        unit=unit,
+        device=device,
+        extra=extra,
+    )
     stages = [*stages, reporting(case.folder, stages)]
     try:
         case.walk(stages, lambda line: console.print(line, style="bold", markup=False))
@@ -126,6 +151,8 @@ def river(
     masks: Path | None = None,
     unit: Unit | None = None,
     after: tuple[str, ...] = (),
+    device: Device = "auto",
+    extra: dict[str, dict[str, Any]] | None = None,
 ) -> list[Stage]:
     """The stages from frames to a surface.
 
@@ -139,12 +166,15 @@ def river(
         masks: Folder of masks of the frames, or None.
         unit: Of a CT that is a surface, or None.
         after: Stages that make `source`, where it lies in the case itself.
+        device: Where networks compute; no result is stale because of it.
+        extra: Further arguments of the stages' functions, by their names.
     """
+    extra = extra or {}
     outside = () if after else tuple(path for path in (source, camera, masks) if path is not None)
     place = case / SEQUENCE
 
     def reconstructed(folder: Path, resume: bool) -> None:
-        sequence_of(source, camera, folder, accept_rejected, masks)
+        sequence_of(source, camera, folder, accept_rejected, masks, extra.get("reconstruct"))
 
     def trained(folder: Path, resume: bool) -> None:
         from depthscope.commands.train import train
@@ -153,18 +183,20 @@ def river(
         clips = usable(place, source, accept_rejected)
         given = () if masks is None else (masks,) * len(clips)
         resume = (folder / LAST).is_file()
-        train(clips, folder, recipe, resume=resume, accept_rejected=accept_rejected, masks=given)
+        chosen = with_device_and_seed(recipe, None if device == "auto" else device, None)
+        train(clips, folder, chosen, resume=resume, accept_rejected=accept_rejected, masks=given)
 
     def predicted(folder: Path, resume: bool) -> None:
         from depthscope.commands.predict import predict
 
-        for_each(folder, lambda clip, out: predict(case / RUN, clip, out, sequence=clip, clouds=0))
+        options = {"clouds": 0, "device": device, **extra.get("predict", {})}
+        for_each(folder, lambda clip, out: predict(case / RUN, clip, out, sequence=clip, **options))
 
     def fused(folder: Path, resume: bool) -> None:
         from depthscope.commands.fuse import fuse
 
         maps = clips_of(case / PREDICTION, place, source)
-        for_each(folder, lambda clip, out: fuse(maps[clip], clip, out, masks=masks))
+        for_each(folder, lambda clip, out: fuse(maps[clip], clip, out, masks=masks, **extra.get("fuse", {})))
 
     def for_each(folder: Path, work: Callable[[Path, Path], int]) -> None:
         clips = clips_of(folder, place, source)
@@ -173,18 +205,21 @@ def river(
         if len(clips) > 1:
             write_result(folder, {"clips": [out.name for out in clips.values()]})
 
+    def set_for(verb: str) -> dict[str, Any]:
+        return {"set": extra[verb]} if extra.get(verb) else {}
+
     stages = [
         Stage(
             SEQUENCE,
             "structure from motion, and whether it can be trusted",
             reconstructed,
-            {"accept_rejected": accept_rejected, "camera": camera is not None},
+            {"accept_rejected": accept_rejected, "camera": camera is not None, **set_for("reconstruct")},
             outside,
             after,
         ),
         Stage(RUN, "train a network on its points", trained, {"recipe": to_yaml(recipe)}, (), (*after, SEQUENCE)),
-        Stage(PREDICTION, "depth of every frame", predicted, {}, (), (SEQUENCE, RUN)),
-        Stage(SURFACE, "one surface", fused, {}, (), (SEQUENCE, PREDICTION)),
+        Stage(PREDICTION, "depth of every frame", predicted, set_for("predict"), (), (SEQUENCE, RUN)),
+        Stage(SURFACE, "one surface", fused, set_for("fuse"), (), (SEQUENCE, PREDICTION)),
     ]
     if ct is None:
         return stages
@@ -196,17 +231,23 @@ def river(
         surfaces, maps = clips_of(case / SURFACE, place, source), clips_of(case / PREDICTION, place, source)
 
         def work(clip: Path, out: Path) -> int:
-            return register(surfaces[clip], target, out, sequence=clip, prediction=maps[clip], masks=masks, unit=unit)
+            options = {"masks": masks, "unit": unit, **extra.get("register", {})}
+            return register(surfaces[clip], target, out, sequence=clip, prediction=maps[clip], **options)
 
         for_each(folder, work)
 
-    options = {} if unit is None else {"unit": unit}
+    options = {**({} if unit is None else {"unit": unit}), **set_for("register")}
     files, before = () if after else (ct,), (*after, SEQUENCE, PREDICTION, SURFACE)
     return [*stages, Stage(REGISTRATION, "into the CT, with no start", registered_to_ct, options, files, before)]
 
 
 def sequence_of(
-    source: Path, camera: Path | None, folder: Path, accept_rejected: bool, masks: Path | None = None
+    source: Path,
+    camera: Path | None,
+    folder: Path,
+    accept_rejected: bool,
+    masks: Path | None = None,
+    extra: dict[str, Any] | None = None,
 ) -> None:
     """A verdict on a sequence folder, or structure from motion on anything else.
 
@@ -223,7 +264,7 @@ def sequence_of(
     else:
         from depthscope.commands.reconstruct import reconstruct
 
-        code = reconstruct(source, folder, camera, masks=masks)
+        code = reconstruct(source, folder, camera, masks=masks, **(extra or {}))
     result = read_result(folder)
     if code and not (accept_rejected and result["registered"]):
         undecided = result.get("outcome") == "cannot tell"

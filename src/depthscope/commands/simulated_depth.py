@@ -19,7 +19,7 @@ def simulated_depth(
     unseen: tuple[Path, ...],
     steps: int | None = None,
     resume: bool = False,
-    start: Path | None = None,
+    start: Annotated[Path | None, arg(name="weights", aliases=("--start",))] = None,
     options: Annotated[SimulatedDepth, arg(name="")] = SimulatedDepth(),  # noqa: B008 (frozen)
 ) -> int:
     """Learn depth from simulated frames whose true depth is known: the network that ships is made so.
@@ -69,7 +69,7 @@ def simulated_depth(
         f"{result.steps} steps in {result.seconds:.0f} s; AbsRel on unseen patients {score['abs_rel']:.4f}, "
         f"{score['abs_rel_without_rays']:.4f} without a camera"
     )
-    print(f"next: depthscope predict {out} INPUT --out DEPTH, or depthscope train SEQUENCE --start {out} --out RUN")
+    print(f"next: depthscope predict {out} INPUT --out DEPTH, or depthscope train SEQUENCE --weights {out} --out RUN")
     return 0
 
 

@@ -5,11 +5,12 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from depthscope.commands.flags import REGISTRY
+from depthscope.commands.stage_options import with_device_and_seed
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.footage import Footage
 from depthscope.formats.frame_masks import masked, masks_of
@@ -35,6 +36,7 @@ def parse(arguments: list[str]) -> Callable[[], int]:
         options, args=arguments, prog="depthscope train", config=(tyro.conf.AvoidSubcommands,), registry=REGISTRY
     )
     recipe = with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
+    recipe = with_device_and_seed(recipe, given.device, given.seed)
     if given.encoder is not None:
         recipe = with_encoder(recipe, given.encoder)
     if given.start is not None:
@@ -52,6 +54,14 @@ def parse(arguments: list[str]) -> Callable[[], int]:
         split=given.split,
         every_s=given.every_s,
     )
+
+
+def changed_recipe(base: Recipe, words: list[str]) -> Recipe:
+    """A recipe with the options that these words of a command line set."""
+    line = ["INPUT", "--out", "RUN", *words]
+    config = (tyro.conf.AvoidSubcommands,)
+    given = tyro.cli(_parser(base), args=line, prog="depthscope run --set train", config=config, registry=REGISTRY)
+    return with_steps(dataclasses.replace(base, **{part: getattr(given, part) for part in PARTS}), given.steps)
 
 
 def train(
@@ -170,8 +180,8 @@ def _value_of(arguments: list[str], flag: str) -> str | None:
 def _parser(base: Recipe) -> type:
     """The command's options, with the recipe's values as defaults and its variants as types."""
 
-    def flag(kind: object, text: str, default: object = dataclasses.MISSING) -> tuple:
-        return Annotated[kind, tyro.conf.arg(help=text)], dataclasses.field(default=default)
+    def flag(kind: object, text: str, default: object = dataclasses.MISSING, **more: Any) -> tuple:
+        return Annotated[kind, tyro.conf.arg(help=text, **more)], dataclasses.field(default=default)
 
     named = {
         "sequences": (
@@ -196,10 +206,24 @@ def _parser(base: Recipe) -> type:
             "A run whose weights, all of them, the network begins with; 'shipped' for those that come with depthscope, "
             "'' for random ones.",
             None,
+            name="weights",
+            aliases=("--start",),
         ),
+        "device": flag(
+            Literal["auto", "cpu", "cuda", "mps"] | None,
+            "Where to compute; auto takes a GPU if there is one (as --training.accelerator).",
+            None,
+        ),
+        "seed": flag(int | None, "Of weights, draws and augmentation (as --training.seed).", None),
         "accept_rejected": flag(bool, "Train also on sequences whose stored verdict is not 'accepted'.", False),
         "camera": flag(Path | None, "A camera.yaml for images that come without SfM.", None),
-        "mask": flag(Path | None, "An image that is white where they show tissue.", None),
+        "mask": flag(
+            Path | None,
+            "One image for all frames, white where they show tissue.",
+            None,
+            name="content-mask",
+            aliases=("--mask",),
+        ),
         "masks": flag(
             tuple[Path, ...],
             "Masks of each INPUT, in their order (classes.yaml and PNGs called as the frames, as depthscope predict "
@@ -207,7 +231,11 @@ def _parser(base: Recipe) -> type:
             (),
         ),
         "split": flag(
-            Path | None, "KITTI: a list of the frames to train on; INPUT is the folder it starts from.", None
+            Path | None,
+            "KITTI: a list of the frames to train on; INPUT is the folder it starts from.",
+            None,
+            name="frame-list",
+            aliases=("--split",),
         ),
         "every_s": flag(float, "Videos: seconds from one frame to the next.", EVERY_S),
         "store": flag(Path | None, "Where to keep frames at network size (default: in --out).", None),

@@ -50,7 +50,7 @@ def opened(
     by_views = isinstance(objective, ViewSynthesis)
     if split is not None:
         if not by_views:
-            raise BadInputError(f"--split with the recipe {recipe.name}", "a recipe that learns by view synthesis")
+            raise BadInputError(f"--frame-list with the recipe {recipe.name}", "a recipe that learns by view synthesis")
         return list(kitti.read_split(source, split, stereo=objective.snippets.stereo))
     if by_views and source.is_dir() and kitti.recognises(source):
         _no_camera(source, camera_file, mask_file)
@@ -180,4 +180,4 @@ def told_apart(clips: list[Sequence | Footage], sources: list[Path]) -> list[Seq
 
 def _no_camera(source: Path, camera_file: Path | None, mask_file: Path | None) -> None:
     if camera_file is not None or mask_file is not None:
-        raise BadInputError(f"--camera or --mask for {source}", "neither: it has its own", "leave them away")
+        raise BadInputError(f"--camera or --content-mask for {source}", "neither: it has its own", "leave them away")

@@ -199,7 +199,7 @@ def begin(network: nn.Module, recipe: Recipe) -> None:
         raise BadInputError(
             f"{start.source} holds the weights of {start.network}",
             f"{recipe.network}",
-            "train with --start, which takes the network from there",
+            "train with --weights, which takes the network from there",
         ) from error
 
 

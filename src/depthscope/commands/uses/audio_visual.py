@@ -3,11 +3,12 @@
 import csv
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import Device
 from depthscope.errors import BadInputError
 
 NEAREST = 30
@@ -22,7 +23,7 @@ def audio_visual(
     every_s: float = 0.2,
     query_time: float | None = None,
     video: bool = True,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> int:
     """Where and when a video sounds: maps over the frames, a table of moments, and a video with its sound.
 
@@ -34,7 +35,7 @@ def audio_visual(
         query_time: Also list the frames that go best with the sound of this moment (in seconds), and the sounds that
             go best with its frame.
         video: Also write the frames under their maps as a video with its sound.
-        device: Where to compute.
+        device: Where to compute; auto takes a GPU if there is one.
     """
     from rich.console import Console
     from rich.progress import track

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
 from depthscope.colour import lab_from_rgb, rgb_from_lab
+from depthscope.commands.flags import Device
 from depthscope.commands.uses.whole_clip import WholeClip, whole_clip
 from depthscope.errors import BadInputError
 from depthscope.pictures import captioned
@@ -28,7 +29,7 @@ def colorization(
     /,
     out: Path,
     temperature: float | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> int:
     """Gives gray or faded frames colours, which are invented: nothing may be measured on them.
 
@@ -37,7 +38,7 @@ def colorization(
         input: Video file, image folder or sequence folder.
         out: Folder for colour/ and video.mp4; each picture says that its colour is invented.
         temperature: 1 is dull, towards 0 vivid and patchy; that of the run if left away.
-        device: Where to compute.
+        device: Where to compute; auto takes a GPU if there is one.
     """
     from depthscope.video import write_video
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder

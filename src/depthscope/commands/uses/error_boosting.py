@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import Device
 from depthscope.errors import BadInputError
 
 LISTED_FPS = 10
@@ -19,7 +20,7 @@ def error_boosting(
     /,
     out: Path,
     video: bool = True,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     batch: int = 8,
 ) -> int:
     """Masks of every frame of a video, image folder or sequence: instruments, highlights, lumen, tissue.
@@ -29,7 +30,7 @@ def error_boosting(
         input: Video file, image folder or sequence folder.
         out: Folder for the masks.
         video: Also write the frames with the masks over them as a video.
-        device: Where to compute.
+        device: Where to compute; auto takes a GPU if there is one.
         batch: Frames in one pass.
     """
     from rich.console import Console

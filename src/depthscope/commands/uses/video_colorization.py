@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import Device
 from depthscope.commands.uses.track_overlay import Overlay
 from depthscope.commands.uses.whole_clip import WholeClip, whole_clip
 from depthscope.errors import BadInputError
@@ -39,7 +40,7 @@ def video_colorization(
     /,
     out: Path,
     points: Path | None = None,
-    mask: Path | None = None,
+    mask: Annotated[Path | None, arg(name="first-mask", aliases=("--mask",))] = None,
     grid: int = 12,
     memory: int = 7,
     nearest: int = 5,
@@ -47,7 +48,7 @@ def video_colorization(
     temperature: float = 0.1,
     refine: bool = True,
     least_correlation: float = 0.7,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> int:
     """Follows points or a mask of the first frame through a clip: tracks, masks, and a video that shows them.
 
@@ -64,7 +65,7 @@ def video_colorization(
         temperature: Of their weights.
         refine: Refine points by normalised correlation at full size.
         least_correlation: From which a refined place is taken.
-        device: Where to compute.
+        device: Where to compute; auto takes a GPU if there is one.
     """
     from depthscope.video import write_video
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder

@@ -7,8 +7,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+from depthscope.cli.examples import EXIT_CODES
+from depthscope.cli.output import GLOBAL, print_json, result_folder, result_of, words_to
 from depthscope.errors import BadInputError, DepthscopeError, InterruptedRunError
 
 INTERNAL_ERROR = 70
@@ -48,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    verbose = "--verbose" in arguments
-    arguments = [a for a in arguments if a != "--verbose"]
+    given = set(arguments) & set(GLOBAL)
+    arguments = [a for a in arguments if a not in GLOBAL]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -59,31 +61,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"depthscope {version('depthscope')}")
         return 0
     verb, rest = arguments[0], arguments[1:]
-    if verb not in VERBS:
+    if verb not in VERBS and verb != COMPLETION:
         print(f"error: no verb '{verb}'; expected one of {', '.join(VERBS)}; see depthscope --help", file=sys.stderr)
         return 2
+    told, error = 0, None
     try:
-        with terminated_like_interrupted():
-            return run(verb, rest)
-    except DepthscopeError as error:
-        if verbose:
-            raise
-        label = "interrupted" if isinstance(error, InterruptedRunError) else "error"
-        print(f"{label}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        if verbose:
-            raise
-        print("interrupted", file=sys.stderr)
-        return InterruptedRunError.exit_code
-    except BrokenPipeError:  # whoever read our output has gone
-        return _silenced()
-    except Exception as error:
-        if verbose:
-            raise
-        line, code = unforeseen(error)
-        print(line, file=sys.stderr)
-        return code
+        if "--json" in given and not {"-h", "--help"} & set(rest):
+            told, error = _with_result(verb, rest)
+        else:
+            with words_to(None) if "--quiet" in given else nullcontext(), terminated_like_interrupted():
+                told = run(verb, rest)
+    except (Exception, KeyboardInterrupt) as caught:
+        error = caught
+    if error is None:
+        return told
+    if "--verbose" in given and not isinstance(error, BrokenPipeError):
+        raise error
+    return _ended_by(error)
+
+
+def _with_result(verb: str, arguments: list[str]) -> tuple[int, BaseException | None]:
+    """Runs a verb, with its words on standard error and its result, or its error, as JSON on standard output."""
+    with result_folder(verb, arguments) as (words, place):
+        try:
+            with words_to(sys.stderr), terminated_like_interrupted():
+                code = run(verb, words)
+        except DepthscopeError as error:
+            parts = {"found": error.found, "expected": error.expected, "remedy": error.remedy}
+            print_json({"error": parts, "exit_code": error.exit_code})
+            return error.exit_code, error
+        print_json(result_of(verb, place))
+        return code, None
+
+
+def _ended_by(error: BaseException) -> int:
+    """Says in one line why a verb ended, and returns the exit code."""
+    match error:
+        case DepthscopeError():
+            label = "interrupted" if isinstance(error, InterruptedRunError) else "error"
+            print(f"{label}: {error}", file=sys.stderr)
+            return error.exit_code
+        case KeyboardInterrupt():
+            print("interrupted", file=sys.stderr)
+            return InterruptedRunError.exit_code
+        case BrokenPipeError():  # whoever read our output has gone
+            return _silenced()
+        case Exception():
+            line, code = unforeseen(error)
+            print(line, file=sys.stderr)
+            return code
+    raise error
 
 
 def unforeseen(error: Exception) -> tuple[str, int]:
@@ -153,8 +180,21 @@ def check_started_alone(verb: str, environment: Mapping[str, str]) -> None:
         )
 
 
+COMPLETION = "completion"
+"""Prints a script by which a shell completes commands and options."""
+
+
 def run(verb: str, arguments: list[str]) -> int:
     """Imports the verb's module and calls it with the parsed arguments."""
+    if {"-h", "--help"} & set(arguments[-1:]):
+        from depthscope.cli.pages import page_named
+
+        page = page_named([verb, *arguments])
+        if page is not None:
+            print(page)
+            return 0
+    if verb == COMPLETION:
+        return _print_completion(arguments)
     check_started_alone(verb, os.environ)
     module = importlib.import_module(f"depthscope.commands.{verb}")
     if hasattr(module, "parse"):  # a verb with options that depend on other options reads them itself
@@ -167,18 +207,53 @@ def run(verb: str, arguments: list[str]) -> int:
     return tyro.cli(getattr(module, verb), args=arguments, prog=f"depthscope {verb}", registry=REGISTRY) or 0
 
 
+def _print_completion(arguments: list[str]) -> int:
+    from depthscope.cli.pages import completion
+
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        if {"-h", "--help"} & set(arguments):
+            print(COMPLETION_HELP)
+            return 0
+        raise BadInputError(f"depthscope completion {' '.join(arguments)}", "the name of a shell", COMPLETION_HELP)
+    print(completion(arguments[0], VERBS))
+    return 0
+
+
+COMPLETION_HELP = """usage: depthscope completion SHELL
+
+Prints a script by which bash, zsh, fish, tcsh or powershell completes commands and options.
+
+examples:
+  depthscope completion bash > ~/.local/share/bash-completion/completions/depthscope
+  depthscope completion zsh > ~/.zfunc/_depthscope
+  depthscope completion fish > ~/.config/fish/completions/depthscope.fish"""
+
+
 def overview() -> str:
     """The text of ``depthscope --help``."""
     width = max(map(len, VERBS))
-    lines = [f"  {verb.ljust(width)}  {summary}" for verb, summary in VERBS.items()]
+    codes = [f"  {str(code).ljust(width)}  {meaning}" for code, meaning in EXIT_CODES.items()]
     return "\n".join(
         [
-            "usage: depthscope VERB ...    (depthscope VERB --help for its options)",
+            "usage: depthscope COMMAND ...    (depthscope COMMAND --help for options and examples)",
             "",
-            "Dense depth and measured surfaces from plain endoscopic video.",
+            "Dense depth and measured surfaces from plain endoscopic video. For research only.",
             "",
-            *lines,
+            "start here:",
+            "  depthscope depth video.mp4 --out depth     depth of your own video, at once",
+            "  depthscope demo                            a simulated patient through everything",
             "",
-            "  --verbose   show the traceback of an error        --version   print the version",
+            "commands:",
+            *(f"  {verb.ljust(width)}  {summary}" for verb, summary in VERBS.items()),
+            f"  {COMPLETION.ljust(width)}  a script by which your shell completes all of this",
+            "",
+            "options of every command:",
+            "  --json        the result on standard output as JSON, everything else on standard error",
+            "  --quiet       only errors",
+            "  --verbose     the traceback of an error",
+            "  --version     the version",
+            "",
+            "exit codes:",
+            *codes,
         ]
     )
