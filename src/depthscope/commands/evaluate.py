@@ -82,7 +82,7 @@ def evaluate(
     if chosen is None and protocol == AUTO and prediction.suffix.lower() in surfaces.ENDINGS:
         chosen = SURFACE
     if split is not None and not isinstance(chosen or DENSE, DepthProtocol):
-        raise BadInputError(f"--split for {protocol}", "a protocol for depth", "say --protocol kitti-eigen")
+        raise BadInputError(f"--frame-list for {protocol}", "a protocol for depth", "say --protocol kitti-eigen")
     on_points = protocol == POINTS or (chosen is None and recognised(truth) and not is_truth(truth))
     if run is not None and not on_points:
         raise BadInputError(f"--run for {protocol}", f"it only with {POINTS}", "leave it away")

@@ -165,7 +165,7 @@ def at_pixels_of_split(
             raise BadInputError(
                 f"{prediction / drive} lacks {len(missing)} of {len(wanted)} frames of the list ({missing[0]}, ...)",
                 "a prediction of every frame of the list",
-                f"depthscope predict RUN {root} --split {split} --out {prediction}",
+                f"depthscope predict RUN {root} --frame-list {split} --out {prediction}",
             )
         number = {name: n for n, name in enumerate(truth.frame_names)}
         known = [name for name in wanted if truth.depth[number[name]] is not None]
