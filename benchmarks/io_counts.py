@@ -103,7 +103,8 @@ sys.meta_path.insert(0, _Finder())
 """
 
 KINDS = (
-    ("keyframe", re.compile(r"sequence/(.*/)?images/[^/]+\.(png|jpg|jpeg)$")),
+    ("keyframe, this process", re.compile(r"^main .*sequence/(.*/)?images/[^/]+\.(png|jpg|jpeg)$")),
+    ("keyframe, SfM's child", re.compile(r"^child .*sequence/(.*/)?images/[^/]+\.(png|jpg|jpeg)$")),
     ("depth map", re.compile(r"prediction/(.*/)?depth/[^/]+\.tiff$")),
     ("std map", re.compile(r"prediction/(.*/)?std/[^/]+\.tiff$")),
     ("preview", re.compile(r"prediction/(.*/)?preview/[^/]+\.png$")),
@@ -141,24 +142,28 @@ def main() -> None:
     code = subprocess.run(line, env={**os.environ, **settings}).returncode
     figures = {"code": code, "seconds": round(time.perf_counter() - began, 1), "kinds": counted(log)}
     (out / "io_counts.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(f"{'':<22}{'files':>7}{'opens':>8}{'hashed':>8}{'decoded':>9}   for each file")
+    print(f"{'':<24}{'files':>7}{'opens':>8}{'hashed':>8}{'decoded':>9}   for each file")
     for kind, row in figures["kinds"].items():
         files = max(row["files"], 1)
         each = "".join(f"{row[what] / files:8.1f}" for what in ("open", "hash", "decode"))
-        print(f"{kind:<22}{row['files']:7}{row['open']:8}{row['hash']:8}{row['decode']:9}{each}")
+        print(f"{kind:<24}{row['files']:7}{row['open']:8}{row['hash']:8}{row['decode']:9}{each}")
 
 
 def counted(log: Path) -> dict[str, dict[str, int]]:
-    """Opens, hashes and decodes of each kind of file, and how many different files there were."""
+    """Opens, hashes and decodes of each kind of file, and how many different files there were.
+
+    A file that moves is one file: those of a kind are told apart by the number in their names.
+    """
     found = {kind: Counter() for kind, _ in KINDS}
     names: dict[str, set[str]] = {kind: set() for kind, _ in KINDS}
-    for line in log.read_text().splitlines():
-        _, what, path = line.split("\t", 2)
-        path = re.sub(r"\.[0-9a-f]{8}-\d+-[0-9a-f]+-\d+\.partial\.", "", path)
+    rows = [line.split("\t", 2) for line in log.read_text().splitlines()]
+    for process, what, path in rows:
+        place = f"{'main' if process == rows[0][0] else 'child'} {path}"
         for kind, pattern in KINDS:
-            if pattern.search(path):
+            if pattern.search(place):
                 found[kind][what] += 1
-                names[kind].add(path)
+                number = re.search(r"(\d+)\.\w+$", path)
+                names[kind].add(str(int(number[1])) if number else Path(path).name)
     return {
         kind: {"files": len(names[kind]), **{what: found[kind][what] for what in ("open", "hash", "decode")}}
         for kind in found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError
+from depthscope.memory import keeping
 from depthscope.reading import json_of
 from depthscope.workspace import content_hash, empty, holding, telling_write_errors, write_text
 
@@ -119,7 +120,7 @@ class Case:
             DepthscopeError: What a stage raises; those before it stay done.
         """
         outside = [path for stage in stages for path in stage.files]
-        with telling_write_errors(self.folder), holding(self.folder, outside):
+        with telling_write_errors(self.folder), holding(self.folder, outside), keeping():
             self.record = self._read()  # another process may have worked here since
             fresh = not any(self.folder.iterdir())
             try:

@@ -21,6 +21,7 @@ from depthscope.formats import (
     tum,
 )
 from depthscope.formats.jhu.direction import PoseDirection, UndecidedDirectionError
+from depthscope.memory import array_bytes, once, unchanged
 from depthscope.reading import leads_out, reader
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip, with_points
@@ -166,6 +167,16 @@ def read_sequence(folder: Path, pose_direction: PoseDirection = "auto") -> Seque
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInputError(*_not_a_folder(folder))
+    return once(
+        f"sequence {pose_direction}",
+        folder,
+        lambda: _read_sequence(folder, pose_direction),
+        size=lambda sequence: array_bytes(sequence.points) + array_bytes(sequence.observations.frame),
+        copy=unchanged,
+    )
+
+
+def _read_sequence(folder: Path, pose_direction: PoseDirection) -> Sequence:
     layout = _with_points(folder)
     if layout is not None:
         return _with_links_told(layout.read(folder, pose_direction), folder)

@@ -13,6 +13,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file
 from depthscope.geometry import Camera
+from depthscope.memory import keep, once
 from depthscope.reading import bytes_of, reader
 from depthscope.truth import undistorted_depth
 
@@ -24,6 +25,7 @@ def write(path: Path, depth: Float[Tensor, "height width"]) -> Path:
     _, data = cv2.imencode(".tiff", depth.detach().cpu().numpy().astype(np.float32))
     path = Path(path)
     path.write_bytes(data.tobytes())  # not OpenCV, which tells of a full disk in lines of its own
+    keep("depth", path, _known(depth.detach().cpu().float()))
     return path
 
 
@@ -34,6 +36,10 @@ def read(path: Path) -> Float[Tensor, "height width"]:
     Raises:
         BadInputError: It is not a float image of one channel.
     """
+    return once("depth", Path(path), lambda: _read(path))
+
+
+def _read(path: Path) -> Float[Tensor, "height width"]:
     data = bytes_of(path, "a 32-bit float TIFF of depth")
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
@@ -44,8 +50,12 @@ def read(path: Path) -> Float[Tensor, "height width"]:
             "one channel of 32-bit float depth",
             "a coloured preview is not depth; use the files in depth/",
         )
-    known = np.isfinite(values) & (values > 0)
-    return torch.from_numpy(np.where(known, values, 0).astype(np.float32))
+    return _known(torch.from_numpy(values.astype(np.float32)))
+
+
+def _known(depth: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
+    """What is no depth (NaN, infinite, negative) becomes 0, which is unknown."""
+    return torch.where(depth.isfinite() & (depth > 0), depth, 0.0)
 
 
 @reader("a folder with depth/<frame>.tiff")

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError, require_file
+from depthscope.memory import keep, once
 from depthscope.reading import reader, reading
 
 Image = UInt8[Tensor, "height width 3"]
@@ -48,8 +49,11 @@ def read_image(path: Path) -> Image:
         BadInputError: The file is missing, damaged, cut short, not an image, an animation, or holds numbers of 9 to 12
             bits in 16.
     """
-    bgr = _decoded(Path(path), cv2.IMREAD_COLOR)
-    return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    return once("image", Path(path), lambda: _rgb(Path(path)))
+
+
+def _rgb(path: Path) -> Image:
+    return torch.from_numpy(cv2.cvtColor(_decoded(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
 @reader("an image")
@@ -87,6 +91,8 @@ def write_image(path: Path, image: Image | Grey, quality: int = 95, *, quick: bo
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     _, data = cv2.imencode(path.suffix.lower(), pixels if pixels.ndim == 2 else pixels[..., ::-1], options)
     path.write_bytes(data.tobytes())
+    if path.suffix.lower() == ".png" and image.ndim == 3:  # without loss: it is read as it was written
+        keep("image", path, image.cpu())
     return path
 
 

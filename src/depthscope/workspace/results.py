@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 
 from depthscope.errors import BadInputError
+from depthscope.memory import once, unchanged
 from depthscope.reading import json_of, reader
 from depthscope.workspace.atomic import atomic_folder, is_temporary, write_text
 from depthscope.workspace.hold import holding
@@ -97,7 +99,13 @@ def read_result(folder: Path) -> dict[str, Any]:
     path = Path(folder) / "result.json"
     if not path.exists():
         raise BadInputError(f"{folder} has no result.json", "a folder written by depthscope", "check the path")
-    return json_of(path, "the figures of a result", remedy="run the command that wrote it again")
+    return once(
+        "figures",
+        path,
+        lambda: json_of(path, "the figures of a result", remedy="run the command that wrote it again"),
+        size=lambda found: 16 * len(str(found)),
+        copy=deepcopy,
+    )
 
 
 def write_provenance(folder: Path, *, options: dict[str, Any], inputs: dict[str, str], seconds: float) -> Path:
@@ -130,6 +138,12 @@ def content_hash(*paths: Path) -> str:
 
     What a process is still writing, or was writing when it was killed, does not count.
     """
+    if len(paths) == 1:
+        return once("hash", Path(paths[0]), lambda: _content_hash(*paths), size=len, copy=unchanged)
+    return _content_hash(*paths)
+
+
+def _content_hash(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         for file in sorted(_files_of(path)) if path.is_dir() else [path]:
