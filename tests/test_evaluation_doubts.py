@@ -1,6 +1,7 @@
 """What evaluate tells beside the errors: the scale it applied, units that cannot be, distances in place of depth."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,14 @@ import torch
 from depthscope.agreement import ray_lengths
 from depthscope.cli import main
 from depthscope.errors import BadInputError
-from depthscope.evaluation import along_ray
+from depthscope.evaluation import along_ray, along_ray_at
+from depthscope.evaluation.depth_folders import rays_at_points
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.evaluation.unit_mistakes import scale_warning
-from depthscope.formats import camera_file, depth_maps, read_truth
+from depthscope.formats import camera_file, depth_maps, read_sequence, read_truth
 from depthscope.geometry import Camera
 from miniatures.dataset_folders import write_scared
+from miniatures.jhu_folder import write_jhu
 
 WIDE = Camera((80, 60), (40.0, 40.0), (41.0, 29.0))
 
@@ -99,6 +102,28 @@ def test_distances_are_told_and_it_is_told_whose(tmp_path, which, capsys):
     else:
         assert found["warnings"][0].startswith(f"{which} fits better as distance along the ray")
         assert "fits better as distance" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("which", ["PREDICTION", None])
+def test_distances_are_told_at_the_points_of_structure_from_motion_too(tmp_path, which):
+    write_jhu(tmp_path / "clip")
+    clip = read_sequence(tmp_path / "clip", "world_from_camera")
+    wide = replace(clip.cameras[0], focal_px=(150.0, 150.0))  # the same points, seen by a wider lens
+    clip = replace(clip, cameras=(wide,) * len(clip))
+    maps, (width, height) = {}, wide.size_px
+    for number, name in enumerate(clip.frame_names):
+        points = clip.observed_points[clip.observations.frame == number]
+        column, row = wide.project(points).floor().long().T
+        depth = torch.zeros(height, width)
+        value = points.norm(dim=-1) if which else points[:, 2]
+        for down in range(-2, 3):  # a patch, so that sampling between pixels finds the value itself
+            for right in range(-2, 3):
+                depth[(row + down).clamp(0, height - 1), (column + right).clamp(0, width - 1)] = value.float()
+        maps[name] = depth
+    folder = predicted(tmp_path / "p", maps) / "depth"
+    found = along_ray_at(rays_at_points(depth_maps.listed(folder), clip))
+    assert found.as_read is not None
+    assert found.warning.startswith("PREDICTION fits better as distance") if which else found.warning == ""
 
 
 def test_a_bad_prediction_is_not_called_a_distance():

@@ -21,6 +21,11 @@ def test_a_factor_costs_nothing_and_a_ramp_its_slope():
     assert float(gradient_difference(torch.full((2, 24, 32), 0.7), known)) == 0
     ramp = (0.01 * torch.arange(32.0)).expand(2, 24, 32)
     assert float(gradient_difference(ramp, known)) == pytest.approx(0.01 * (1 + 2 + 4 + 8), rel=1e-4)
+    down = (0.02 * torch.arange(24.0))[:, None].expand(2, 24, 32)  # the other axis, at another slope
+    assert float(gradient_difference(down, known)) == pytest.approx(0.02 * (1 + 2 + 4 + 8), rel=1e-4)
+    assert float(gradient_difference(ramp + down, known)) == pytest.approx(0.03 * (1 + 2 + 4 + 8), rel=1e-4)
+    short = down[:, :3]  # of 3 rows only steps of 1 and 2 have pairs down
+    assert float(gradient_difference(short, known[:, :3])) == pytest.approx(0.02 * (1 + 2), rel=1e-4)
 
 
 def test_pixels_that_are_not_known_do_not_count():

@@ -29,7 +29,7 @@ from depthscope.evaluation.protocols import (
     MeanErrorProtocol,
     MedianProtocol,
 )
-from depthscope.evaluation.ray import AlongRay, along_ray
+from depthscope.evaluation.ray import AlongRay, along_ray, along_ray_at
 from depthscope.evaluation.seen import faces_seen
 from depthscope.evaluation.surface import (
     SURFACE,
@@ -68,6 +68,7 @@ __all__ = [
     "RelativeError",
     "SurfaceError",
     "along_ray",
+    "along_ray_at",
     "associated",
     "cross_view_difference",
     "evaluated",

@@ -18,6 +18,7 @@ from depthscope.evaluation import (
     MapPair,
     MeanErrorProtocol,
     along_ray,
+    along_ray_at,
     cross_view_difference,
     evaluated,
     flat_wall,
@@ -74,8 +75,11 @@ def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tupl
     measured = held_out_points(sequence, run) if run is not None else None
     result = evaluated(frames_at_points(maps, sequence, measured), POINTS)
     floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
+    rays = along_ray_at(rays_at_points(maps, sequence))
+    warnings = [*doubted_scale(result, {unit_of(prediction)}, sequence.unit), *filter(None, [rays.warning])]
     return result, {
-        "warnings": doubted_scale(result, {unit_of(prediction)}, sequence.unit),
+        "warnings": warnings,
+        "along_ray": asdict(rays),
         "points": "kept from training" if run is not None else "all, also those trained on",
         "flat_wall_abs_rel": floor.per_frame_median.abs_rel,
         "cross_view": {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap)},
@@ -180,12 +184,19 @@ def at_pixels_of_split(
         )
     every = Pairs(tuple(parts), lambda name: parts[name][0].read(parts[name][1]))
     result, own = by_protocol(every, protocol, units)
-    warnings = doubted_scale(result, units, "mm")
+    rays = along_ray(every, lambda name: lengths_in(*parts[name]))
+    warnings = [*doubted_scale(result, units, "mm"), *filter(None, [rays.warning])]
     return result, {
         "warnings": warnings,
+        "along_ray": asdict(rays),
         "split": {"drives": len(drives), "frames": len(parts), "without_true_depth": without},
         **own,
     }
+
+
+def lengths_in(pairs: Pairs, name: str) -> Tensor:
+    """Distance along the ray over z at the pixels of a frame; 1 where its camera is not known."""
+    return torch.ones_like(pairs.read(name)[1]) if pairs.lengths is None else pairs.lengths(name)
 
 
 def unit_of(prediction: Path) -> str | None:
@@ -263,6 +274,19 @@ def frames_at_points(
 
         anchors = None if measured is None else compared(~measured)
         yield FrameDepth(name, *compared(measured), scale_from=anchors)
+
+
+def rays_at_points(maps: dict[str, Path], sequence: Sequence) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Predicted and SfM depth, and distance along the ray over z, at the points of every frame with a prediction."""
+    for number, name in enumerate(sequence.frame_names):
+        if name not in maps:
+            continue
+        depth = depth_maps.read(maps[name])
+        pixels, truth = points_of(sequence, number, (depth.shape[1], depth.shape[0]))
+        points = sequence.observed_points[sequence.observations.frame == number]
+        points = points[points[:, 2] > 0]  # as `points_of` has them
+        found = sampled_at(depth[None], pixels[None].float())[0]
+        yield found[found > 0], truth[found > 0], (points.norm(dim=-1) / points[:, 2])[found > 0]
 
 
 def flat_frames(

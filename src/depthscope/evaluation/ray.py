@@ -1,7 +1,8 @@
 """Whether a depth map holds distances along the ray in place of z: told by how it fits another map."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,9 @@ from depthscope.evaluation.protocols import MapPair
 
 BETTER, AT_LEAST = 0.6, 0.002
 """Distances are named if they leave less than the first share of the error, and the second less of it."""
+
+Samples = tuple[Tensor, Tensor, Tensor]
+"""Predictions, truths, and distances along the ray over z, at some points of one frame."""
 
 MOST_FRAMES = 10
 
@@ -58,21 +62,33 @@ def along_ray(pairs: Iterable[MapPair], lengths: Callable[[str], Float[Tensor, "
     Raises:
         BadInputError: The lengths are of another size than the maps.
     """
+
+    def samples() -> Iterator[Samples]:
+        for name, prediction, truth in islice(pairs, MOST_FRAMES):
+            ray = lengths(name)
+            if ray.shape != truth.shape:
+                raise BadInputError(
+                    f"the truth of {name} has {truth.shape[1]} x {truth.shape[0]} pixels",
+                    f"{ray.shape[1]} x {ray.shape[0]} as its camera",
+                    "take both from the same release",
+                )
+            known = (prediction > 0) & (truth > 0)
+            yield prediction[known], truth[known], ray[known]
+
+    return along_ray_at(samples())
+
+
+def along_ray_at(samples: Iterable[Samples]) -> AlongRay:
+    """The same at single points of some frames.
+
+    Args:
+        samples: For each frame its predictions, truths, and distances along the ray over z, at the same points.
+    """
     errors = []
-    for number, (name, prediction, truth) in enumerate(pairs):
-        if number == MOST_FRAMES:
-            break
-        ray = lengths(name)
-        if ray.shape != truth.shape:
-            raise BadInputError(
-                f"the truth of {name} has {truth.shape[1]} x {truth.shape[0]} pixels",
-                f"{ray.shape[1]} x {ray.shape[0]} as its camera",
-                "take both from the same release",
-            )
-        known = (prediction > 0) & (truth > 0)
-        if int(known.sum()) < LEAST_PIXELS:
+    for prediction, truth, ray in islice(samples, MOST_FRAMES):
+        if len(truth) < LEAST_PIXELS:
             continue
-        ratio, turn = (prediction[known].double() / truth[known].double()).log(), ray[known].double().log()
+        ratio, turn = (prediction.double() / truth.double()).log(), ray.double().log()
         errors.append([float(_spread(ratio + sign * turn)) for sign in (0.0, -1.0, 1.0)])
     if not errors:
         return AlongRay(None, None, None)
