@@ -475,3 +475,40 @@ def test_a_camera_file_for_the_recorded_frames_comes_first(tmp_path):
     camera = Camera(SIZE, (101.0, 102.0), (70.0, 60.0))
     camera_file.write(camera, tmp_path / "camera.yaml")
     assert read_truth(tmp_path).cameras == (camera,) * 6
+
+
+# --- SCARED as scared_toolkit extracts it
+
+
+def toolkit(folder, factor: float, *, keyframe: bool = True):
+    """Frames and depth as its scripts write them beside the keyframe."""
+    write_scared(folder, clip=False)
+    still = read_truth(folder)
+    depth = still.depth_of(0, undistorted=False).numpy()
+    for place in ("left", "depthmap"):
+        (folder / place).mkdir()
+    for n in range(2):
+        shutil.copyfile(folder / "Left_Image.png", folder / f"left/{n:06d}.png")
+        levels = np.round((depth + n) * factor).clip(0, 65535).astype(np.uint16)
+        cv2.imwrite(str(folder / f"depthmap/{n:06d}.png"), levels)
+    if not keyframe:
+        (folder / "left_depth_map.tiff").unlink()
+    return depth
+
+
+@pytest.mark.parametrize("factor", [128.0, 256.0])
+def test_depth_of_the_scared_toolkit_has_the_scale_of_its_keyframe(tmp_path, factor):
+    depth = toolkit(tmp_path / "clip", factor)
+    clip = read_truth(tmp_path / "clip")
+    assert len(clip) == 2 and clip.unit == "mm" and clip.cameras is not None
+    found = clip.depth_of(1, undistorted=False).numpy()
+    known = (depth > 0) & (found > 0)
+    assert known.mean() > 0.5 and np.abs(found - depth - 1)[known].max() < 1 / 128
+    assert f"{factor:.0f} levels in a mm" in clip.notes[0]
+
+
+@pytest.mark.parametrize(("factor", "keyframe", "said"), [(128.0, False, "unknown size"), (40.0, True, "40 levels")])
+def test_depth_of_the_scared_toolkit_is_not_guessed(tmp_path, factor, keyframe, said):
+    toolkit(tmp_path / "clip", factor, keyframe=keyframe)
+    with pytest.raises(BadInputError, match=said):
+        read_truth(tmp_path / "clip")

@@ -51,9 +51,10 @@ from depthscope.reconstruction.reversal import (
 from depthscope.reconstruction.runaway import folds, runaway
 from depthscope.reconstruction.sightings import Sightings
 from depthscope.reconstruction.witnesses import HELD_OUT
-from depthscope.video import image_size, survey, write_image
+from depthscope.video import image_size, read_image, survey, write_image
 from depthscope.video.class_masks import Classes, MaskClass, write_classes
 from miniatures.scene import CENTRE, FOCAL, SIZE, scene, write_images
+from moving_pictures import dicom_video
 
 LENS = Lens("PINHOLE", (260.0, 261.0, 160.5, 127.0))
 LIMITS = Limits(seconds=120.0, silent_seconds=120.0)
@@ -727,6 +728,26 @@ def test_an_omnidirectional_camera_is_given_to_the_child_as_a_fisheye(tmp_path, 
     points = torch.tensor([[0.2, 0.1, 1.0], [-0.5, 0.3, 1.0]], dtype=torch.float64)
     assert task.camera is not None
     assert float((task.camera.project(points) - omni.project(points)).abs().max()) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coded", [False, True], ids=["plain", "jpeg"])
+def test_a_dicom_video_is_reconstructed_as_its_frames_are(tmp_path, wall, coded):
+    frames, camera = wall
+    pictures = [read_image(path).numpy() for path in sorted(frames.iterdir())]
+    syntax, pixels = "1.2.840.10008.1.2.1", b"".join(picture.tobytes() for picture in pictures)
+    if coded:
+        data = [
+            cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+            for picture in pictures
+        ]
+        syntax, pixels = "1.2.840.10008.1.2.4.50", [piece + b"\0" * (len(piece) % 2) for piece in data]
+    video = dicom_video(tmp_path / "clip.dcm", pixels, syntax, len(pictures), SIZE)
+    code = call("reconstruct", video, "--camera", camera, "--out", tmp_path / "out")
+    found = result_of(tmp_path / "out")
+    assert code == (0 if found["accepted"] else 3)
+    assert found["frames"] == 8 and found["registered"] == 8 and found["points"] >= 30
+    assert found["anomaly"] is not None and len(read_sequence(tmp_path / "out")) == 8
 
 
 @pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["here", "ray"])

@@ -4,7 +4,8 @@ A keyframe folder holds ``Left_Image.png`` with ``left_depth_map.tiff``; its cli
 ``image_02/data`` (the AF-SfMLearner layout, counted from 1) or ``data/left``, ``scene_points*.tiff`` (left above
 right, counted from 0) and ``frame_data*.json``. Written after the public toolkits' loaders: X Y Z in mm per pixel, of
 which OpenCV reads the third first; ``camera-pose`` maps keyframe to frame, which is camera_from_world; K and D are
-OpenCV's, with integer pixel centres. Not verified, as the data is not here: the half pixel, and the name ``data/left``.
+OpenCV's, with integer pixel centres. What scared_toolkit extracts (``left``, ``depthmap``) is read too. Not verified,
+as the data is not here: the half pixel, and the name ``data/left``.
 """
 
 import re
@@ -24,6 +25,11 @@ STILL, STILL_DEPTH, CALIBRATION = "Left_Image.png", "left_depth_map.tiff", "endo
 STILL_ENCODING = DepthEncoding("float32", 1.0, channels=3, channel=0)
 CLIP_ENCODING = DepthEncoding("float32", 1.0, channels=3, channel=0, upper_half=True)
 
+TOOLKIT_FRAMES, TOOLKIT_DEPTH, TOOLKIT_CALIBRATION = "left", "depthmap", "stereo_calib.json"
+TOOLKIT_FACTORS, FACTOR_SPREAD = (256, 128), 0.1
+"""Levels in a mm of the maps that scared_toolkit writes: its page and its script have different defaults, and a user
+may give any. How far, in log depth, the keyframe's own map may be from one of them."""
+
 FRAME = r"\D*(\d+)\.(?:png|jpe?g)"
 FRAME_PLACES = ("image_02/data", "data/left", "data/image_02/data")
 POINT_PLACES = ("data/scene_points", "groundtruth", "image_02/data/groundtruth", "scene_points")
@@ -33,7 +39,10 @@ DATA_PLACES = ("data/frame_data", "frame_data", "data")
 def recognises(folder: Path) -> bool:
     """Whether a folder is a keyframe of SCARED, complete or not."""
     has = [(folder / name).is_file() for name in (STILL, STILL_DEPTH, CALIBRATION)]
-    return sum(has) >= 2 or bool(_clip_frames(folder) and (_points(folder) or _frame_data(folder)))
+    if sum(has) >= 2 or (_clip_frames(folder) and (_points(folder) or _frame_data(folder))):
+        return True
+    known = (folder / TOOLKIT_CALIBRATION).is_file() or (folder / CALIBRATION).is_file()
+    return bool(known and numbered(folder / TOOLKIT_FRAMES, FRAME) and numbered(folder / TOOLKIT_DEPTH, FRAME))
 
 
 @reader("a keyframe of SCARED")
@@ -44,8 +53,10 @@ def read(folder: Path) -> TruthClip:
         BadInputError: A file is missing or damaged.
     """
     folder = Path(folder)
-    frames = _clip_frames(folder)
-    return _clip(folder, frames) if frames else _keyframe(folder)
+    if frames := _clip_frames(folder):
+        return _clip(folder, frames)
+    maps = numbered(folder / TOOLKIT_DEPTH, FRAME)
+    return _toolkit(folder, maps) if maps else _keyframe(folder)
 
 
 def _clip_frames(folder: Path) -> dict[int, Path]:
@@ -116,6 +127,61 @@ def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
         notes=tuple(notes),
         pose_direction="camera_from_world" if read else "",
     )
+
+
+def _toolkit(folder: Path, maps: dict[int, Path]) -> TruthClip:
+    """What scared_toolkit's scripts extract: frames in ``left``, depth in ``depthmap`` as 16-bit PNG, no poses.
+
+    The files do not say how many levels a mm has; the keyframe's own map, which is that of frame 0, does.
+
+    Raises:
+        BadInputError: Frames are missing, or nothing says what a level is.
+    """
+    frames = numbered(folder / TOOLKIT_FRAMES, FRAME)
+    seems = f"{folder} looks like SCARED by scared_toolkit"
+    if not frames:
+        raise BadInputError(f"{seems}: depth, but no frames", f"{TOOLKIT_FRAMES}/000000.png", "extract with --depth")
+    factor = _levels_in_a_mm(folder, maps)
+    size = size_of(tuple(frames.values()))
+    camera = camera_beside((folder,), size) or _calibrated(folder / CALIBRATION, size)
+    return TruthClip(
+        name=_name(folder),
+        layout="SCARED",
+        images=tuple(frames.values()),
+        cameras=None if camera is None else (camera,) * len(frames),
+        camera_from_world=None,
+        depth=depth_beside(frames, maps, DepthEncoding("uint16", 1 / factor), seems, f"{TOOLKIT_DEPTH}/000000.png"),
+        notes=(
+            f"depth by scared_toolkit, {factor} levels in a mm as {STILL_DEPTH} says",
+            "depth far from the keyframe was warped by kinematics and drifts: prefer frames near it",
+        ),
+    )
+
+
+def _levels_in_a_mm(folder: Path, maps: dict[int, Path]) -> int:
+    """How the toolkit's numbers become mm, by the keyframe's own map."""
+    wanted = f"{folder / STILL_DEPTH} beside {TOOLKIT_DEPTH}, as the toolkit's maps do not say what a level is"
+    if 0 not in maps or not (folder / STILL_DEPTH).is_file():
+        raise BadInputError(
+            f"{folder / TOOLKIT_DEPTH}: depth in levels of unknown size (1/128 or 1/256 mm by the toolkit's defaults)",
+            wanted,
+            f"copy {STILL_DEPTH} of the keyframe here, with frame 0",
+        )
+    levels, known = (
+        DepthFile(maps[0], DepthEncoding("uint16")).levels(),
+        DepthFile(folder / STILL_DEPTH, STILL_ENCODING),
+    )
+    mm = known.read((levels.shape[1], levels.shape[0])).numpy()
+    both = (levels > 0) & (mm > 0)
+    found = float(np.median(levels[both] / mm[both])) if both.any() else float("nan")
+    factor = min(TOOLKIT_FACTORS, key=lambda one: abs(np.log(found / one)))
+    if not abs(np.log(found / factor)) < FACTOR_SPREAD:
+        raise BadInputError(
+            f"{maps[0]} has {found:.4g} levels in a mm of {STILL_DEPTH}",
+            f"{' or '.join(map(str, sorted(TOOLKIT_FACTORS)))}, or 16 bits of which all fit",
+            "extract again with --scale_factor 256",
+        )
+    return factor
 
 
 def _keyframe(folder: Path) -> TruthClip:
