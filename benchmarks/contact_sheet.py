@@ -16,7 +16,7 @@ import torch
 from depthscope.pictures import contact_sheet
 from depthscope.simulation.anatomy import Kind, patient
 from depthscope.simulation.clip_files import Take, frame, gains, scene_of
-from depthscope.simulation.path import Trajectory, camera_from_world
+from depthscope.simulation.path import TrajectoryOptions, camera_from_world
 from depthscope.simulation.presets import Preset, subject
 from depthscope.video import read_image, read_video, write_image
 
@@ -37,7 +37,7 @@ def main() -> None:
     rows = []
     for seed, kind in PATIENTS:
         anatomy = patient(seed, kind)
-        motions = camera_from_world(anatomy, 0, 3, Trajectory(start=0.35))
+        motions = camera_from_world(anatomy, 0, 3, TrajectoryOptions(start=0.35))
         row = []
         for preset in PRESETS:
             drawn = subject(seed, kind, preset, 1.0, (width, height))

@@ -16,7 +16,7 @@ from depthscope.geometry.depth import pixel_grid
 from depthscope.simulation.clip_files import BOARD, board_frame, board_views
 from depthscope.simulation.light import Lighting, irradiance
 from depthscope.simulation.presets import Scope, subject
-from depthscope.simulation.sensor import Disc, vignette
+from depthscope.simulation.sensor import ScopeDisc, vignette
 from depthscope.video import read_image
 
 REACH = 0.1, 1.6
@@ -127,7 +127,7 @@ def recovered(lighting: Lighting, noise: bool, size_px: tuple[int, int], views: 
     )
     if not noise:
         sensor = replace(sensor, shot=0.0, read=0.0, pattern=0.0, defocus_px=0.0, soft_px=0.0)
-    disc = Disc(size_px, scope.camera.centre_px, 0.48 * min(size_px))
+    disc = ScopeDisc(size_px, scope.camera.centre_px, 0.48 * min(size_px))
     scope = replace(scope, lighting=lighting, sensor=sensor, disc=disc)
     draw = np.random.default_rng(0)
     boards = board_views(scope, views, (seed,))

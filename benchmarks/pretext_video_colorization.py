@@ -39,7 +39,7 @@ from depthscope.pretext.video_colorization.klt import Klt
 from depthscope.pretext.video_colorization.propagation import Propagation, enlarged, propagated
 from depthscope.pretext.video_colorization.scores import copying
 from depthscope.pretext.video_colorization.snippets import moving_snippets
-from depthscope.pretext.video_colorization.task import Colours, CopyColours, SnippetDraws, embedder_of
+from depthscope.pretext.video_colorization.task import Colours, ColourSnippetDraws, CopyColours, embedder_of
 from depthscope.pretext.video_colorization.tracking import MaskCarrier, PointTracker, Tracking, content_cells
 from depthscope.simulation.clip_files import unpacked_flow
 from depthscope.training import Adam, Cosine, Training, train
@@ -124,7 +124,7 @@ def on_toys(given: argparse.Namespace, seed: int) -> dict[str, float]:
     control = Shuffled(options.network(corpus), options.temperature)
     train(
         control,
-        SnippetDraws(corpus, moving.trained, seed),
+        ColourSnippetDraws(corpus, moving.trained, seed),
         options.training,
         given.out / "runs" / f"c_{seed}",
         quiet=True,

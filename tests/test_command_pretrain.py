@@ -15,7 +15,7 @@ from depthscope.recipes import FAST
 from depthscope.simulation import Tube
 from depthscope.training import LAST, load_checkpoint
 from depthscope.training.trainee import NonFiniteLossError
-from depthscope.transfer.arms import ARMS, BEYOND, SCRATCH, SCRATCH_LONG, TUNED, Kept, best_rate, claim
+from depthscope.transfer.arms import ARMS, BEYOND, SCRATCH, SCRATCH_LONG, TUNED, StoredRuns, best_rate, claim
 from depthscope.transfer.depth import DepthProbe
 from depthscope.video.class_masks import write_mask
 from drawn_scenes import scene_folder
@@ -142,7 +142,10 @@ class Diverging(DepthProbe):
 
 
 def test_a_rate_that_diverges_loses_the_sweep_and_ends_nothing(tmp_path: Path) -> None:
-    probe, kept = Diverging(FAST, ResUNetEncoder(), 0, (), (), tmp_path), Kept(tmp_path / "runs", tmp_path / "runs", {})
+    probe, kept = (
+        Diverging(FAST, ResUNetEncoder(), 0, (), (), tmp_path),
+        StoredRuns(tmp_path / "runs", tmp_path / "runs", {}),
+    )
     assert kept.score(probe, SCRATCH, 1.0, 1.0, 0) == math.inf
     assert kept.score(probe, SCRATCH, 1.0, 1.0, 0) == math.inf  # from the file
     with pytest.raises(NonFiniteLossError, match="scratch diverges at the learning rate 1"):
@@ -150,7 +153,7 @@ def test_a_rate_that_diverges_loses_the_sweep_and_ends_nothing(tmp_path: Path) -
 
 
 def test_baselines_of_encoders_of_other_shapes_do_not_meet(tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "runs", tmp_path / "baselines", {})
+    kept = StoredRuns(tmp_path / "runs", tmp_path / "baselines", {})
 
     def run_of(encoder: ResUNetEncoder) -> Path:
         return kept.run_of(Diverging(FAST, encoder, 0, (), (), tmp_path), SCRATCH, 1.0, 1e-3, 0)

@@ -23,7 +23,7 @@ from depthscope.pretext.audio_visual.networks import (
     shown_places,
 )
 from depthscope.pretext.audio_visual.prediction import peak_of, shown_at
-from depthscope.pretext.audio_visual.task import LearnCorrespondence, LearnLocalisation, PairsOfMoments, Seen
+from depthscope.pretext.audio_visual.task import LearnCorrespondence, LearnLocalisation, ListeningBatch, PairsOfMoments
 from depthscope.training import LAST, Adam, Training, load_checkpoint
 from depthscope.video import Frame
 from depthscope.video.sound import Sound, read_sound
@@ -216,7 +216,7 @@ def test_losses_are_finite_on_constant_frames_and_silence():
     pairs = PairsOfMoments(whole, noises(2), TINY.moments(whole, noises(2), torch.arange(24), 0))
     batch = pairs.batch(range(4))
     empty = batch._replace(images=torch.zeros_like(batch.images), sounds=torch.zeros_like(batch.sounds))
-    seen = Seen(SMALL, 6.0, 0)
+    seen = ListeningBatch(SMALL, 6.0, 0)
     for task in (
         LearnCorrespondence(Correspondence(ENCODER, 8, 4), seen),
         LearnLocalisation(Localisation(ENCODER, 8, 4), seen),

@@ -8,7 +8,7 @@ import torch
 from depthscope.corpus import corpus_of
 from depthscope.errors import BadInputError, InterruptedRunError
 from depthscope.pretext.exemplar import Exemplar, ExemplarDraws, Exemplars, Transformations, transformed
-from depthscope.pretext.exemplar.transformations import NUMBERS, Colours, hsv_of, principal_colours, rgb_of
+from depthscope.pretext.exemplar.transformations import NUMBERS, ColourChange, hsv_of, principal_colours, rgb_of
 from depthscope.pretext.stored import from_yaml, to_yaml
 from depthscope.training import LAST, load_checkpoint
 from mosaics import ENCODER, flat_corpus, mosaic_corpus, short, stop_after
@@ -34,7 +34,7 @@ def test_a_scale_of_two_shows_half_of_the_neighbourhood_twice_as_large():
     still = Transformations.none().of(torch.full((1, NUMBERS), 0.5))
     for scale, width in ((1.0, 4), (2.0, 8), (0.5, 2)):
         drawn = still._replace(scale=torch.tensor([scale]))
-        found = transformed(wide, 16, drawn, Colours(torch.zeros(3), torch.eye(3)))
+        found = transformed(wide, 16, drawn, ColourChange(torch.zeros(3), torch.eye(3)))
         assert float((found[0, 0, 8] > 0.5).sum()) == width
 
 
@@ -63,7 +63,7 @@ def test_no_transformation_looks_beyond_the_neighbourhood():
     framed[..., 1:-1, 1:-1] = 0.0  # only the outermost pixels are lit
     drawn = TINY.transformations.of(torch.tensor([[1.0, 1.0, 0.0, 1.0] + [0.5] * 10]))
     inner = drawn._replace(added=torch.zeros(1, 2))
-    found = transformed(framed, TINY.patch_px, inner, Colours(torch.zeros(3), torch.eye(3)))
+    found = transformed(framed, TINY.patch_px, inner, ColourChange(torch.zeros(3), torch.eye(3)))
     assert float(found.max()) < 1e-3
 
 

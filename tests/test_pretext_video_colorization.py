@@ -28,7 +28,13 @@ from depthscope.pretext.video_colorization.propagation import (
     within,
 )
 from depthscope.pretext.video_colorization.snippets import moving_snippets, snippets_of
-from depthscope.pretext.video_colorization.task import CopyColours, SnippetBatch, SnippetDraws, embedder_of, exposed
+from depthscope.pretext.video_colorization.task import (
+    ColourSnippetBatch,
+    ColourSnippetDraws,
+    CopyColours,
+    embedder_of,
+    exposed,
+)
 from depthscope.training import Adam, Training
 
 TINY = VideoColorization(
@@ -284,7 +290,7 @@ def task_of(corpus: Corpus) -> CopyColours:
 
 def test_an_example_is_a_function_of_seed_and_number():
     corpus = joined(pan(8))
-    draws = SnippetDraws(corpus, snippets_of(corpus, torch.arange(8), 4), seed=3)
+    draws = ColourSnippetDraws(corpus, snippets_of(corpus, torch.arange(8), 4), seed=3)
     some, again = draws.batch([7, 2]), draws.batch([2])
     assert all(torch.equal(one[1], other[0]) for one, other in zip(some, again, strict=True))
     assert some.images.shape == (2, 4, 3, 64, 64) and some.exposure.std() > 0
@@ -303,7 +309,7 @@ def test_the_loss_is_a_number_on_empty_masks_and_even_frames():
     task = task_of(joined(pan(8)))
     even = torch.full((2, 4, 3, 64, 64), 90, dtype=torch.uint8)
     for images, shown in ((even, True), (even, False), (pan(8).permute(0, 3, 1, 2).unflatten(0, (2, 4)), False)):
-        batch = SnippetBatch(images, torch.full((2, 64, 64), shown), torch.zeros(2, 4, 2))
+        batch = ColourSnippetBatch(images, torch.full((2, 64, 64), shown), torch.zeros(2, 4, 2))
         losses = task.loss(task.network, batch)
         losses["loss"].backward()
         assert losses["loss"].isfinite() and losses["accuracy"].isfinite()

@@ -19,10 +19,10 @@ from depthscope.simulation.faults import Faults, with_faults
 from depthscope.simulation.instrument import Instrument, carried, placed, solid
 from depthscope.simulation.light import Lighting
 from depthscope.simulation.patch import flat_patch
-from depthscope.simulation.path import Trajectory
+from depthscope.simulation.path import TrajectoryOptions
 from depthscope.simulation.presets import subject
-from depthscope.simulation.render import Shading, View, render, truth
-from depthscope.simulation.sensor import Disc
+from depthscope.simulation.render import RenderView, Shading, render, truth
+from depthscope.simulation.sensor import ScopeDisc
 from depthscope.simulation.texture import Mucosa
 from test_simulation_render import moved, scene, tube, view
 
@@ -150,8 +150,10 @@ def test_a_rolling_shutter_shows_points_where_their_row_was():
 
 
 def test_droplets_stay_where_they_are_and_hide_only_what_the_mask_says():
-    disc = Disc((64, 48), (32.0, 24.0), 23.0)
-    depth = View(LENS, torch.ones(48, 64, dtype=torch.bool)).image(torch.full((48 * 64,), 12.0, dtype=torch.float64))
+    disc = ScopeDisc((64, 48), (32.0, 24.0), 23.0)
+    depth = RenderView(LENS, torch.ones(48, 64, dtype=torch.bool)).image(
+        torch.full((48 * 64,), 12.0, dtype=torch.float64)
+    )
     light = torch.rand(48, 64, 3, generator=torch.Generator().manual_seed(1))
     debris = Debris(droplets=3, seed=5)
     first, hidden = soiled(light, depth, debris, disc, 30.0, 0.0)
@@ -164,7 +166,7 @@ def test_droplets_stay_where_they_are_and_hide_only_what_the_mask_says():
 
 
 def test_fog_takes_contrast():
-    disc = Disc((64, 48), (32.0, 24.0), 23.0)
+    disc = ScopeDisc((64, 48), (32.0, 24.0), 23.0)
     light, depth = torch.rand(48, 64, 3, generator=torch.Generator().manual_seed(1)), torch.ones(48, 64).double()
     spread = [float(soiled(light, depth, Debris(fog=fog), disc, 30.0, 0.0)[0].std()) for fog in (0.1, 0.5, 0.9)]
     assert light.std() > spread[0] > spread[1] > spread[2]
@@ -212,7 +214,7 @@ def test_impossible_disturbances_are_refused():
         lambda: Instrument(reach=1.5),
         lambda: Debris(droplets=-1),
         lambda: Shutter(readout=2.0),
-        lambda: Trajectory(travel=1.5),
+        lambda: TrajectoryOptions(travel=1.5),
         lambda: Disturbances(planar=2.0),
         lambda: replace(subject(1, "nasal"), swelling_mm=2.0),
     ):

@@ -6,7 +6,7 @@ from scipy.spatial import KDTree
 
 from depthscope.errors import BadInputError
 from depthscope.simulation.anatomy import Anatomy, patient
-from depthscope.simulation.path import CLIP, Trajectory, camera_from_world
+from depthscope.simulation.path import CLIP, TrajectoryOptions, camera_from_world
 
 MANNERS = ("insertion", "retraction", "sweep", "pivot", "dwell")
 
@@ -22,7 +22,7 @@ def anatomy(request) -> Anatomy:
 def test_camera_stays_in_the_air_and_clear_of_tissue(anatomy):
     tree = KDTree(anatomy.surface.points.numpy())
     for clip, manner in enumerate(MANNERS):
-        motion = camera_from_world(anatomy, clip, 60, Trajectory(manner, baseline=0.5, tremor_mm=0.3))
+        motion = camera_from_world(anatomy, clip, 60, TrajectoryOptions(manner, baseline=0.5, tremor_mm=0.3))
         assert motion.defects(1e-9) == [""] * 60
         assert bool((anatomy.field(motion.origin) < 0).all())
         assert tree.query(motion.origin.numpy())[0].min() >= 2.0
@@ -40,10 +40,10 @@ def test_clips_differ(anatomy):
 
 
 def test_way_grows_with_the_baseline(anatomy):
-    still = Trajectory("insertion", start=0.3, tremor_mm=0.0, tremor_deg=0.0)
+    still = TrajectoryOptions("insertion", start=0.3, tremor_mm=0.0, tremor_deg=0.0)
     ways = []
     for baseline in (0.1, 0.2):
-        options = Trajectory(**{**vars(still), "baseline": baseline})
+        options = TrajectoryOptions(**{**vars(still), "baseline": baseline})
         origin = camera_from_world(anatomy, 2, CLIP + 1, options).origin
         ways.append(float((origin[-1] - origin[0]).norm()))
     assert 1.5 < ways[1] / ways[0] < 2.5
@@ -51,7 +51,7 @@ def test_way_grows_with_the_baseline(anatomy):
 
 def test_insertion_goes_inward_and_retraction_outward(anatomy):
     for manner, sign in (("insertion", 1), ("retraction", -1)):
-        origin = camera_from_world(anatomy, 1, CLIP, Trajectory(manner, start=0.4)).origin
+        origin = camera_from_world(anatomy, 1, CLIP, TrajectoryOptions(manner, start=0.4)).origin
         nearest = torch.cdist(origin, anatomy.lumen).argmin(1)
         assert sign * int(nearest[-1] - nearest[0]) > 0
 
@@ -89,9 +89,9 @@ def test_rotation_is_moderate_by_default(anatomy):
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises((BadInputError, TypeError)):  # the checked types of the tests refuse an unknown name first
-        Trajectory(**options)
+        TrajectoryOptions(**options)
 
 
 def test_a_scope_too_wide_for_the_anatomy_is_refused():
     with pytest.raises(BadInputError, match="from tissue"):
-        camera_from_world(patient(4, "nasal", spacing_mm=1.0), 0, 4, Trajectory(clearance_mm=9.9))
+        camera_from_world(patient(4, "nasal", spacing_mm=1.0), 0, 4, TrajectoryOptions(clearance_mm=9.9))

@@ -22,7 +22,7 @@ from depthscope.simulation.clip_files import (
 )
 from depthscope.simulation.light import Lamp, Lighting
 from depthscope.simulation.presets import subject
-from depthscope.simulation.render import Scene, Shading, View, flow_to, render, truth
+from depthscope.simulation.render import RenderView, Scene, Shading, flow_to, render, truth
 from depthscope.simulation.texture import Look, Mucosa, Plain
 
 SIZE = (48, 40)
@@ -33,8 +33,8 @@ def camera(distortion=None, focal: float = 30.0) -> Camera:
     return Camera(SIZE, (focal, focal * 1.01), (23.3, 20.6), distortion or NoDistortion())
 
 
-def view(lens: Camera) -> View:
-    return View(lens, torch.ones(SIZE[1], SIZE[0], dtype=torch.bool))
+def view(lens: Camera) -> RenderView:
+    return RenderView(lens, torch.ones(SIZE[1], SIZE[0], dtype=torch.bool))
 
 
 def scene(mesh: trimesh.Trimesh, texture=None, inward: bool = True) -> Scene:

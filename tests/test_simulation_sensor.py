@@ -5,7 +5,7 @@ import torch
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera
 from depthscope.simulation.sensor import (
-    Disc,
+    ScopeDisc,
     Sensor,
     defocused,
     demosaiced,
@@ -17,7 +17,7 @@ from depthscope.simulation.sensor import (
 )
 
 SIZE = (96, 80)
-DISC = Disc(SIZE, (48.0, 40.0), 37.0)
+DISC = ScopeDisc(SIZE, (48.0, 40.0), 37.0)
 CAMERA = Camera(SIZE, (50.0, 50.0), (48.0, 40.0))
 
 

@@ -19,7 +19,7 @@ from depthscope.simulation.haze import Bubbles, Smoke
 from depthscope.simulation.lenses import FIELDS_DEG, fisheye, full_frame, lens_for, octagon, projected_radius
 from depthscope.simulation.patients.options import with_lens
 from depthscope.simulation.presets import round_picture, subject
-from depthscope.simulation.render import Scene, View, sight
+from depthscope.simulation.render import RenderView, Scene, sight
 from depthscope.simulation.stills import stills
 from depthscope.simulation.texture import Look, Mucosa, Plain, tones
 from depthscope.simulation.tools import Tool
@@ -192,7 +192,7 @@ def test_a_tool_stands_where_it_should_and_has_its_own_depth(opening):
     points, normals = torch.from_numpy(np.array(board.vertices)), torch.from_numpy(np.array(board.vertex_normals))
     surface = Surface(points, normals, None, torch.from_numpy(np.array(board.faces)), "mm")
     scene = Scene(surface, Plain(), torch.zeros(len(points), 3))
-    view = View(Camera((64, 64), (40.0, 40.0), (32.0, 32.0)), torch.ones(64, 64, dtype=torch.bool))
+    view = RenderView(Camera((64, 64), (40.0, 40.0), (32.0, 32.0)), torch.ones(64, 64, dtype=torch.bool))
     still = RigidMotion(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
     tool = Tool(3.0, 4.0, opening, reach=0.5, at=(0.3, -0.2), side_rad=0.0)
     placed = tool.before(view, still, sight(scene, view, still))
@@ -237,8 +237,8 @@ def test_impossible_finishes_are_refused(options):
         Finish(**options)
 
 
-def plain_view() -> View:
-    return View(Camera((48, 40), (30.0, 30.0), (24.0, 20.0)), torch.ones(40, 48, dtype=torch.bool))
+def plain_view() -> RenderView:
+    return RenderView(Camera((48, 40), (30.0, 30.0), (24.0, 20.0)), torch.ones(40, 48, dtype=torch.bool))
 
 
 def test_smoke_takes_more_light_the_farther_it_comes():
@@ -271,7 +271,7 @@ def test_a_preset_lens_replaces_the_scopes_own():
     rim = torch.tensor([[scope.disc.centre_px[0] + scope.disc.radius_px, scope.disc.centre_px[1]]], dtype=torch.float64)
     ray = wide.camera.unproject(rim)[0]
     assert math.degrees(2 * math.atan2(float(ray[:2].norm()), float(ray[2]))) == pytest.approx(160, abs=1e-6)
-    assert bool(View(wide.camera, scope.disc.inside() > 0).rays().isfinite().all())
+    assert bool(RenderView(wide.camera, scope.disc.inside() > 0).rays().isfinite().all())
     with pytest.raises(BadInputError, match="sinus_70"):
         with_lens(scope, "eagle_eye")
 

@@ -37,7 +37,7 @@ LEAST_CONTRAST = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class Refined:
+class RefinedCorners:
     """Corners after the fit.
 
     Attributes:
@@ -53,7 +53,7 @@ class Refined:
 
 def refined(
     grey: Grey, grid: Int[Tensor, "corners 2"], pixels: Float[Tensor, "corners 2"], clear: float = 1.0
-) -> Refined:
+) -> RefinedCorners:
     """Corners where the fitted crossings lie.
 
     Args:
@@ -65,15 +65,15 @@ def refined(
     Returns:
         The corners, in the same order.
     """
-    result = Refined(pixels, torch.ones(len(pixels), dtype=torch.bool), torch.full((len(pixels),), 1.0).double())
+    result = RefinedCorners(pixels, torch.ones(len(pixels), dtype=torch.bool), torch.full((len(pixels),), 1.0).double())
     for _ in range(2):  # edges' directions come from the neighbours, which the first pass moves
         result = _pass(grey, grid, result.pixels, result.blur_px, clear)
     moved = (result.pixels - pixels).norm(dim=-1)
     good = result.good & (moved < LARGEST_MOVE * _sides(_slopes(grid, pixels)[0]).amin(-1).clamp_min(SMALLEST_HALF_PX))
-    return Refined(torch.where(good[:, None], result.pixels, pixels), good, result.blur_px)
+    return RefinedCorners(torch.where(good[:, None], result.pixels, pixels), good, result.blur_px)
 
 
-def _pass(grey: Grey, grid: Tensor, pixels: Tensor, blur: Tensor, clear: float) -> Refined:
+def _pass(grey: Grey, grid: Tensor, pixels: Tensor, blur: Tensor, clear: float) -> RefinedCorners:
     slope, bend = _slopes(grid, pixels)
     half = float((REACH * _sides(slope).amax()).clamp(SMALLEST_HALF_PX, LARGEST_HALF_PX))
     values, offsets = _windows(grey, pixels, int(half) + 1)
@@ -95,7 +95,7 @@ def _pass(grey: Grey, grid: Tensor, pixels: Tensor, blur: Tensor, clear: float) 
 
 def _crossings(
     values: Tensor, edges: Tensor, places: Tensor, weight: Tensor, from_edges: Tensor, pixels: Tensor, blur: Tensor
-) -> Refined:
+) -> RefinedCorners:
     """Fits (1 + g . x) (a + b e(u) e(v) + c (1 - e(u)^2 e(v)^2)) by damped Gauss-Newton, u and v across the edges."""
     total = weight.sum(-1).clamp_min(1e-9)
     mean = (weight * values).sum(-1) / total
@@ -131,7 +131,9 @@ def _crossings(
     good = (cost < (1 - LEAST_EXPLAINED) * spread * total) & x.isfinite().all(-1) & (total > 12)
     good = good & (spread > LEAST_CONTRAST**2)
     usual = x[good, 2].exp().median() if bool(good.any()) else torch.ones((), dtype=x.dtype)
-    return Refined(torch.where(good[:, None], pixels + moved, pixels), good, torch.where(good, x[:, 2].exp(), usual))
+    return RefinedCorners(
+        torch.where(good[:, None], pixels + moved, pixels), good, torch.where(good, x[:, 2].exp(), usual)
+    )
 
 
 def _model(x: Tensor, edges: Tensor, places: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
-from depthscope.transfer.arms import Kept, circumstances_line, claim, measured, table
+from depthscope.transfer.arms import StoredRuns, circumstances_line, claim, measured, table
 from depthscope.transfer.depth import depth_probe
 from depthscope.transfer.masks import mask_probe
 
@@ -77,7 +77,7 @@ def transfer(
         hashed = {str(path): content_hash(path) for path in [*inputs, *([] if labels is None else [labels])]}
         circumstances = {"inputs": list(hashed.values()), "steps": steps, "batch": batch, "area_px": area_px}
         circumstances |= {"recipe": recipe, "test": test} if labels is None else {"labels": True}
-        kept = Kept(out / "runs", baselines or out / "runs", circumstances)
+        kept = StoredRuns(out / "runs", baselines or out / "runs", circumstances)
         rows = measured(probe, shares, rates, seeds, kept, lambda line: console.print(line, soft_wrap=True))
         claims = {f"{share:g}": claim(rows, share, probe.larger_is_better) for share in sorted(shares)}
         task = read_result(run).get("task")

@@ -12,7 +12,7 @@ from torch import Tensor
 from depthscope.brightness import SATURATED, contrast_equaliser, glaring
 from depthscope.errors import BadInputError
 from depthscope.inspection.adjustment import Adjusted, Bundle, adjusted, triangulated
-from depthscope.inspection.tracks import CORNER, Tracks, followed
+from depthscope.inspection.tracks import CORNER, ImageTracks, followed
 from depthscope.lock_on import LockOn, lock_on
 from depthscope.sequence import Sequence
 from depthscope.video import read_image
@@ -91,7 +91,7 @@ class Evidence:
     witnesses: Witnesses = field(default_factory=Witnesses)
     seed: int = 0
     seen_images: Images | None = None
-    seen_tracks: Tracks | None = None
+    seen_tracks: ImageTracks | None = None
     seen_own: Bundle | None = None
 
     def of_rest(self, rest: Sequence, kept: Bool[Tensor, " points"], witnesses: Witnesses) -> "Evidence":
@@ -179,7 +179,7 @@ class Evidence:
         return self.seen_images or read_images(self.working, self.sequence.size_px)
 
     @cached_property
-    def tracks(self) -> Tracks:
+    def tracks(self) -> ImageTracks:
         """Corners of our own, followed through the clip by optical flow, and the projections of points likewise."""
         return self.seen_tracks or followed(self.working, self.images.grey, self.images.highlight, self.seed)
 
@@ -224,12 +224,12 @@ class Evidence:
         return adjusted(triangulated(bundle), poses=False)
 
     @cached_property
-    def retriangulated_tracks(self) -> Tracks:
+    def retriangulated_tracks(self) -> ImageTracks:
         """The tracks of `retriangulated`, in its order."""
         return self.tracks.of((self.tracks.point != CORNER) & (self.tracks.lengths >= 4))
 
 
-def bundle_of(working: Sequence, tracks: Tracks, window: slice) -> Bundle:
+def bundle_of(working: Sequence, tracks: ImageTracks, window: slice) -> Bundle:
     """Tracks within a window of frames, with the poses of a sequence; points not yet known (NaN)."""
     rows = (tracks.frame >= window.start) & (tracks.frame < window.stop)
     frame, plane = tracks.frame[rows], torch.empty(int(rows.sum()), 2, dtype=torch.float64)

@@ -34,7 +34,7 @@ CORNER = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Tracks:
+class ImageTracks:
     """Where things were seen, one row for each frame of each track, sorted by track and frame.
 
     Attributes:
@@ -53,11 +53,11 @@ class Tracks:
     start: Int[Tensor, " tracks"]
     lost_share: float
 
-    def of(self, chosen: Bool[Tensor, " tracks"]) -> "Tracks":
+    def of(self, chosen: Bool[Tensor, " tracks"]) -> "ImageTracks":
         """Some of the tracks, renumbered."""
         number = torch.cumsum(chosen, 0) - 1
         rows = chosen[self.track]
-        return Tracks(
+        return ImageTracks(
             number[self.track[rows]],
             self.frame[rows],
             self.pixels[rows],
@@ -72,7 +72,7 @@ class Tracks:
         return torch.bincount(self.track, minlength=len(self.point))
 
     @property
-    def corners(self) -> "Tracks":
+    def corners(self) -> "ImageTracks":
         """Those of our own corners, three frames or longer."""
         return self.of((self.point == CORNER) & (self.lengths >= 3))
 
@@ -88,7 +88,7 @@ def followed(
     grey: list[UInt8[np.ndarray, "height width"]],
     highlight: list[Bool[np.ndarray, "height width"]],
     seed: int = 0,
-) -> Tracks:
+) -> ImageTracks:
     """Follows corners and projections through a clip (Lucas-Kanade 1981 in a pyramid; forward-backward check)."""
     allowed = np.ones(grey[0].shape, np.uint8) if working.mask is None else working.mask.numpy().astype(np.uint8)
     allowed = cv2.erode(allowed, np.ones((9, 9), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -132,7 +132,7 @@ def followed(
     frame = torch.cat([torch.full((len(n),), f) for n, f, _ in rows])
     pixels = torch.from_numpy(np.concatenate([p for _, _, p in rows])).double()
     order = torch.argsort(track * len(grey) + frame)
-    return Tracks(
+    return ImageTracks(
         track[order], frame[order], pixels[order], torch.tensor(point), torch.tensor(start), lost / max(1, steps)
     )
 

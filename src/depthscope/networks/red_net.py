@@ -56,7 +56,7 @@ class RedNet:
         return EncoderDecoder(self)
 
 
-class Stage(nn.Sequential):
+class RedNetStage(nn.Sequential):
     """3x3 convolutions with ReLU between them; the last is left linear for the skip to be added."""
 
     def __init__(self, inputs: int, outputs: int, options: RedNet, stride: int = 1) -> None:
@@ -93,12 +93,13 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.divisor = options.divisor
         widths = [min(options.width * 2**stage, options.widest) for stage in range(options.stages + 1)]
-        self.stem = Stage(3, widths[0], options)
+        self.stem = RedNetStage(3, widths[0], options)
         self.encoder = nn.ModuleList(
-            Stage(inputs, outputs, options, stride=2) for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
+            RedNetStage(inputs, outputs, options, stride=2)
+            for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
         )
         self.decoder = nn.ModuleList(
-            Stage(inputs, outputs, options)
+            RedNetStage(inputs, outputs, options)
             for inputs, outputs in zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True)
         )
         self.head = DepthHead(widths[0], options.uncertainty)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.simulation.sensor import Disc
+from depthscope.simulation.sensor import ScopeDisc
 
 HIDES = 0.3
 """The mask begins where this share of the light is not that of the tissue behind."""
@@ -66,7 +66,7 @@ def soiled(
     light: Float[Tensor, "height width 3"],
     depth: Float[Tensor, "height width"],
     debris: Debris,
-    disc: Disc,
+    disc: ScopeDisc,
     focal_px: float,
     seconds: float,
 ) -> tuple[Float[Tensor, "height width 3"], Bool[Tensor, "height width"]]:
@@ -104,7 +104,7 @@ def soiled(
     )
 
 
-def _fogged(x: Plane, debris: Debris, disc: Disc, seconds: float) -> Plane:
+def _fogged(x: Plane, debris: Debris, disc: ScopeDisc, seconds: float) -> Plane:
     """Light scattered over the whole picture."""
     phase = np.random.default_rng((debris.seed, 66)).uniform(0, 2 * math.pi)
     share = np.float32(debris.fog * (0.6 + 0.4 * math.sin(2 * math.pi * seconds / 5 + phase)))
@@ -112,14 +112,14 @@ def _fogged(x: Plane, debris: Debris, disc: Disc, seconds: float) -> Plane:
     return (1 - share) * cv2.GaussianBlur(x, (0, 0), 0.1 + 0.012 * float(share) * disc.radius_px) + 0.8 * share * milk
 
 
-def _grid(disc: Disc) -> tuple[Plane, Plane]:
+def _grid(disc: ScopeDisc) -> tuple[Plane, Plane]:
     width, height = disc.size_px
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return x + np.float32(0.5), y + np.float32(0.5)
 
 
 @lru_cache(maxsize=4)
-def _droplets(debris: Debris, disc: Disc) -> tuple[Plane, Plane, Plane, Plane]:
+def _droplets(debris: Debris, disc: ScopeDisc) -> tuple[Plane, Plane, Plane, Plane]:
     """Where droplets are (0 to 1), where light comes from there (OpenCV's columns and rows), and how bright."""
     draw = np.random.default_rng((debris.seed, 67))
     x, y = _grid(disc)
@@ -151,7 +151,7 @@ def _droplets(debris: Debris, disc: Disc) -> tuple[Plane, Plane, Plane, Plane]:
 
 
 @lru_cache(maxsize=4)
-def _film(debris: Debris, disc: Disc) -> Plane:
+def _film(debris: Debris, disc: ScopeDisc) -> Plane:
     """How thick the film is at each pixel, 0 to 1: streaks of smooth noise, the thickest share of it."""
     draw = np.random.default_rng((debris.seed, 68))
     width, height = disc.size_px
@@ -164,7 +164,7 @@ def _film(debris: Debris, disc: Disc) -> Plane:
     return (0.9 * np.clip((noise - level) / (0.6 * spread) + 0.25, 0, 1)).astype(np.float32)
 
 
-def _bits(debris: Debris, disc: Disc, focal_px: float, depth: NDArray, seconds: float) -> tuple[Plane, Plane]:
+def _bits(debris: Debris, disc: ScopeDisc, focal_px: float, depth: NDArray, seconds: float) -> tuple[Plane, Plane]:
     """Where floating bits are (0 to 1), and how bright; they drift, and are out of focus near the lens."""
     draw = np.random.default_rng((debris.seed, 69))
     x, y = _grid(disc)

@@ -11,7 +11,7 @@ from depthscope.errors import BadInputError
 from depthscope.simulation.breathing import Breathing
 from depthscope.simulation.exposure import Shutter
 from depthscope.simulation.instrument import Instrument
-from depthscope.simulation.path import Trajectory
+from depthscope.simulation.path import TrajectoryOptions
 from depthscope.simulation.presets import Subject
 
 
@@ -130,7 +130,7 @@ def _scope(subject: Subject, faults: Faults):
     return replace(scope, shutter=shutter, shading=shading, sensor=sensor)
 
 
-def _trajectory(trajectory: Trajectory, faults: Faults) -> Trajectory:
+def _trajectory(trajectory: TrajectoryOptions, faults: Faults) -> TrajectoryOptions:
     shake = faults.rolling_shutter
     trajectory = replace(
         trajectory,

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.simulation.render import View
+from depthscope.simulation.render import RenderView
 
 Light = Float[Tensor, "height width 3"]
 Depth = Float[Tensor, "height width"]
@@ -75,7 +75,7 @@ class Bubbles:
         if not 0 <= self.count <= 500 or not 0 < self.radius_mm <= 20:
             raise BadInputError(f"{self.count} bubbles of {self.radius_mm:g} mm", "0 to 500, and up to 20 mm")
 
-    def before(self, light: Light, depth: Depth, view: View) -> Light:
+    def before(self, light: Light, depth: Depth, view: RenderView) -> Light:
         """The light through them: a bright point towards the lamp, a dark rim, a pale middle."""
         if not self.count:
             return light

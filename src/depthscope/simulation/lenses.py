@@ -17,7 +17,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, KannalaBrandt
 from depthscope.geometry.depth import pixel_grid
-from depthscope.simulation.sensor import Disc
+from depthscope.simulation.sensor import ScopeDisc
 
 FIELDS_DEG: dict[str, float] = {
     "sinus_70": 70.0,
@@ -33,7 +33,7 @@ bronchoscopes (BF-P190, BF-1TH190) 110 to 120, gastroscopes (GIF-H190) 140, colo
 
 
 @dataclass(frozen=True)
-class Window(Disc):
+class CroppedDisc(ScopeDisc):
     """A picture that the processor crops to a rectangle with cut corners, within the lens's image circle.
 
     Attributes:
@@ -55,14 +55,14 @@ class Window(Disc):
         return torch.minimum(torch.minimum(sides, corners), super().inside())
 
 
-def full_frame(size_px: tuple[int, int]) -> Window:
+def full_frame(size_px: tuple[int, int]) -> CroppedDisc:
     """A picture that fills the frame; the image circle passes just outside its corners."""
     width, height = size_px
     half = (width / 2 + 8.0, height / 2 + 8.0)  # a soft rim stays outside the frame
-    return Window(size_px, (width / 2, height / 2), math.hypot(width, height) / 2 + 8.0, half)
+    return CroppedDisc(size_px, (width / 2, height / 2), math.hypot(width, height) / 2 + 8.0, half)
 
 
-def octagon(size_px: tuple[int, int], share: float = 0.97, cut: float = 0.28) -> Window:
+def octagon(size_px: tuple[int, int], share: float = 0.97, cut: float = 0.28) -> CroppedDisc:
     """A rectangle with cut corners, as video processors show flexible endoscopes.
 
     Args:
@@ -74,7 +74,7 @@ def octagon(size_px: tuple[int, int], share: float = 0.97, cut: float = 0.28) ->
     half, cut_px = (share * width / 2, share * height / 2), cut * min(size_px)
     # The farthest points are the ends of the cuts.
     radius = max(math.hypot(half[0], half[1] - cut_px), math.hypot(half[0] - cut_px, half[1]))
-    return Window(size_px, (width / 2, height / 2), radius + 0.5, half, cut_px)
+    return CroppedDisc(size_px, (width / 2, height / 2), radius + 0.5, half, cut_px)
 
 
 def projected_radius(angle_rad: Float[Tensor, "*angles"], projection: float) -> Float[Tensor, "*angles"]:
@@ -106,7 +106,11 @@ def fisheye(projection: float, half_field_rad: float) -> KannalaBrandt:
 
 
 def lens_for(
-    disc: Disc, field_deg: float, projection: float = 0.0, aspect: float = 1.0, shift_px: tuple[float, float] = (0, 0)
+    disc: ScopeDisc,
+    field_deg: float,
+    projection: float = 0.0,
+    aspect: float = 1.0,
+    shift_px: tuple[float, float] = (0, 0),
 ) -> Camera:
     """The camera whose picture spans a field across the content's diameter.
 

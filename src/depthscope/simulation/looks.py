@@ -10,11 +10,11 @@ from depthscope.simulation.debris import Debris
 from depthscope.simulation.exposure import Shutter
 from depthscope.simulation.finish import Finish
 from depthscope.simulation.haze import Bubbles, Smoke
-from depthscope.simulation.lenses import Window, full_frame, lens_for, octagon
+from depthscope.simulation.lenses import CroppedDisc, full_frame, lens_for, octagon
 from depthscope.simulation.light import AutoGain, Lamp, Lighting
 from depthscope.simulation.presets import Scope, round_picture
 from depthscope.simulation.render import Shading
-from depthscope.simulation.sensor import Disc, Sensor
+from depthscope.simulation.sensor import ScopeDisc, Sensor
 from depthscope.simulation.texture import Look
 from depthscope.simulation.tools import Metal, Tool
 
@@ -121,7 +121,7 @@ def drawn_tissue(draw: np.random.Generator, kind: Kind) -> Look:
     )
 
 
-def drawn_lens(draw: np.random.Generator, size: tuple[int, int], kind: Kind) -> tuple[Disc, float, float]:
+def drawn_lens(draw: np.random.Generator, size: tuple[int, int], kind: Kind) -> tuple[ScopeDisc, float, float]:
     """The shape of the picture, its field in degrees, and the lens's projection."""
     shape = draw.random()
     if shape < 0.5:
@@ -205,7 +205,7 @@ def drawn_setup(draw: np.random.Generator, kind: Kind, size: tuple[int, int], se
     shift = draw.uniform(-0.015, 0.015, 2) * disc.radius_px * (1.0 if field < 150 else 0.3)
     camera = lens_for(disc, field, projection, _log(draw, 0.996, 1.004), (float(shift[0]), float(shift[1])))
     sensor = drawn_sensor(draw, kind, size, worn=bool(draw.random() < 0.3))
-    if isinstance(disc, Window):
+    if isinstance(disc, CroppedDisc):
         sensor = replace(sensor, notch_rad=None)
     shading = Shading(
         samples=1,

@@ -8,13 +8,13 @@ import torch
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Surface
 from depthscope.simulation.anatomy.field import Ripples, with_gradient
-from depthscope.simulation.render import Scene, View, truth
+from depthscope.simulation.render import RenderView, Scene, truth
 
 SIDE = 360
 """Vertices along each side of the patch."""
 
 
-def flat_patch(scene: Scene, view: View, camera_from_world: RigidMotion, flatness: float, seed: int = 0) -> Scene:
+def flat_patch(scene: Scene, view: RenderView, camera_from_world: RigidMotion, flatness: float, seed: int = 0) -> Scene:
     """A patch at the median depth of a camera's view of the scene, with the scene's texture.
 
     Args:

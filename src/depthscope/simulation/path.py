@@ -69,7 +69,7 @@ Times = Float[Tensor, " frames"]
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class TrajectoryOptions:
     """How the camera is led.
 
     Attributes:
@@ -120,7 +120,7 @@ class Trajectory:
 
 
 def camera_from_world(
-    anatomy: Anatomy, clip_seed: int, frames: int, trajectory: Trajectory = Trajectory()
+    anatomy: Anatomy, clip_seed: int, frames: int, trajectory: TrajectoryOptions = TrajectoryOptions()
 ) -> RigidMotion:
     """The motions of all frames of a clip; the world is the patient's LPS in mm.
 
@@ -278,7 +278,7 @@ def _posed(
     return RigidMotion(rotation, -rotate(rotation, place))
 
 
-def _begin(way: Way, trajectory: Trajectory, draw: np.random.Generator) -> Times:
+def _begin(way: Way, trajectory: TrajectoryOptions, draw: np.random.Generator) -> Times:
     share = float(draw.uniform(0.03, 0.75))
     share = share if trajectory.start is None else trajectory.start
     return torch.tensor([share * way.length_mm], dtype=torch.float64)

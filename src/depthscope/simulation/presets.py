@@ -30,9 +30,9 @@ from depthscope.simulation.light import (
     laparoscope_10mm,
     rigid_4mm,
 )
-from depthscope.simulation.path import Trajectory
+from depthscope.simulation.path import TrajectoryOptions
 from depthscope.simulation.render import Shading
-from depthscope.simulation.sensor import Disc, Sensor
+from depthscope.simulation.sensor import ScopeDisc, Sensor
 from depthscope.simulation.texture import Look
 
 Preset = Literal["clean", "typical", "hard"]
@@ -42,7 +42,7 @@ FOCUS_MM: dict[Kind, float] = {"nasal": 13.0, "colon": 20.0, "bronchus": 12.0, "
 
 
 @dataclass(frozen=True)
-class Tracks:
+class TrackQuality:
     """How good the sparse points are that a clip comes with.
 
     Attributes:
@@ -84,7 +84,7 @@ class Scope:
     """
 
     camera: Camera
-    disc: Disc
+    disc: ScopeDisc
     lighting: Lighting
     sensor: Sensor
     shading: Shading
@@ -115,8 +115,8 @@ class Subject:
     look: Look
     scope: Scope
     swelling_mm: float = 0.0
-    tracks: Tracks = field(default_factory=Tracks)
-    trajectory: Trajectory = field(default_factory=Trajectory)
+    tracks: TrackQuality = field(default_factory=TrackQuality)
+    trajectory: TrajectoryOptions = field(default_factory=TrajectoryOptions)
     disturbances: Disturbances = field(default_factory=Disturbances)
     told_focal: float = 0.0
 
@@ -177,7 +177,9 @@ def subject(
     look = tissue(dice, kind)
     match preset:
         case "clean":
-            return Subject(look, clean_scope(dice, seed, size_px), tracks=Tracks(pixel_noise_px=0.0, depth_noise=0.0))
+            return Subject(
+                look, clean_scope(dice, seed, size_px), tracks=TrackQuality(pixel_noise_px=0.0, depth_noise=0.0)
+            )
         case "typical":
             scope = typical_scope(dice, seed, kind, size_px)
             return Subject(look, mildly_late(faulty, scope), disturbances=rarely_disturbed(faulty))
@@ -187,8 +189,8 @@ def subject(
                 plain,
                 late(faulty, hard_scope(dice, seed, kind, size_px)),
                 swelling_mm=dice.within(0.3, 0.9),
-                tracks=Tracks(300, 5.0, 0.7, 0.03, 0.05),
-                trajectory=Trajectory(baseline=dice.about(0.3, 1.5), tremor_mm=0.2, tremor_deg=0.5),
+                tracks=TrackQuality(300, 5.0, 0.7, 0.03, 0.05),
+                trajectory=TrajectoryOptions(baseline=dice.about(0.3, 1.5), tremor_mm=0.2, tremor_deg=0.5),
                 disturbances=disturbed(faulty),
             )
 
@@ -304,14 +306,14 @@ def hard_scope(dice: Dice, seed: int, kind: Kind, size_px: tuple[int, int]) -> S
     return replace(scope, sensor=sensor, gain=gain, shading=shading, shutter=Shutter(dice.within(0.6, 0.9)))
 
 
-def round_picture(size_px: tuple[int, int], share: float, shift: tuple[float, float] = (0.0, 0.0)) -> Disc:
+def round_picture(size_px: tuple[int, int], share: float, shift: tuple[float, float] = (0.0, 0.0)) -> ScopeDisc:
     """A disc of this share of the shorter side as radius, moved off the middle by shares of it."""
     width, height = size_px
     side = min(size_px)
-    return Disc(size_px, (width / 2 + shift[0] * side, height / 2 + shift[1] * side), share * side)
+    return ScopeDisc(size_px, (width / 2 + shift[0] * side, height / 2 + shift[1] * side), share * side)
 
 
-def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tuple[Disc, Camera]:
+def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tuple[ScopeDisc, Camera]:
     """A round picture and the lens that fills it: Brown's model for a rigid scope, a fisheye for a flexible one.
 
     Laparoscopes see about 70 degrees, bronchoscopes 110 to 120 (Olympus BF-P190, BF-1TH190).

@@ -86,7 +86,7 @@ class Sensor:
 
 
 @dataclass(frozen=True)
-class Disc:
+class ScopeDisc:
     """The round picture of a scope.
 
     Attributes:
@@ -126,7 +126,7 @@ def picture(
     gamma: float,
     sensor: Sensor,
     camera: Camera,
-    disc: Disc,
+    disc: ScopeDisc,
     draw: np.random.Generator,
     scope_seed: int = 0,
 ) -> UInt8[Tensor, "height width 3"]:
@@ -193,7 +193,7 @@ def defocused(x: Picture, depth: NDArray[np.float32], sensor: Sensor) -> Picture
     return total
 
 
-def coloured_rim(x: Picture, sensor: Sensor, disc: Disc) -> Picture:
+def coloured_rim(x: Picture, sensor: Sensor, disc: ScopeDisc) -> Picture:
     """Red and blue drawn apart towards the rim, half of the distance each."""
     if not sensor.chromatic_px:
         return x
@@ -211,7 +211,7 @@ def coloured_rim(x: Picture, sensor: Sensor, disc: Disc) -> Picture:
 
 
 @lru_cache(maxsize=4)
-def vignette(camera: Camera, k: float, disc: Disc) -> Picture:
+def vignette(camera: Camera, k: float, disc: ScopeDisc) -> Picture:
     """cos^k of the angle between ray and axis, shape (height, width); 1 where the lens sends no ray."""
     width, height = camera.size_px
     rays = torch.full((height, width, 3), torch.nan, dtype=torch.float64)

@@ -24,10 +24,10 @@ from depthscope.simulation.anatomy import Kind, patient
 from depthscope.simulation.clip_files import scene_of
 from depthscope.simulation.debris import soiled
 from depthscope.simulation.looks import Look, Setup, drawn_setup, drawn_tissue
-from depthscope.simulation.render import Placed, Scene, Shading, View, within_tissue
+from depthscope.simulation.render import Placed, RenderView, Scene, Shading, within_tissue
 from depthscope.simulation.render.frames import LUMA
-from depthscope.simulation.render.shading import Samples, sampled, total
-from depthscope.simulation.render.truth import Sight, sight
+from depthscope.simulation.render.shading import RaySamples, sampled, total
+from depthscope.simulation.render.truth import HitPoints, sight
 from depthscope.simulation.sensor import picture
 from depthscope.simulation.texture import Mucosa
 from depthscope.simulation.viewpoints import Viewpoints
@@ -123,7 +123,7 @@ def _still(
     setup = drawn_setup(draw, kind, size, seed)
     scope = setup.scope
     scene = scene.with_texture(Mucosa(drawn_tissue(draw, kind), seed))
-    view = View(scope.camera, scope.disc.inside() > 0)
+    view = RenderView(scope.camera, scope.disc.inside() > 0)
     for _ in range(ATTEMPTS):
         motion = viewpoints.drawn(draw)
         seen = sight(scene, view, motion)
@@ -163,18 +163,18 @@ def _still(
 
 def _light(
     scene: Scene,
-    view: View,
+    view: RenderView,
     motion: RigidMotion,
     setup: Setup,
     tool: Placed | None,
-    seen: Sight,
+    seen: HitPoints,
 ) -> Float[Tensor, "height width 3"]:
     """Linear light: a ray through each pixel's centre, and three more where depth or light make a step."""
     scope, focal = setup.scope, min(setup.scope.camera.focal_px)
     shading: Shading = scope.shading
     depth, foreign = view.image(seen.depth), view.image(seen.instrument)
 
-    def one(number: int, rays: Tensor, met: Hits | None = None) -> Samples:
+    def one(number: int, rays: Tensor, met: Hits | None = None) -> RaySamples:
         return sampled(scene, rays, motion, focal, scope.lighting, shading, number, tool, met=met)
 
     mean = one(0, view.rays(), seen.tissue)
@@ -195,7 +195,7 @@ THIRDS = ((-0.32, 0.12), (0.12, -0.32), (0.3, 0.3))
 """Where in a pixel the further rays go, from its centre."""
 
 
-def _steps(view: View, depth: Float[Tensor, "height width"], found: Samples) -> Bool[Tensor, " pixels"]:
+def _steps(view: RenderView, depth: Float[Tensor, "height width"], found: RaySamples) -> Bool[Tensor, " pixels"]:
     """Pixels whose neighbours differ from them in depth or in light."""
     luma = view.image(found.diffuse @ found.diffuse.new_tensor(LUMA) + found.glint).numpy()
     z = depth.float().numpy()

@@ -16,7 +16,7 @@ from torch.nn import functional
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Surface
 from depthscope.simulation.instrument import solid
-from depthscope.simulation.render import Placed, Scene, Sight, View
+from depthscope.simulation.render import HitPoints, Placed, RenderView, Scene
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Tool:
                 "a reach up to 0.95, jaws up to 1.6 rad, a tip within the picture",
             )
 
-    def before(self, view: View, camera_from_world: RigidMotion, seen: Sight) -> Placed:
+    def before(self, view: RenderView, camera_from_world: RigidMotion, seen: HitPoints) -> Placed:
         """The tool before the tissue that a camera sees."""
         pixels = view.pixels
         low, high = pixels.amin(0), pixels.amax(0)

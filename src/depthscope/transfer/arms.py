@@ -89,7 +89,7 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredRuns:
     """Where the arms' runs are kept, each with what was asked for, so that none is taken for another.
 
     Attributes:
@@ -156,7 +156,7 @@ def shape_of(encoder: EncoderOptions) -> str:
 
 
 def measured(
-    probe: Probe, shares: Rows[float], rates: Rows[float], seeds: int, kept: Kept, told: Callable[[str], None]
+    probe: Probe, shares: Rows[float], rates: Rows[float], seeds: int, kept: StoredRuns, told: Callable[[str], None]
 ) -> list[dict]:
     """A row for each share, arm and seed: the best rate of the first seed is taken for all seeds."""
     rows: list[dict] = []

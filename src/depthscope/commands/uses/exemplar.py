@@ -31,11 +31,11 @@ def exemplar(
         every_s: Time from one frame to the next (default: as in training).
         store: Where to keep the decoded frames (default: nowhere).
     """
-    from depthscope.commands.uses.retrieval import Asked, retrieve
+    from depthscope.commands.uses.retrieval import RetrievalOptions, retrieve
     from depthscope.pretext.exemplar import Exemplar, descriptors
 
     def described(network, options, corpus):
         assert isinstance(options, Exemplar)
         return descriptors(network, corpus)
 
-    return retrieve(run, input, out, Asked(query, keyframes, neighbours, apart_s, every_s, store), described)
+    return retrieve(run, input, out, RetrievalOptions(query, keyframes, neighbours, apart_s, every_s, store), described)

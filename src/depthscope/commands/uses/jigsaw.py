@@ -31,11 +31,11 @@ def jigsaw(
         every_s: Time from one frame to the next (default: as in training).
         store: Where to keep the decoded frames (default: nowhere).
     """
-    from depthscope.commands.uses.retrieval import Asked, retrieve
+    from depthscope.commands.uses.retrieval import RetrievalOptions, retrieve
     from depthscope.pretext.jigsaw import Jigsaw, descriptors
 
     def described(network, options, corpus):
         assert isinstance(options, Jigsaw)
         return descriptors(network, corpus, options.tiles)
 
-    return retrieve(run, input, out, Asked(query, keyframes, neighbours, apart_s, every_s, store), described)
+    return retrieve(run, input, out, RetrievalOptions(query, keyframes, neighbours, apart_s, every_s, store), described)

@@ -16,7 +16,7 @@ Describe = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
-class Asked:
+class RetrievalOptions:
     """What is looked for.
 
     Attributes:
@@ -36,7 +36,7 @@ class Asked:
     store: Path | None = None
 
 
-def retrieve(run: Path, source: Path, out: Path, asked: Asked, described: Describe) -> int:
+def retrieve(run: Path, source: Path, out: Path, asked: RetrievalOptions, described: Describe) -> int:
     """Writes what was found, and how alike it is.
 
     Args:

@@ -46,7 +46,7 @@ TISSUE = 255
 
 
 @dataclass(frozen=True)
-class Layout:
+class JhuLayout:
     """Where the files are: the folder of the images, and that of everything else."""
 
     images: Path
@@ -193,12 +193,12 @@ def write(sequence: Sequence, folder: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _layout(folder: Path) -> Layout | None:
+def _layout(folder: Path) -> JhuLayout | None:
     for model in (folder, folder / "colmap" / "0"):
         if sum((model / name).is_file() for name in FILES) >= 2:
             beside = [f for f in (folder / "images", model.parent.parent / "images") if f.is_dir()]
             here = any(p.suffix.lower() in IMAGE_ENDINGS and p.stem.isdigit() for p in model.iterdir())
-            return Layout(model if here or not beside else beside[0], model)
+            return JhuLayout(model if here or not beside else beside[0], model)
     return None
 
 

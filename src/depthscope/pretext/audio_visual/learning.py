@@ -14,7 +14,7 @@ from depthscope.pretext.audio_visual.moments import Moments
 from depthscope.pretext.audio_visual.networks import Listener, best, shown_places
 from depthscope.pretext.audio_visual.scores import told_apart
 from depthscope.pretext.audio_visual.spectrogram import Spectrogram
-from depthscope.pretext.audio_visual.task import LearnCorrespondence, LearnLocalisation, PairsOfMoments, Seen
+from depthscope.pretext.audio_visual.task import LearnCorrespondence, LearnLocalisation, ListeningBatch, PairsOfMoments
 from depthscope.pretext.learned import Learned
 from depthscope.pretext.stored import to_yaml
 from depthscope.training import LAST, Adam, Training, launched, save_checkpoint, train
@@ -106,7 +106,9 @@ class AudioVisual:
         first, second = (out / ROUNDS / f"{number:03d}" for number in range(2))
         told = {"record": record, "fabric": fabric, "quiet": quiet}
 
-        wholes = LearnCorrespondence(network.correspondence, Seen(self.spectrogram, self.gain_db, 1000 * seed))
+        wholes = LearnCorrespondence(
+            network.correspondence, ListeningBatch(self.spectrogram, self.gain_db, 1000 * seed)
+        )
         goes_on = resume and (first / LAST).is_file()
         train(wholes, pairs, replace(self.training, seed=1000 * seed), first, resume=goes_on, more=True, **told)
         network.localisation.start_from(network.correspondence)
@@ -114,7 +116,9 @@ class AudioVisual:
 
         again = PairsOfMoments(corpus, sounds, replace(pairs.moments, seed=1000 * seed + 1))
         self._centre(network, again, second, resume)
-        places = LearnLocalisation(network.localisation, Seen(self.spectrogram, self.gain_db, 1000 * seed + 1))
+        places = LearnLocalisation(
+            network.localisation, ListeningBatch(self.spectrogram, self.gain_db, 1000 * seed + 1)
+        )
         goes_on = resume and (second / LAST).is_file()
         local = replace(self.localisation, seed=1000 * seed + 1)
         result = train(places, again, local, second, resume=goes_on, **told)

@@ -20,7 +20,7 @@ BRIGHTNESS, TINT = 0.3, 0.1
 """Largest changes of brightness and of each colour, as shares."""
 
 
-class Pairs(NamedTuple):
+class SoundPairs(NamedTuple):
     """Frames and sounds.
 
     Attributes:
@@ -52,7 +52,7 @@ class PairsOfMoments:
     sounds: tuple[Sound, ...]
     moments: Moments
 
-    def batch(self, numbers: Rows[int]) -> Pairs:
+    def batch(self, numbers: Rows[int]) -> SoundPairs:
         """The pairs of these draws."""
         drawn = [self.moments.drawn(number) for number in numbers]
         rows = torch.tensor([one.frame for one in drawn])
@@ -60,7 +60,7 @@ class PairsOfMoments:
             self.sounds[int(self.corpus.video[one.sound_of])].snippet(one.centre_s, self.moments.snippet_s)
             for one in drawn
         ]
-        return Pairs(
+        return SoundPairs(
             self.corpus.frames[rows].permute(0, 3, 1, 2),
             self.corpus.masks(rows),
             torch.stack(sounds),
@@ -70,7 +70,7 @@ class PairsOfMoments:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ListeningBatch:
     """What the networks are given of a batch while they learn.
 
     Attributes:
@@ -83,7 +83,7 @@ class Seen:
     gain_db: float
     seed: int
 
-    def __call__(self, batch: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, batch: SoundPairs) -> tuple[Tensor, Tensor, Tensor]:
         """Images in 0..1, spectrograms, and content, mirrored and changed by the number of each draw."""
         drawn = torch.stack([torch.rand(6, generator=generator_of(self.seed, n)) for n in batch.draws.tolist()])
         change = (2 * drawn - 1).to(batch.images.device)
@@ -106,9 +106,9 @@ class LearnCorrespondence:
     """
 
     network: WholeSenses
-    seen: Seen
+    seen: ListeningBatch
 
-    def loss(self, network: nn.Module, batch: Pairs) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: SoundPairs) -> dict[str, Tensor]:
         """Cross-entropy, and the share that was told rightly."""
         images, heard, _ = self.seen(batch)
         logits = network(images, heard).float()
@@ -126,9 +126,9 @@ class LearnLocalisation:
     """
 
     network: Localisation
-    seen: Seen
+    seen: ListeningBatch
 
-    def loss(self, network: nn.Module, batch: Pairs) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: SoundPairs) -> dict[str, Tensor]:
         """Cross-entropy of the best place, and the share that was told rightly."""
         images, heard, content = self.seen(batch)
         maps = network(images, heard).float()

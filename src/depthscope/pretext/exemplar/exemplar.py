@@ -21,7 +21,7 @@ from depthscope.pretext.described import described
 from depthscope.pretext.exemplar.seeds import Seeds, seed_patches
 from depthscope.pretext.exemplar.transformations import (
     NUMBERS,
-    Colours,
+    ColourChange,
     Transformation,
     Transformations,
     principal_colours,
@@ -235,7 +235,7 @@ class Exemplars:
 
     def patches(self, neighbourhoods: Tensor, drawn: Transformation) -> Float[Tensor, "batch 3 side side"]:
         """Transformed patches of 0..1 in the middle of neighbourhoods in bytes."""
-        colours = Colours(self.network.colours[0], self.network.colours[1:])
+        colours = ColourChange(self.network.colours[0], self.network.colours[1:])
         return transformed(neighbourhoods.float() / 255, self.patch_px, drawn, colours)
 
     @torch.no_grad()

@@ -102,7 +102,7 @@ class Transformations:
         )
 
 
-class Colours(NamedTuple):
+class ColourChange(NamedTuple):
     """How the colours of the seed patches lie.
 
     Attributes:
@@ -114,15 +114,15 @@ class Colours(NamedTuple):
     axes: Float[Tensor, "3 3"]
 
 
-def principal_colours(patches: Float[Tensor, "patches 3 side side"]) -> Colours:
+def principal_colours(patches: Float[Tensor, "patches 3 side side"]) -> ColourChange:
     """Mean and principal components of the colours of all pixels."""
     pixels = patches.transpose(0, 1).flatten(1).double()
     _, axes = torch.linalg.eigh(torch.cov(pixels, correction=0))
-    return Colours(pixels.mean(1).float(), axes.T.float())
+    return ColourChange(pixels.mean(1).float(), axes.T.float())
 
 
 def transformed(
-    neighbourhoods: Float[Tensor, "batch 3 wide wide"], side_px: int, drawn: Transformation, colours: Colours
+    neighbourhoods: Float[Tensor, "batch 3 wide wide"], side_px: int, drawn: Transformation, colours: ColourChange
 ) -> Patches:
     """The patches in the middle of larger neighbourhoods, transformed; so no corner is ever empty."""
     middle = neighbourhoods.shape[-1] / 2 + drawn.shift * side_px
@@ -131,7 +131,7 @@ def transformed(
     return recoloured(patches, drawn, colours)
 
 
-def recoloured(patches: Patches, drawn: Transformation, colours: Colours) -> Patches:
+def recoloured(patches: Patches, drawn: Transformation, colours: ColourChange) -> Patches:
     """Contrast along the principal colours, then saturation, value and hue."""
     mean, axes = colours.mean[:, None, None], colours.axes
     along = torch.einsum("kc,bchw->bkhw", axes, patches - mean) * drawn.components[:, :, None, None]

@@ -15,7 +15,7 @@ from depthscope.pretext.stored import to_yaml
 from depthscope.pretext.video_colorization.palette import cell_colours, palette_of
 from depthscope.pretext.video_colorization.scores import copying
 from depthscope.pretext.video_colorization.snippets import Moving, moving_snippets
-from depthscope.pretext.video_colorization.task import CopyColours, Embedder, SnippetDraws
+from depthscope.pretext.video_colorization.task import ColourSnippetDraws, CopyColours, Embedder
 from depthscope.training import Adam, Cosine, Training, train
 
 PALETTE_FRAMES = 200
@@ -83,7 +83,7 @@ class VideoColorization:
         moving = moving_snippets(corpus, self.references + 1, self.least_motion_px, notes.append)
         task = CopyColours(self.network(corpus), self.temperature)
         before = copying(task, corpus, moving.held)
-        draws = SnippetDraws(corpus, moving.trained, self.training.seed)
+        draws = ColourSnippetDraws(corpus, moving.trained, self.training.seed)
         result = train(task, draws, self.training, out, record={"pretext": to_yaml(self)}, resume=resume, quiet=quiet)
         scores, told = scored(task, corpus, moving, before.accuracy)
         return Learned(task.network.encoder, scores, result, (*notes, *told))

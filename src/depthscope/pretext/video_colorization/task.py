@@ -52,7 +52,7 @@ def embedder_of(encoder: EncoderOptions, channels: int, stride: int, weights: di
     return network.eval()
 
 
-class SnippetBatch(NamedTuple):
+class ColourSnippetBatch(NamedTuple):
     """Snippets, the target last.
 
     Attributes:
@@ -67,7 +67,7 @@ class SnippetBatch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SnippetDraws:
+class ColourSnippetDraws:
     """Snippets of a corpus by draw number.
 
     Attributes:
@@ -80,7 +80,7 @@ class SnippetDraws:
     snippets: Snippets
     seed: int = 0
 
-    def batch(self, numbers: Rows[int]) -> SnippetBatch:
+    def batch(self, numbers: Rows[int]) -> ColourSnippetBatch:
         """The snippets of these draws, some mirrored, each frame with an exposure of its own."""
         images, content, exposure = [], [], []
         for number in numbers:
@@ -94,7 +94,7 @@ class SnippetDraws:
             images.append(frames)
             content.append(mask)
             exposure.append(torch.randn(len(row), 2, generator=generator) * torch.tensor([GAIN, GAMMA]))
-        return SnippetBatch(torch.stack(images), torch.stack(content), torch.stack(exposure))
+        return ColourSnippetBatch(torch.stack(images), torch.stack(content), torch.stack(exposure))
 
 
 class Colours(NamedTuple):
@@ -116,7 +116,7 @@ class CopyColours:
     network: Embedder
     temperature: float
 
-    def loss(self, network: nn.Module, batch: SnippetBatch) -> dict[str, Float[Tensor, ""]]:
+    def loss(self, network: nn.Module, batch: ColourSnippetBatch) -> dict[str, Float[Tensor, ""]]:
         """Mean over the cells that have a colour which a reference has too; "accuracy" is of the copied labels."""
         images = batch.images.float() / 255
         colours = self.colours(images, batch.content)

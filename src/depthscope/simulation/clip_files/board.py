@@ -14,12 +14,12 @@ from depthscope.geometry import RigidMotion, Surface
 from depthscope.geometry.motion import rotate
 from depthscope.simulation.clip_files.take import view_of
 from depthscope.simulation.presets import Scope
-from depthscope.simulation.render import Scene, Shading, View, in_picture, render, wanted_gains
+from depthscope.simulation.render import RenderView, Scene, Shading, in_picture, render, wanted_gains
 from depthscope.simulation.sensor import picture
-from depthscope.simulation.texture import Chessboard
+from depthscope.simulation.texture import PrintedChessboard
 from depthscope.video import write_video
 
-BOARD = Chessboard()
+BOARD = PrintedChessboard()
 """The board of the calibration clips."""
 
 BOARD_FPS = 5
@@ -42,7 +42,7 @@ def write_board(scope: Scope, folder: Path, frames: int, seed: tuple[int, ...]) 
     (folder / "board.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def board_scene(board: Chessboard = BOARD) -> Scene:
+def board_scene(board: PrintedChessboard = BOARD) -> Scene:
     """The board as a surface that faces the camera, in its own axes (x right, y down, z away)."""
     (x0, y0), (x1, y1) = board.extent_mm
     points = torch.tensor([[x0, y0, 0], [x1, y0, 0], [x1, y1, 0], [x0, y1, 0]], dtype=torch.float64)
@@ -51,7 +51,7 @@ def board_scene(board: Chessboard = BOARD) -> Scene:
     return Scene(surface, board, torch.zeros(4, 3))
 
 
-def board_views(scope: Scope, count: int, seed: tuple[int, ...], board: Chessboard = BOARD) -> RigidMotion:
+def board_views(scope: Scope, count: int, seed: tuple[int, ...], board: PrintedChessboard = BOARD) -> RigidMotion:
     """``camera_from_board`` of views that show all of the board: tilted up to 35 degrees, filling the round picture.
 
     Raises:
@@ -59,7 +59,7 @@ def board_views(scope: Scope, count: int, seed: tuple[int, ...], board: Chessboa
     """
     draw = np.random.default_rng((*seed, 81))
     corners, room = board.corner_points, scope.disc.inside() > 3
-    view = View(scope.camera, room)
+    view = RenderView(scope.camera, room)
     middle = corners.mean(0)
     found = []
     for _ in range(count):
@@ -83,7 +83,7 @@ def board_views(scope: Scope, count: int, seed: tuple[int, ...], board: Chessboa
 
 
 def board_frame(
-    scope: Scope, camera_from_board: RigidMotion, seed: tuple[int, ...], board: Chessboard = BOARD
+    scope: Scope, camera_from_board: RigidMotion, seed: tuple[int, ...], board: PrintedChessboard = BOARD
 ) -> tuple[Tensor, float]:
     """A picture of the board, uint8 of shape (height, width, 3), and the gain that it was taken with."""
     scene, view = board_scene(board), view_of(scope.camera, scope.disc)

@@ -15,8 +15,8 @@ from depthscope.simulation.clip import features, track_runs
 from depthscope.simulation.clip_files.arrays import read_grey_mask
 from depthscope.simulation.clip_files.take import Take
 from depthscope.simulation.exposure import beside
-from depthscope.simulation.presets import Tracks
-from depthscope.simulation.render import OFF_THE_WALL_MM, View, in_picture
+from depthscope.simulation.presets import TrackQuality
+from depthscope.simulation.render import OFF_THE_WALL_MM, RenderView, in_picture
 from depthscope.simulation.sparse import measured, mistaken
 from depthscope.simulation.tube import SHORTEST_TRACK
 from depthscope.video import read_image
@@ -25,7 +25,7 @@ HIDING = ("highlight", "instrument", "debris")
 """Masks of what hides the points behind it."""
 
 
-def tracked(take: Take, folder: Path, tracks: Tracks, name: str) -> Sequence:
+def tracked(take: Take, folder: Path, tracks: TrackQuality, name: str) -> Sequence:
     """The frames of a folder as a sequence with true motions, and points followed over runs of frames that see them.
 
     Points are those of the tissue at rest; where the tissue moves or rows are read late, they are measured where the
@@ -106,4 +106,4 @@ def _seen(take: Take, folder: Path, number: int, surface: Tensor, followed: Tens
     pixels = shown_at(take, torch.tensor(number), followed)
     back = functional.normalize(motion.origin - surface, dim=-1)
     hidden = take.scene.blocked(surface + OFF_THE_WALL_MM * back, motion.origin.expand_as(surface))
-    return in_picture(View(take.scope.camera, clear), pixels) & ~hidden
+    return in_picture(RenderView(take.scope.camera, clear), pixels) & ~hidden

@@ -19,8 +19,8 @@ from depthscope.simulation.debris import soiled
 from depthscope.simulation.exposure import during, row_by_row
 from depthscope.simulation.instrument import carried, placed
 from depthscope.simulation.presets import Disturbances, Scope
-from depthscope.simulation.render import Placed, Rendered, Scene, View, cavity, flow_to, render, wanted_gains
-from depthscope.simulation.sensor import Disc, picture
+from depthscope.simulation.render import Placed, Rendered, RenderView, Scene, cavity, flow_to, render, wanted_gains
+from depthscope.simulation.sensor import ScopeDisc, picture
 from depthscope.simulation.texture import Look, Mucosa, smoothed_over, tones
 
 SCENES: dict[Kind, tuple[int, float]] = {
@@ -55,7 +55,7 @@ class Take:
     frames_per_second: float = 25.0
 
     @property
-    def view(self) -> View:
+    def view(self) -> RenderView:
         """The pixels within the round picture."""
         return view_of(self.scope.camera, self.scope.disc)
 
@@ -91,9 +91,9 @@ class Take:
 
 
 @lru_cache(maxsize=4)
-def view_of(camera: Camera, disc: Disc) -> View:
+def view_of(camera: Camera, disc: ScopeDisc) -> RenderView:
     """The pixels within a round picture; kept, since undistorting their rays takes longer than casting them."""
-    return View(camera, disc.inside() > 0)
+    return RenderView(camera, disc.inside() > 0)
 
 
 def scene_of(anatomy: Anatomy, look: Look) -> Scene:

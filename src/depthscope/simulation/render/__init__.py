@@ -7,21 +7,21 @@ its plane is computed again in float64, so that depth is exact for the mesh.
 
 from depthscope.simulation.render.frames import LUMA, Rendered, render, wanted_gains
 from depthscope.simulation.render.scene import OFF_THE_WALL_MM, Placed, Scene, cavity
-from depthscope.simulation.render.shading import Samples, Shading, sampled
+from depthscope.simulation.render.shading import RaySamples, Shading, sampled
 from depthscope.simulation.render.translucency import within_tissue
-from depthscope.simulation.render.truth import Sight, flow_to, sight, truth
-from depthscope.simulation.render.view import View, in_picture
+from depthscope.simulation.render.truth import HitPoints, flow_to, sight, truth
+from depthscope.simulation.render.view import RenderView, in_picture
 
 __all__ = [
     "LUMA",
     "OFF_THE_WALL_MM",
     "Placed",
     "Rendered",
-    "Samples",
+    "RaySamples",
     "Scene",
     "Shading",
-    "Sight",
-    "View",
+    "HitPoints",
+    "RenderView",
     "cavity",
     "flow_to",
     "in_picture",

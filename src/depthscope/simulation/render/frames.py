@@ -13,10 +13,10 @@ from torch import Tensor
 from depthscope.geometry import RigidMotion
 from depthscope.simulation.light import AutoGain, Lighting
 from depthscope.simulation.render.scene import Placed, Scene
-from depthscope.simulation.render.shading import Samples, Shading, sampled, total
+from depthscope.simulation.render.shading import RaySamples, Shading, sampled, total
 from depthscope.simulation.render.translucency import within_tissue
-from depthscope.simulation.render.truth import Sight, sight
-from depthscope.simulation.render.view import View
+from depthscope.simulation.render.truth import HitPoints, sight
+from depthscope.simulation.render.view import RenderView
 
 LUMA = (0.2126, 0.7152, 0.0722)
 """Brightness of linear sRGB."""
@@ -52,12 +52,12 @@ class Rendered:
     highlight: Bool[Tensor, "height width"]
     shadow: Bool[Tensor, "height width"]
     instrument: Bool[Tensor, "height width"]
-    sight: Sight
+    sight: HitPoints
 
 
 def render(
     scene: Scene,
-    view: View,
+    view: RenderView,
     camera_from_world: RigidMotion,
     lighting: Lighting,
     shading: Shading = Shading(),  # noqa: B008 (frozen)
@@ -95,13 +95,13 @@ def render(
 
 def _averaged(
     scene: Scene,
-    view: View,
+    view: RenderView,
     camera_from_world: RigidMotion,
     lighting: Lighting,
     shading: Shading,
     during: Sequence[RigidMotion],
     instrument: Placed | None,
-) -> Samples:
+) -> RaySamples:
     """The mean of each pixel's samples: those of its diagonal, and all of them where these differ."""
     side, focal = shading.samples, min(view.camera.focal_px)
     # Each place within the pixel has its own moment; the diagonal's are spread over the whole exposure.
@@ -110,7 +110,7 @@ def _averaged(
     every = [round(i * (side**2 - 1) / max(side - 1, 1)) for i in range(side)]
     moments = every + [m for m in range(side**2) if m not in every]
 
-    def one(number: int, rows: Tensor | slice = slice(None), foreseen: Tensor | None = None) -> Samples:
+    def one(number: int, rows: Tensor | slice = slice(None), foreseen: Tensor | None = None) -> RaySamples:
         column, row = [*diagonal, *rest][number]
         rays = view.rays(((column + 0.5) / side - 0.5, (row + 0.5) / side - 0.5))[rows]
         motion = during[moments[number] * len(during) // side**2] if during else camera_from_world
@@ -129,7 +129,7 @@ def _averaged(
     return mean.replaced(rows, total([mean[rows].scaled(float(side)), *more]).scaled(1 / side**2))
 
 
-def _foreseen(view: View, lit: Float[Tensor, "pixels lamps"]) -> Float[Tensor, "pixels lamps"]:
+def _foreseen(view: RenderView, lit: Float[Tensor, "pixels lamps"]) -> Float[Tensor, "pixels lamps"]:
     """Where a lamp is seen or not, as far as all pixels around agree; NaN elsewhere."""
     reach = 2 * max(1, round(PENUMBRA * view.shown.shape[0])) + 1
     image = view.image(lit).numpy()
@@ -140,7 +140,7 @@ def _foreseen(view: View, lit: Float[Tensor, "pixels lamps"]) -> Float[Tensor, "
     return agreed[view.shown]
 
 
-def _uneven(view: View, samples: Sequence[Samples]) -> Bool[Tensor, " pixels"]:
+def _uneven(view: RenderView, samples: Sequence[RaySamples]) -> Bool[Tensor, " pixels"]:
     """Pixels whose samples differ, and those beside them."""
     light = torch.stack([s.diffuse @ s.diffuse.new_tensor(LUMA) + s.glint for s in samples])
     uneven = light.amax(0) - light.amin(0) > UNEVEN * light.mean(0)
@@ -150,7 +150,7 @@ def _uneven(view: View, samples: Sequence[Samples]) -> Bool[Tensor, " pixels"]:
 
 def wanted_gains(
     scene: Scene,
-    view: View,
+    view: RenderView,
     motions: RigidMotion,
     lighting: Lighting,
     automatic: AutoGain,

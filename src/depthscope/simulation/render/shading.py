@@ -49,7 +49,7 @@ class Shading:
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class RaySamples:
     """What rays found, to be averaged.
 
     Attributes:
@@ -70,25 +70,25 @@ class Samples:
     taken: Float[Tensor, " rays"]
     lit: Float[Tensor, "rays lamps"]
 
-    def __add__(self, other: "Samples") -> "Samples":
-        return Samples(*(a + b for a, b in zip(self._values, other._values, strict=True)))
+    def __add__(self, other: "RaySamples") -> "RaySamples":
+        return RaySamples(*(a + b for a, b in zip(self._values, other._values, strict=True)))
 
-    def scaled(self, factor: float) -> "Samples":
+    def scaled(self, factor: float) -> "RaySamples":
         """All of it times a factor."""
-        return Samples(*(factor * value for value in self._values))
+        return RaySamples(*(factor * value for value in self._values))
 
-    def __getitem__(self, rows: Tensor) -> "Samples":
+    def __getitem__(self, rows: Tensor) -> "RaySamples":
         """Those of some rays."""
-        return Samples(*(value[rows] for value in self._values))
+        return RaySamples(*(value[rows] for value in self._values))
 
-    def replaced(self, rows: Tensor, other: "Samples") -> "Samples":
+    def replaced(self, rows: Tensor, other: "RaySamples") -> "RaySamples":
         """With what some rays found instead."""
         merged = [value.clone() for value in self._values]
         for value, found in zip(merged, other._values, strict=True):
             value[rows] = found
-        return Samples(*merged)
+        return RaySamples(*merged)
 
-    def with_opaque(self, where: Bool[Tensor, " rays"], other: "Samples") -> "Samples":
+    def with_opaque(self, where: Bool[Tensor, " rays"], other: "RaySamples") -> "RaySamples":
         """With what some rays found instead: something that light does not spread within."""
         opaque = replace(other, irradiance=torch.zeros_like(other.irradiance), albedo=torch.zeros_like(other.albedo))
         return self.replaced(where, opaque)
@@ -98,9 +98,9 @@ class Samples:
         return self.diffuse, self.glint, self.irradiance, self.albedo, self.offered, self.taken, self.lit
 
 
-def total(samples: Sequence[Samples]) -> Samples:
+def total(samples: Sequence[RaySamples]) -> RaySamples:
     """The sum of what the same rays found."""
-    return reduce(Samples.__add__, samples)
+    return reduce(RaySamples.__add__, samples)
 
 
 def sampled(
@@ -114,7 +114,7 @@ def sampled(
     instrument: Placed | None = None,
     foreseen: Float[Tensor, "rays lamps"] | None = None,
     met: Hits | None = None,
-) -> Samples:
+) -> RaySamples:
     """What one ray through each pixel finds; rays that meet nothing find darkness.
 
     Args:
@@ -167,7 +167,7 @@ def _shaded(
     before: Placed | None = None,
     foreseen: Float[Tensor, "rays lamps"] | None = None,
     met: Hits | None = None,
-) -> tuple[Samples, Float[Tensor, " rays"]]:
+) -> tuple[RaySamples, Float[Tensor, " rays"]]:
     """What rays find of one surface, and how far it is; 0 where they miss it."""
     world_from_camera = camera_from_world.inverse()
     hits = met or scene.cast(world_from_camera.translation.reshape(-1, 3), rotate(world_from_camera.rotation, rays))
@@ -203,7 +203,7 @@ def _shaded(
     bounced = lighting.ambient * (0.15 + 0.85 * tones[:, 2:3]) * around[:, None] * series
     diffuse = (albedo * arrives[:, None] + bounced) / math.pi
     zero = hits.found.float()
-    found = Samples(
+    found = RaySamples(
         diffuse * zero[:, None], shine * zero, arrives * zero, albedo * zero[:, None], offered * zero,
         (offered - arrives) * zero, shares,
     )  # fmt: skip

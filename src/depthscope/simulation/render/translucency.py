@@ -7,11 +7,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depthscope.simulation.render.view import View
+from depthscope.simulation.render.view import RenderView
 
 
 def within_tissue(
-    view: View, depth: Float[Tensor, "height width"], arrives: Float[Tensor, "height width"], reach_mm: float
+    view: RenderView, depth: Float[Tensor, "height width"], arrives: Float[Tensor, "height width"], reach_mm: float
 ) -> Float[Tensor, "height width 3"]:
     """What changes in the light on the tissue when it spreads below the surface before it comes out, by channel.
 

@@ -12,11 +12,11 @@ from depthscope.geometry import RigidMotion
 from depthscope.geometry.casting import Hits
 from depthscope.geometry.motion import rotate
 from depthscope.simulation.render.scene import OFF_THE_WALL_MM, Placed, Scene
-from depthscope.simulation.render.view import View, in_picture
+from depthscope.simulation.render.view import RenderView, in_picture
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class HitPoints:
     """What the rays through the pixels' centres meet, pixel by pixel of those that are shown.
 
     Attributes:
@@ -32,18 +32,20 @@ class Sight:
     instrument: Bool[Tensor, " pixels"]
 
 
-def sight(scene: Scene, view: View, camera_from_world: RigidMotion, instrument: Placed | None = None) -> Sight:
+def sight(
+    scene: Scene, view: RenderView, camera_from_world: RigidMotion, instrument: Placed | None = None
+) -> HitPoints:
     """What the rays through the pixels' centres meet."""
     tissue, normals = _met(scene, view, camera_from_world)
     if instrument is None:
-        return Sight(tissue.distance, normals, tissue, torch.zeros_like(tissue.found))
+        return HitPoints(tissue.distance, normals, tissue, torch.zeros_like(tissue.found))
     metal, its_normals = _met(instrument.scene, view, camera_from_world @ instrument.world_from_own)
     first = metal.found & (~tissue.found | (metal.distance < tissue.distance))
     depth = torch.where(first, metal.distance, tissue.distance)
-    return Sight(depth, torch.where(first[:, None], its_normals, normals), tissue, first)
+    return HitPoints(depth, torch.where(first[:, None], its_normals, normals), tissue, first)
 
 
-def _met(scene: Scene, view: View, camera_from_own: RigidMotion) -> tuple[Hits, Float[Tensor, "pixels 3"]]:
+def _met(scene: Scene, view: RenderView, camera_from_own: RigidMotion) -> tuple[Hits, Float[Tensor, "pixels 3"]]:
     own_from_camera = camera_from_own.inverse()
     hits = scene.cast(own_from_camera.translation[None], rotate(own_from_camera.rotation, view.rays()))
     normals, _ = scene.at(hits)
@@ -51,7 +53,7 @@ def _met(scene: Scene, view: View, camera_from_own: RigidMotion) -> tuple[Hits, 
 
 
 def truth(
-    scene: Scene, view: View, camera_from_world: RigidMotion, instrument: Placed | None = None
+    scene: Scene, view: RenderView, camera_from_world: RigidMotion, instrument: Placed | None = None
 ) -> tuple[Float[Tensor, "height width"], Float[Tensor, "height width 3"]]:
     """z-depth in mm and unit normals in camera axes at the pixels' centres; 0 where nothing is shown or met."""
     found = sight(scene, view, camera_from_world, instrument)
@@ -60,7 +62,7 @@ def truth(
 
 def flow_to(
     scene: Scene,
-    view: View,
+    view: RenderView,
     depth: Float[Tensor, "height width"],
     here: RigidMotion,
     there: RigidMotion,

@@ -13,7 +13,7 @@ from depthscope.geometry.depth import pixel_grid
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class RenderView:
     """The pixels of a camera that show something, and their rays.
 
     Attributes:
@@ -58,7 +58,7 @@ class View:
         return image
 
 
-def in_picture(view: View, pixels: Float[Tensor, "*points 2"]) -> Bool[Tensor, "*points"]:
+def in_picture(view: RenderView, pixels: Float[Tensor, "*points 2"]) -> Bool[Tensor, "*points"]:
     """Whether positions lie in pixels that are shown; not where they are NaN."""
     height, width = view.shown.shape
     column, row = pixels.nan_to_num(nan=-1.0).floor().clamp(-1, max(width, height)).long().unbind(-1)

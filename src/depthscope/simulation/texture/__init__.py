@@ -9,8 +9,8 @@ for walls that are further away.
 from depthscope.simulation.texture.look import Look, Texture
 from depthscope.simulation.texture.mucosa import Mucosa
 from depthscope.simulation.texture.noise import Noise
-from depthscope.simulation.texture.plain import Chessboard, Plain
+from depthscope.simulation.texture.plain import Plain, PrintedChessboard
 from depthscope.simulation.texture.regions import smoothed_over, tones
 from depthscope.simulation.texture.vessels import Vessels
 
-__all__ = ["Chessboard", "Look", "Mucosa", "Noise", "Plain", "Texture", "Vessels", "smoothed_over", "tones"]
+__all__ = ["PrintedChessboard", "Look", "Mucosa", "Noise", "Plain", "Texture", "Vessels", "smoothed_over", "tones"]

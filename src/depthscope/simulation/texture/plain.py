@@ -29,7 +29,7 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Chessboard:
+class PrintedChessboard:
     """A printed calibration board in the plane z = 0, its first inner corner at the origin.
 
     Attributes:
