@@ -477,6 +477,38 @@ def test_a_camera_file_for_the_recorded_frames_comes_first(tmp_path):
     assert read_truth(tmp_path).cameras == (camera,) * 6
 
 
+# --- OpenCV's calibration file
+
+
+@pytest.mark.parametrize("name", ["M1", "K1"])
+def test_an_opencv_calibration_is_read_without_its_own_reader(tmp_path, name):
+    """That one writes past the end of its memory on damaged files, which ended the process some files later."""
+    write_scared(tmp_path / "clip", clip=False)
+    path, k = (
+        tmp_path / "clip" / "endoscope_calibration.yaml",
+        np.array([[1035.25, 0, 79.5], [0, 1e-5, 60.25], [0, 0, 1]]),
+    )
+    k[1, 1] = 1034.5
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    storage.write(name, k)
+    storage.write("D1", np.array([[-1e-5, 2.5, 0, 0, 1e-12]]))
+    storage.release()
+    clip = read_truth(tmp_path / "clip")
+    assert clip.cameras is not None and clip.cameras[0].focal_px == (1035.25, 1034.5)
+    assert clip.cameras[0].centre_px == (80.0, 60.75)
+    assert clip.cameras[0].distortion.coefficients[:2] == pytest.approx((-1e-5, 2.5))
+
+
+@pytest.mark.parametrize("wrong", ["rows: 3", "data: [", "%YAML", "M1"])
+def test_a_damaged_opencv_calibration_is_refused(tmp_path, wrong):
+    write_scared(tmp_path / "clip", clip=False)
+    path = tmp_path / "clip" / "endoscope_calibration.yaml"
+    assert wrong in path.read_text()
+    path.write_text(path.read_text().replace(wrong, "rows: 7"))
+    with pytest.raises(BadInputError, match="endoscope_calibration.yaml"):
+        read_truth(tmp_path / "clip")
+
+
 # --- SCARED as scared_toolkit extracts it
 
 

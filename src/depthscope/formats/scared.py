@@ -11,14 +11,13 @@ as the data is not here: the half pixel, and the name ``data/left``.
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, motions_of_matrices, numbered, size_of
 from depthscope.formats.intrinsics import camera_for, remarks_on_centre
 from depthscope.geometry import Brown, Camera, NoDistortion, RigidMotion
-from depthscope.reading import json_of, reader
+from depthscope.reading import json_of, reader, reading, text_of, yaml_from
 from depthscope.truth import DepthEncoding, DepthFile, TruthClip
 
 STILL, STILL_DEPTH, CALIBRATION = "Left_Image.png", "left_depth_map.tiff", "endoscope_calibration.yaml"
@@ -222,20 +221,28 @@ def _read_frame_data(path: Path, size: tuple[int, int]) -> tuple[Camera, np.ndar
     return _camera(k, d, size, path), pose
 
 
+def _matrices(text: str, path: Path) -> dict[str, np.ndarray]:
+    """The matrices of OpenCV's YAML by name; its own reader, on damaged files, writes past the end of its memory."""
+    plain = re.sub(r"^%YAML.*$", "", text.replace("!!opencv-matrix", ""), flags=re.MULTILINE)
+    nodes, found = yaml_from(plain, path, "an OpenCV calibration file"), {}
+    with reading(path, "an OpenCV calibration file", "download it again"):
+        for name, node in nodes.items() if isinstance(nodes, dict) else ():
+            if isinstance(node, dict) and {"rows", "cols", "data"} <= node.keys():
+                found[str(name)] = np.array(node["data"], float).reshape(int(node["rows"]), int(node["cols"]))
+    return found
+
+
 def _calibrated(path: Path, size: tuple[int, int]) -> Camera | None:
     """The left camera of OpenCV's file storage."""
     if not path.is_file():
         return None
-    text = path.read_text(errors="replace")
+    text = text_of(path, "an OpenCV calibration file")
     if not re.match(r"%YAML", text):
         raise BadInputError(f"{path} does not start with %YAML", "an OpenCV calibration file", "download it again")
-    try:
-        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-        k, d = (
-            next(m for n in names if (m := storage.getNode(n).mat()) is not None) for names in (("M1", "K1"), ("D1",))
-        )
-    except (cv2.error, SystemError, StopIteration) as error:
-        raise BadInputError(f"{path} is damaged", "nodes M1 and D1", "download it again") from error
+    found = _matrices(text, path)
+    k, d = found.get("M1", found.get("K1")), found.get("D1")
+    if k is None or d is None or k.shape != (3, 3):
+        raise BadInputError(f"{path} is damaged", "3 x 3 numbers in M1, and D1", "download it again")
     return _camera(k, d.ravel(), size, path)
 
 
