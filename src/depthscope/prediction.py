@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from depthscope.alignment import TO_POINTS
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion, Surface
 from depthscope.geometry.depth import backprojected, pixel_grid, sample, sampled_at
@@ -24,6 +25,7 @@ from depthscope.reading import reader, reading
 from depthscope.recipes import Recipe, from_yaml
 from depthscope.sequence import Sequence
 from depthscope.supervision import network_size
+from depthscope.supervision.clip import held_out
 from depthscope.supervision.view import View, view_of
 from depthscope.support import ON_PHANTOMS
 from depthscope.training import LAST, load_checkpoint, weights_of
@@ -232,6 +234,7 @@ class _Window:
     canvas_px: tuple[int, int]
     canvas_mask: Bool[Tensor, "rows columns"]
     canvas_content: Bool[Tensor, "rows columns"]
+    kept: Bool[Tensor, " points"] | None
 
     @classmethod
     def for_recording(cls, model: DepthModel, recording: Recording) -> "_Window":
@@ -256,7 +259,10 @@ class _Window:
                 f"no pixel of the mask is left after it was shrunk by {options.erosion_px} px", "a mask with content"
             )
         content = whole.mask(recording.mask, camera, 1)
-        return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera), content)
+        kept = None  # points that were kept from training stay unseen, so that they can be measured at
+        if recording.sequence is not None:
+            kept = ~held_out(recording.sequence, options).points
+        return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera), content, kept)
 
     @property
     def whole(self) -> View:
@@ -321,10 +327,10 @@ def _predicted(
         if sequence is None:
             raise BadInputError("frames without SfM", "a sequence to take the scale from", "give --sequence")
         frames = range(first, first + len(images))
-        factor = frame_scales(depth, sequence, frames, window.canvas_px)
-        depth, unit = depth * factor[:, None, None], sequence.unit
+        factor = scale_fields(depth, sequence, frames, window.canvas_px, window.kept)
+        depth, unit = depth * factor, sequence.unit
         supported = supported_std(depth, sequence, frames, window.canvas_px)
-        std = supported if std is None else torch.maximum(supported, std * factor[:, None, None])
+        std = supported if std is None else torch.maximum(supported, std * factor)
     camera = None if recording.camera is None else recording.camera.undistorted().resized(window.canvas_px)
     for number in range(len(images)):
         image = torch.from_numpy(window.whole.image(images[number].numpy(), window.camera))
@@ -351,6 +357,35 @@ def frame_scales(
         ratio = (sparse[used].float() / predicted[used]).log()
         factors.append(LogMedian()(ratio, torch.ones_like(ratio)).factor)
     return torch.stack(factors)
+
+
+def scale_fields(
+    depth: Float[Tensor, "batch height width"],
+    sequence: Sequence,
+    frames: range,
+    size_px: tuple[int, int],
+    kept: Bool[Tensor, " points"] | None = None,
+) -> Float[Tensor, "batch height width"]:
+    """What brings each pixel of a depth map to the sparse points of its frame: `depthscope.alignment`.
+
+    Args:
+        depth: In the network's unit.
+        sequence: The SfM of these frames.
+        frames: Their numbers in it.
+        size_px: (width, height) of the maps.
+        kept: Points that may be used; all if None.
+
+    Raises:
+        BadInputError: A frame has no point.
+    """
+    fields = []
+    for map_, frame in zip(depth, frames, strict=True):
+        pixels, sparse = points_of(sequence, frame, size_px, kept)
+        if not bool((sampled_at(map_[None], pixels[None].float())[0] > 0).any()):
+            fields.append(frame_scales(map_[None], sequence, range(frame, frame + 1), size_px)[0].expand_as(map_))
+            continue
+        fields.append(TO_POINTS(map_, pixels, sparse))
+    return torch.stack(fields)
 
 
 def supported_std(
