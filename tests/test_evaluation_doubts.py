@@ -13,7 +13,7 @@ from depthscope.agreement import ray_lengths
 from depthscope.cli import main
 from depthscope.errors import BadInputError
 from depthscope.evaluation import along_ray, along_ray_at
-from depthscope.evaluation.depth_folders import rays_at_points
+from depthscope.evaluation.depth_folders import at_points, rays_at_points
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import camera_file, depth_maps, read_sequence, read_truth
@@ -164,3 +164,16 @@ def test_the_truth_in_another_unit_than_its_layout_is_refused(tmp_path, capsys):
     assert main(["evaluate", str(prediction), str(tmp_path / "clip"), "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
     assert "depth01" in told and "in another unit" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_maps_that_were_brought_to_the_points_are_not_judged_at_them_unsaid(tmp_path, aligned):
+    write_jhu(tmp_path / "clip")
+    clip = read_sequence(tmp_path / "clip", "world_from_camera")
+    width, height = clip.size_px
+    place = predicted(
+        tmp_path / "p", {name: torch.full((height, width), 50.0) for name in clip.frame_names}, "relative"
+    )
+    (place / "result.json").write_text(json.dumps({"unit": "relative", "aligned_to_points": aligned}))
+    _, beside = at_points(place / "depth", tmp_path / "clip", None, gap=1)
+    assert any("these very points: give --run" in warning for warning in beside["warnings"]) == aligned

@@ -175,6 +175,7 @@ def write_prediction(
                 "seconds": seconds,
                 "frames_per_second": count / max(seconds, 1e-9),
                 "unit": unit,
+                "aligned_to_points": scaled,
                 "checkpoint": str(model.source),
                 "recipe": model.recipe.name,
                 "size_px": list(size),

@@ -77,6 +77,8 @@ def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tupl
     floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
     rays = along_ray_at(rays_at_points(maps, sequence))
     warnings = [*doubted_scale(result, {unit_of(prediction)}, sequence.unit), *filter(None, [rays.warning])]
+    if run is None and is_aligned(prediction):
+        warnings.append("these maps were brought to these very points: give --run RUN for points kept from training")
     return result, {
         "warnings": warnings,
         "along_ray": asdict(rays),
@@ -240,6 +242,11 @@ def summary(result: DepthEvaluation) -> dict:
         "frames": result.frames,
         "skipped": list(result.skipped),
     }
+
+
+def is_aligned(prediction: Path) -> bool:
+    """Whether the maps were brought to the points of a sequence."""
+    return said_of(prediction).get("aligned_to_points") is True
 
 
 def held_out_points(sequence: Sequence, run: Path) -> Bool[Tensor, " points"]:
