@@ -13,7 +13,7 @@ SEED ?= 1
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check interface fuzz bench kill docs clean
+.PHONY: help install demo test test-slow check interface notebooks fuzz bench kill docs clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ check: $(INSTALLED)  ## Format, lint, types and the order of the layers.
 
 interface: $(INSTALLED)  ## Write the help pages anew, after options have changed.
 	$(BIN)/python tools/interface.py
+
+notebooks: $(INSTALLED)  ## Run the notebooks and store them with their outputs.
+	$(BIN)/python tools/notebooks.py
 
 fuzz: $(INSTALLED)  ## Damaged files and command lines: INPUTS=20000 SEED=1; goes on where it was stopped.
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz --inputs $(INPUTS) --seed $(SEED) --out out/fuzz

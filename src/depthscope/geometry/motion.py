@@ -182,7 +182,7 @@ class Similarity:
     """Similarity ``target_from_source``: X_target = s R X_source + t.
 
     Attributes:
-        scale: s > 0, shape (*batch).
+        scale: s > 0, shape ``(*batch)``.
         motion: R and t.
     """
 
