@@ -477,6 +477,16 @@ def test_a_camera_file_for_the_recorded_frames_comes_first(tmp_path):
     assert read_truth(tmp_path).cameras == (camera,) * 6
 
 
+@pytest.mark.parametrize(("shift", "told"), [(0.0, False), (-0.5, True), (0.5, True)])
+def test_predict_remarks_on_a_principal_point_half_a_pixel_off(tmp_path, shift, told):
+    (tmp_path / "frames").mkdir()
+    for n in range(2):
+        cv2.imwrite(str(tmp_path / "frames" / f"{n}.png"), np.full((64, 80, 3), 90 + n, np.uint8))
+    camera_file.write(Camera((80, 64), (70.0, 70.0), (40.0 + shift, 32.0 + shift)), tmp_path / "camera.yaml")
+    notes = open_recording(tmp_path / "frames", tmp_path / "camera.yaml", None).notes
+    assert any("half a pixel off" in note for note in notes) == told
+
+
 # --- OpenCV's calibration file
 
 
