@@ -1,7 +1,9 @@
 """Structure from motion: known scenes come back, and whatever fails ends in a sentence."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -498,6 +500,24 @@ def test_a_silent_child_is_given_up(tmp_path):
     assert clips.last_step(tmp_path / process.PROGRESS) == {"stage": "a", "done": 1, "total": 2}
 
 
+def test_waiting_for_a_processor_does_not_count_and_sleeping_does(tmp_path):
+    """Two that work share one core, so that each waits half of the time; a third sleeps."""
+    core = min(os.sched_getaffinity(0))
+    spin = f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"
+    running = [subprocess.Popen([sys.executable, "-c", code]) for code in (spin, spin, "import time; time.sleep(60)")]
+    try:
+        time.sleep(0.5)
+        clocks, began = [process.OwnTime(one.pid) for one in running], time.monotonic()
+        while time.monotonic() - began < 1.5:
+            own = [clock.seconds() for clock in clocks]
+            time.sleep(0.05)
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+    assert max(own[0], own[1]) < 1.2 and own[2] == pytest.approx(1.5, abs=0.3)
+
+
 def test_a_child_is_ended_when_the_user_stops(tmp_path):
     stop = threading.Event()
     stop.set()
@@ -511,8 +531,6 @@ def test_lines_that_are_no_progress_are_left_out(line):
 
 
 def test_the_child_loads_neither_torch_nor_pillow():
-    import subprocess
-
     code = (
         "import sys, depthscope.reconstruction.child; "
         "print([m for m in ('torch', 'PIL', 'matplotlib', 'rich') if m in sys.modules])"
