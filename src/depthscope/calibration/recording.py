@@ -17,12 +17,17 @@ from depthscope.calibration.boards import Board, Charuco, Chessboard, Sighting
 from depthscope.calibration.saddle import refined
 from depthscope.errors import BadInputError
 from depthscope.video import (
+    WHOLE,
+    Cut,
     Grey,
+    Image,
+    MovieFrames,
     check_sizes,
     image_size,
     is_video,
     list_images,
     movie_frames,
+    open_frames,
     orientation_remark,
     read_grey,
     video_size,
@@ -90,6 +95,7 @@ def seen_boards(
     board: Board,
     progress: Callable[[int, int], None] = lambda done, of: None,
     corners: Corners = "crossings",
+    cut: Cut = WHOLE,
 ) -> Views:
     """All different sharp views of the board.
 
@@ -98,12 +104,13 @@ def seen_boards(
         board: The board.
         progress: Told how many of how many pictures were looked at.
         corners: How corners are placed.
+        cut: Which frames of the recording.
 
     Raises:
         BadInputError: No such recording, pictures of several sizes, the board is never seen, or it has another size.
     """
     notes: list[str] = []
-    size_px, count, pictures = _pictures(Path(source), notes.append)
+    size_px, count, pictures = _pictures(Path(source), cut, notes.append)
     kept: list[Sighting] = []
     sample: list[Grey] = []
     others, parts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
@@ -138,7 +145,7 @@ def seen_boards(
             f"try --board {name} (inner corners, not squares)",
         )
     if not found:
-        raise _never_seen(Path(source), board, looked, others)
+        raise _never_seen(Path(source), board, cut, looked, others)
     sharp = [s for s in kept if s.edge_px <= max(2 * float(np.median([k.edge_px for k in kept])), 4.0)]
     chosen = _spread(sharp, size_px, board)
     if partial := sum(not s.whole for s in chosen):
@@ -257,8 +264,14 @@ def _small(grey: Grey, width: int = QUICK_WIDTH) -> tuple[UInt8[Tensor, "rows co
 
 
 def _pictures(
-    source: Path, tell: Callable[[str], None] = lambda sentence: None
+    source: Path, cut: Cut, tell: Callable[[str], None] = lambda sentence: None
 ) -> tuple[tuple[int, int], int, Iterator[tuple[str, Grey]]]:
+    if source.exists() and not cut.whole:
+        frames = open_frames(source, cut)
+        count = frames.count or 1
+        every = -(-count // LOOKS) if isinstance(frames, MovieFrames) else 1
+        seen = ((frames.name_of(f.index), _grey(f.image)) for f in frames.walk(tell) if f.index % every == 0)
+        return frames.size_px, -(-count // every), seen
     if is_video(source):
         count, size_px = video_size(source)
         every = -(-count // LOOKS)
@@ -275,15 +288,19 @@ def _pictures(
 
 def _every_nth(source: Path, every: int, tell: Callable[[str], None]) -> Iterator[tuple[str, Grey]]:
     for number, _, image in movie_frames(source, wanted=lambda index, _: index % every == 0, tell=tell):
-        yield f"frame_{number:06d}", torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY))
+        yield f"frame_{number:06d}", _grey(image)
 
 
-def _never_seen(source: Path, board: Board, looked: int, others: Counter[tuple[int, int]]) -> BadInputError:
+def _grey(image: Image) -> Grey:
+    return torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY))
+
+
+def _never_seen(source: Path, board: Board, cut: Cut, looked: int, others: Counter[tuple[int, int]]) -> BadInputError:
     """What is told where the board that was asked for is in no picture: which one is, if any can be found."""
     frames = f"no {board} board in any of {looked} pictures"
     (columns, rows), times = others.most_common(1)[0] if others else ((0, 0), 0)
     clear = columns * rows >= FEWEST_CORNERS
-    other = None if clear and isinstance(board, Chessboard) else _board_seen(source, board)
+    other = None if clear and isinstance(board, Chessboard) else _board_seen(source, board, cut)
     if other is None and others and isinstance(board, Chessboard):
         return BadInputError(
             f"{frames}, but a grid of {max(columns, rows)}x{min(columns, rows)} inner corners in {times}",
@@ -301,9 +318,9 @@ def _never_seen(source: Path, board: Board, looked: int, others: Counter[tuple[i
     )
 
 
-def _board_seen(source: Path, board: Board) -> tuple[str, str] | None:
+def _board_seen(source: Path, board: Board, cut: Cut) -> tuple[str, str] | None:
     """Which other board some of the pictures show, in words, and the options for it."""
-    _, count, pictures = _pictures(source)
+    _, count, pictures = _pictures(source, cut)
     every = max(1, count // DIAGNOSED)
     some = [_small(grey)[0] for number, (_, grey) in enumerate(pictures) if number % every == 0]
     asked = (board.dictionary,) if isinstance(board, Charuco) else ()

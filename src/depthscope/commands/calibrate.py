@@ -19,9 +19,10 @@ from depthscope.calibration import (
     views_picture,
 )
 from depthscope.calibration.choice import share_with_rays
+from depthscope.commands.flags import Part
 from depthscope.errors import NoAnswerError
 from depthscope.formats import camera_file
-from depthscope.video import write_image
+from depthscope.video import WHOLE, write_image
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
 
@@ -34,6 +35,7 @@ def calibrate(
     marker_mm: float | None = None,
     dictionary: str = "4X4_50",
     corners: Literal["crossings", "gradients"] = "crossings",
+    part: Part = WHOLE,
 ) -> int:
     """Find the lens of a camera from pictures of a board.
 
@@ -46,6 +48,7 @@ def calibrate(
         marker_mm: Side of a ChArUco marker; three quarters of a square if left out.
         dictionary: ChArUco dictionary, as 4X4_50.
         corners: How corners are placed: by fitting blurred crossings, or by gradients as most other tools do.
+        part: Which frames of INPUT are used.
 
     Returns:
         Exit code: 0 done, 3 the pictures do not determine the lens.
@@ -53,12 +56,14 @@ def calibrate(
     started = time.monotonic()
     known = board_of(board, square_mm, marker_mm, dictionary)
     options = {"board": board, "square_mm": square_mm, "model": model, "marker_mm": marker_mm, "dictionary": dictionary}
-    options |= {"corners": corners}
+    options |= {"corners": corners, **part.options}
     console = Console(soft_wrap=True, highlight=False)
     with writing_folder(out, inputs=(recording,)) as folder:
         with Progress(disable=not sys.stderr.isatty(), console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("looking for the board", total=None)
-            views = seen_boards(recording, known, lambda done, of: bar.update(task, completed=done, total=of), corners)
+            views = seen_boards(
+                recording, known, lambda done, of: bar.update(task, completed=done, total=of), corners, part
+            )
             refusal, result = "", None
             try:
                 result = calibrated(views, known, model, lambda name: bar.update(task, description=f"fitting {name}"))

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import ContentMask, Device
+from depthscope.commands.flags import ContentMask, Device, Part
+from depthscope.video.cut import WHOLE
 
 
 def depth(
@@ -20,6 +21,7 @@ def depth(
     device: Device = "auto",
     batch: int = 8,
     run: Annotated[str, arg(name="weights", aliases=("--run",))] = "shipped",
+    part: Part = WHOLE,
 ) -> int:
     """Depth of an image, a folder of images or a video at once: no training, no structure from motion, no camera.
 
@@ -35,12 +37,13 @@ def depth(
         device: Where to compute; auto takes a GPU if there is one.
         batch: Frames in one pass.
         run: Folder of a run, or a checkpoint; by default the weights that ship.
+        part: Which frames of INPUT are used.
     """
     from depthscope.commands.predict import Writing, open_recording, write_prediction
     from depthscope.prediction import load_model, resolved_device
 
     began = time.perf_counter()
-    recording = open_recording(input, camera, mask)
+    recording = open_recording(input, camera, mask, part)
     given = Writing(clouds, video, batch, resolved_device(device), began)
     write_prediction(load_model(run), recording, input, out, given)
     print(f"look at {out / 'preview'}" + (f" or {out / 'video.mp4'}" if video else ""))

@@ -4,13 +4,15 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from tyro.conf import arg
+from tyro.conf import OmitArgPrefixes, arg
 from tyro.constructors import (
     ConstructorRegistry,
     PrimitiveConstructorSpec,
     PrimitiveTypeInfo,
     UnsupportedTypeAnnotationError,
 )
+
+from depthscope.video.cut import Cut
 
 Device = Literal["auto", "cpu", "cuda"]
 """``--device``: where a network computes."""
@@ -20,6 +22,9 @@ ContentMask = Annotated[Path | None, arg(name="content-mask", aliases=("--mask",
 
 FrameList = Annotated[Path | None, arg(name="frame-list", aliases=("--split",))]
 """``--frame-list``: frames of KITTI by name; ``--split`` of simulate and stills names train, validation or test."""
+
+Part = OmitArgPrefixes[Cut]
+"""``--start``, ``--end`` and ``--every`` of a verb that reads video."""
 
 REGISTRY = ConstructorRegistry()
 """For ``tyro.cli(..., registry=REGISTRY)``."""

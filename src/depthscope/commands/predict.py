@@ -16,14 +16,15 @@ import tyro
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import REGISTRY, ContentMask, Device, FrameList
+from depthscope.commands.flags import REGISTRY, ContentMask, Device, FrameList, Part
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.formats import depth_maps
 from depthscope.geometry import Camera
 from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_depth
 from depthscope.training.options import resolved_precision
-from depthscope.video import FolderFrames
+from depthscope.video import WHOLE, Cut, FolderFrames
+from depthscope.video.cut import check_no_part
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -73,6 +74,7 @@ def predict(
     last: bool = False,
     split: FrameList = None,
     network: str = "",
+    part: Part = WHOLE,
 ) -> int:
     """Depth of every frame of a sequence, image folder or video.
 
@@ -92,6 +94,7 @@ def predict(
             folder for each drive.
         network: package.module:Class of a network from elsewhere that RUN was trained with. Only what is named here is
             imported, whatever a checkpoint says.
+        part: Which frames of a video or image folder are used.
     """
     from depthscope.formats import kitti, read_sequence
 
@@ -107,12 +110,13 @@ def predict(
             raise BadInputError(
                 "--frame-list with --sequence, --camera or --content-mask", "it alone: drives have their own cameras"
             )
+        check_no_part(part, input)
         drives = kitti.left_of_split(input, split)
         for name, clip in drives.items():
             write_prediction(model, of_targets(clip), input / name, out / name, given)
         print(f"next: depthscope evaluate {out} {input} --frame-list {split} --protocol kitti-eigen --out EVALUATION")
         return 0
-    recording = open_recording(input, camera, mask)
+    recording = open_recording(input, camera, mask, part)
     if sequence is not None:
         recording = with_scale_of(recording, read_sequence(sequence))
     write_prediction(model, recording, input, out, given, scaled=sequence is not None)
@@ -203,8 +207,14 @@ def of_targets(clip: Footage) -> Recording:
     return Recording(tuple(clip.frame_names[f] for f in chosen), images, clip.size_px, clip.cameras[0], clip.mask)
 
 
-def open_recording(source: Path, camera_file: Path | None, mask_file: Path | None) -> Recording:
+def open_recording(source: Path, camera_file: Path | None, mask_file: Path | None, part: Cut = WHOLE) -> Recording:
     """A sequence folder, image folder or video as frames to predict on.
+
+    Args:
+        source: Where it is.
+        camera_file: The camera of images and videos.
+        mask_file: An image that is white where they show tissue.
+        part: Which frames of images and videos are used.
 
     Raises:
         BadInputError: It is none of these.
@@ -217,6 +227,7 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
             raise BadInputError(
                 f"--camera or --content-mask for {source}", "neither: a sequence has its own", "leave them away"
             )
+        check_no_part(part, source)
         if is_truth(source):
             clip = read_truth(source)  # its depth is not looked at
             size = image_size(clip.images[0]) if clip.cameras is None else clip.cameras[0].size_px
@@ -228,11 +239,15 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
     camera = None if camera_file is None else cameras.read(camera_file)
     mask = None if mask_file is None else read_grey(mask_file) >= 128
     if source.is_file() and is_image(source):
+        if not part.whole:
+            raise BadInputError(f"{part} for {source}, a single image", "a video or a folder of images")
         return image_recording(source, camera, mask)
-    return plain_recording(source, camera, mask, f"{camera_file}", f"{mask_file}")
+    return plain_recording(source, camera, mask, f"{camera_file}", f"{mask_file}", part)
 
 
-def plain_recording(source: Path, camera: Camera | None, mask: Tensor | None, named: str, masked: str) -> Recording:
+def plain_recording(
+    source: Path, camera: Camera | None, mask: Tensor | None, named: str, masked: str, part: Cut = WHOLE
+) -> Recording:
     """An image folder or a video as frames to predict on, with its scope's disc as `reconstruct` finds it.
 
     Args:
@@ -241,6 +256,7 @@ def plain_recording(source: Path, camera: Camera | None, mask: Tensor | None, na
         mask: Where it shows tissue; looked for if None.
         named: Where the camera is from, for errors.
         masked: Where the mask is from, for errors.
+        part: Which of its frames are used.
 
     Raises:
         BadInputError: It is neither, or camera or mask are of another size.
@@ -250,7 +266,7 @@ def plain_recording(source: Path, camera: Camera | None, mask: Tensor | None, na
 
     if source.is_file() and not is_video(source):
         raise BadInputError(f"{source} is no folder and no video", "a sequence folder, image folder or video")
-    frames = open_frames(source)
+    frames = open_frames(source, part)
     size = frames.size_px
     if camera is not None:
         camera = camera_as_shown(camera, size, frames.stored_px)
@@ -269,7 +285,8 @@ def plain_recording(source: Path, camera: Camera | None, mask: Tensor | None, na
     if isinstance(frames, FolderFrames):
         names = tuple(path.stem for path in frames.files)
     else:
-        names = tuple(f"{number:06d}" for number in range(video_size(source)[0]))
+        count = video_size(source)[0] if frames.part is None else frames.count or 0
+        names = tuple(f"{frames.number_of(index):06d}" for index in range(count))
     images = (frame.image for frame in frames.walk(notes.append))
     return Recording(names, images, size, camera, mask, notes=notes)
 

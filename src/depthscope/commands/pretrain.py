@@ -11,11 +11,12 @@ import docstring_parser
 import tyro
 
 from depthscope.commands import simulated_depth
-from depthscope.commands.flags import REGISTRY
+from depthscope.commands.flags import REGISTRY, Part
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.pretext import SYSTEMS, Pretext, encoder_of, stored_options, system_named, write_encoder
 from depthscope.training import LAST
 from depthscope.training.processes import is_first
+from depthscope.video.cut import WHOLE
 
 NEXT = {
     "jigsaw": "depthscope train SEQUENCE... --encoder {run} --out DEPTH",
@@ -90,7 +91,9 @@ def pretrain(given: Any, options: Any) -> int:
             with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
                 task = bar.add_task("frames")
                 store = given.store or out / "store"
-                corpus = read_corpus(given.inputs, options.frames, store, lambda count: bar.advance(task, count))
+                corpus = read_corpus(
+                    given.inputs, options.frames, store, lambda count: bar.advance(task, count), given.part
+                )
             first = is_first(os.environ)
             if first:
                 console.print(told_of(corpus), soft_wrap=True)
@@ -105,7 +108,7 @@ def pretrain(given: Any, options: Any) -> int:
             write_result(out, {**head, **result})
             write_provenance(
                 out,
-                options=dataclasses.asdict(options),
+                options=dataclasses.asdict(options) | given.part.options,
                 inputs={str(path): content_hash(path) for path in given.inputs},
                 seconds=time.perf_counter() - start,
             )
@@ -170,6 +173,7 @@ def _parser(name: str, base: Any) -> type:
             name="device",
         ),
         "seed": flag(int | None, "Of weights, draws and augmentation (as --training.seed).", None),
+        "part": (Part, dataclasses.field(default=WHOLE)),
         "store": flag(Path | None, "Where to keep the decoded frames (default: in --out).", None),
         "task": (tyro.conf.Suppress[str], dataclasses.field(default=name)),
     }

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import Part
 from depthscope.commands.outcomes import UNDECIDED, WORDS, best_outcome
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file, tracks as track_files
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
-from depthscope.video import Survey, is_video, open_frames, survey
+from depthscope.video import WHOLE, Survey, is_video, open_frames, survey
 from depthscope.video.class_masks import read_mask_folder
 from depthscope.workspace import (
     content_hash,
@@ -39,6 +40,7 @@ def reconstruct(
     minutes: float = 0.0,
     memory_gb: float = 0.0,
     ray: str = "",
+    part: Part = WHOLE,
 ) -> int:
     """Structure from motion on a video: frames with their motions and points, and whether they can be trusted.
 
@@ -58,6 +60,7 @@ def reconstruct(
         minutes: Limit of time for each clip (0: ten, and one for each frame).
         memory_gb: Limit of memory for each clip (0: most of the machine's, shared).
         ray: Address of a Ray cluster that shares the folder, or "local"; this machine's processes if empty.
+        part: Which frames of INPUT are used.
 
     Returns:
         Exit code: 0 if a clip was accepted, 3 if none was (refused, or "cannot tell").
@@ -76,16 +79,17 @@ def reconstruct(
         stack.enter_context(telling_write_errors(out))
         stack.enter_context(holding(out, sources))
         inputs = {str(path): content_hash(path) for path in sources}
+        asked_for = asdict(options) | {"camera": camera, "masks": masks} | part.options
         display = stack.enter_context(Bars(console))
         try:
-            surveyed = survey(source, progress=display.surveying)
+            surveyed = survey(source, progress=display.surveying, cut=part)
         except NoAnswerError as error:
-            refuse(out, error, inputs, asdict(options) | {"camera": camera, "masks": masks}, time.monotonic() - began)
+            refuse(out, error, inputs, asked_for, time.monotonic() - began)
             raise
         if followed is not None and tracks is not None:
             check_frames(followed, tracks, source, surveyed)
         if named is not None:
-            frames = open_frames(source)
+            frames = open_frames(source, part)
             keyframes = (frames.name_of(index) for clip in surveyed.clips for index in clip.keyframes)
             named.check_complete(keyframes, surveyed.size_px)
         name = "" if camera is None else str(camera)
@@ -94,9 +98,7 @@ def reconstruct(
         results = reconstruct_clips(asked, pool, display)
         seconds = time.monotonic() - began
         if len(results) > 1:
-            write_provenance(
-                out, options=asdict(options) | {"camera": camera, "masks": masks}, inputs=inputs, seconds=seconds
-            )
+            write_provenance(out, options=asked_for, inputs=inputs, seconds=seconds)
             write_result(out, summary(results, surveyed, seconds))
     show(console, out, results)
     return 0 if any(result["accepted"] for result in results) else NoAnswerError.exit_code
@@ -141,10 +143,10 @@ def check_frames(tracks: track_files.Tracks, path: Path, source: Path, surveyed:
     Raises:
         BadInputError: A frame is not one of the video, or a place lies outside of it.
     """
-    frames = open_frames(source)
+    frames = open_frames(source, surveyed.cut)
     known = {frames.name_of(frame.index) for frame in surveyed.frames}
     unknown = sorted(set(tracks.frames) - known)
-    if unknown:
+    if unknown and (surveyed.cut.whole or known.isdisjoint(tracks.frames)):  # tracks may lead beyond a part
         raise BadInputError(
             f"{path} names {len(unknown)} frames that {source} does not have ({', '.join(unknown[:3])})",
             f"names such as {min(known)}",

@@ -11,11 +11,12 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from depthscope.case import Case, Stage
-from depthscope.commands.flags import Device
+from depthscope.commands.flags import Device, Part
 from depthscope.commands.stage_options import recipe_of, stage_options, with_device_and_seed
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats.surfaces import Unit
 from depthscope.recipes import Recipe, read_recipe, recipe_named, to_yaml, with_steps
+from depthscope.video.cut import WHOLE, Cut, check_no_part
 from depthscope.workspace import read_result, write_result
 
 SEQUENCE, RUN, PREDICTION, SURFACE, REGISTRATION = "sequence", "run", "prediction", "surface", "registration"
@@ -38,6 +39,7 @@ def run(
     device: Device = "auto",
     seed: int | None = None,
     settings: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], arg(name="set", metavar="STAGE.OPTION=VALUE")] = (),
+    part: Part = WHOLE,
 ) -> int:
     """From a video to depth, a surface and a report; into the patient's CT where there is one.
 
@@ -61,6 +63,7 @@ def run(
         seed: Of everything random.
         settings: An option of a stage (reconstruct, train, predict, fuse, register), named as by the stage's own
             command: train.steps=300, fuse.hole-voxels=4, train.training.batch=8. May be given several times.
+        part: Which frames of INPUT are used.
 
     Returns:
         Exit code: 0 done, 3 where the structure from motion or the registration was refused or cannot be confirmed.
@@ -90,6 +93,7 @@ def run(
         unit=unit,
         device=device,
         extra=extra,
+        part=part,
     )
     stages = [*stages, reporting(case.folder, stages)]
     try:
@@ -153,6 +157,7 @@ def river(
     after: tuple[str, ...] = (),
     device: Device = "auto",
     extra: dict[str, dict[str, Any]] | None = None,
+    part: Cut = WHOLE,
 ) -> list[Stage]:
     """The stages from frames to a surface.
 
@@ -168,13 +173,14 @@ def river(
         after: Stages that make `source`, where it lies in the case itself.
         device: Where networks compute; no result is stale because of it.
         extra: Further arguments of the stages' functions, by their names.
+        part: Which frames of `source` are used.
     """
     extra = extra or {}
     outside = () if after else tuple(path for path in (source, camera, masks) if path is not None)
     place = case / SEQUENCE
 
     def reconstructed(folder: Path, resume: bool) -> None:
-        sequence_of(source, camera, folder, accept_rejected, masks, extra.get("reconstruct"))
+        sequence_of(source, camera, folder, accept_rejected, masks, part, extra.get("reconstruct"))
 
     def trained(folder: Path, resume: bool) -> None:
         from depthscope.commands.train import train
@@ -213,7 +219,12 @@ def river(
             SEQUENCE,
             "structure from motion, and whether it can be trusted",
             reconstructed,
-            {"accept_rejected": accept_rejected, "camera": camera is not None, **set_for("reconstruct")},
+            {
+                "accept_rejected": accept_rejected,
+                "camera": camera is not None,
+                **part.options,
+                **set_for("reconstruct"),
+            },
             outside,
             after,
         ),
@@ -247,6 +258,7 @@ def sequence_of(
     folder: Path,
     accept_rejected: bool,
     masks: Path | None = None,
+    part: Cut = WHOLE,
     extra: dict[str, Any] | None = None,
 ) -> None:
     """A verdict on a sequence folder, or structure from motion on anything else.
@@ -260,11 +272,12 @@ def sequence_of(
     if source.is_dir() and recognised(source):
         if camera is not None:
             raise BadInputError(f"--camera for {source}", "none: a sequence has its own", "leave it away")
+        check_no_part(part, source)
         code = inspect(source, folder)
     else:
         from depthscope.commands.reconstruct import reconstruct
 
-        code = reconstruct(source, folder, camera, masks=masks, **(extra or {}))
+        code = reconstruct(source, folder, camera, masks=masks, part=part, **(extra or {}))
     result = read_result(folder)
     if code and not (accept_rejected and result["registered"]):
         undecided = result.get("outcome") == "cannot tell"

@@ -24,6 +24,7 @@ from depthscope.runs.learned_camera import write_learned_camera
 from depthscope.sequence import Sequence
 from depthscope.training import LAST, launched, load_checkpoint
 from depthscope.training.processes import is_first
+from depthscope.video.cut import WHOLE, Cut
 
 PARTS = ("network", "objective", "supervision", "augmentation", "training")
 
@@ -53,6 +54,7 @@ def parse(arguments: list[str]) -> Callable[[], int]:
         masks=given.masks,
         split=given.split,
         every_s=given.every_s,
+        part=given.part,
     )
 
 
@@ -77,6 +79,7 @@ def train(
     masks: tuple[Path, ...] = (),
     split: Path | None = None,
     every_s: float = EVERY_S,
+    part: Cut = WHOLE,
 ) -> int:
     """Trains, writes ``result.json``, ``provenance.yaml`` and ``recipe.yaml``, and prints where to go next."""
     from depthscope.recipes import to_yaml
@@ -103,7 +106,8 @@ def train(
             read: list[Sequence | Footage] = []
             sources: list[Path] = []
             for folder, foreign in zip(sequences, masks_of(sequences, masks), strict=True):
-                given = opened(folder, recipe, camera, mask, split, store=store or out / "store", every_s=every_s)
+                place = store or out / "store"
+                given = opened(folder, recipe, camera, mask, split, store=place, every_s=every_s, part=part)
                 given = [masked(one, foreign) for one in given]
                 sequence = all(isinstance(one, Sequence) for one in given)
                 note = checked_verdict(folder, accept_rejected) if sequence else ""
@@ -238,6 +242,7 @@ def _parser(base: Recipe) -> type:
             aliases=("--split",),
         ),
         "every_s": flag(float, "Videos: seconds from one frame to the next.", EVERY_S),
+        "part": (Cut, dataclasses.field(default=WHOLE)),
         "store": flag(Path | None, "Where to keep frames at network size (default: in --out).", None),
     }
     fields = [(name, kind, default) for name, (kind, default) in named.items()]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from depthscope.corpus.window import Window
 from depthscope.errors import BadInputError
+from depthscope.video.cut import WHOLE, Cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class Corpus:
         windows: Where the frames lie in those of the videos.
         kept: Frames that are kept from training to measure on, shape (frames,).
         apart: Frames in neither part, for they are close to both, shape (frames,).
+        cut: Which frames of every source were looked at.
     """
 
     frames: UInt8[Tensor, "frames height width 3"]
@@ -39,6 +41,7 @@ class Corpus:
     windows: tuple[Window, ...]
     kept: Bool[Tensor, " frames"]
     apart: Bool[Tensor, " frames"]
+    cut: Cut = WHOLE
 
     def __post_init__(self) -> None:
         count = len(self.frames)

@@ -16,7 +16,17 @@ from depthscope.corpus.window import Window
 from depthscope.errors import BadInputError
 from depthscope.formats import is_truth, read_sequence, read_truth, recognised
 from depthscope.reading import json_of
-from depthscope.video import FolderFrames, Frame, FrameSource, content_area, image_size, open_frames
+from depthscope.video import (
+    WHOLE,
+    Cut,
+    FolderFrames,
+    Frame,
+    FrameSource,
+    MovieFrames,
+    content_area,
+    image_size,
+    open_frames,
+)
 from depthscope.video.static_marks import static_marks
 from depthscope.video.stillness import shows_one_picture
 from depthscope.video.windows import Box, content_box, fitting_size, window_around
@@ -66,7 +76,9 @@ class CorpusOptions:
             )
 
 
-def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: Told | None = None) -> Corpus:
+def read_corpus(
+    inputs: Rows[Path], options: CorpusOptions, store: Path, told: Told | None = None, cut: Cut = WHOLE
+) -> Corpus:
     """The frames of videos, image folders and sequences; decoded once and kept in `store`.
 
     Args:
@@ -74,11 +86,12 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
         options: See `CorpusOptions`.
         store: Folder for the bytes. Its entries are named by a hash of what is in them, so it may be shared.
         told: Called with the number of frames that each step brought.
+        cut: Which frames of every input are looked at.
 
     Raises:
         BadInputError: An input is no video and no images, shows no tissue, or shows one picture all the time.
     """
-    opened = [Input.of(Path(path)) for path in inputs]
+    opened = [Input.of(Path(path), cut) for path in inputs]
     names = [one.name for one in opened]
     if not opened:
         raise BadInputError("no inputs", "at least one video or folder of images")
@@ -108,17 +121,20 @@ def read_corpus(inputs: Rows[Path], options: CorpusOptions, store: Path, told: T
         windows=tuple(windows),
         kept=kept,
         apart=apart,
+        cut=cut,
     )
 
 
-def open_input(path: Path) -> tuple[FrameSource, np.ndarray | None]:
+def open_input(path: Path, cut: Cut = WHOLE) -> tuple[FrameSource, np.ndarray | None]:
     """The frames of a video, a folder of images or of a sequence, and where they show tissue if the sequence says so.
 
     Raises:
-        BadInputError: It is none of these.
+        BadInputError: It is none of these, or a part of a sequence is asked for.
     """
     if not (path.is_dir() and recognised(path)):
-        return open_frames(path), None
+        return open_frames(path, cut), None
+    if not cut.whole:
+        raise BadInputError(f"{cut} for {path}, a sequence folder", "a video or a folder of images", "leave it away")
     clip = read_truth(path) if is_truth(path) else read_sequence(path)
     frames = FolderFrames(path, tuple(clip.images), image_size(clip.images[0]))
     return frames, None if clip.mask is None else clip.mask.numpy()
@@ -141,13 +157,17 @@ class Input:
     content: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(cls, path: Path) -> "Input":
+    def of(cls, path: Path, cut: Cut = WHOLE) -> "Input":
         """Opens a video, a folder of images or of a sequence.
+
+        Args:
+            path: Where it is.
+            cut: Which of its frames.
 
         Raises:
             BadInputError: It is none of these, or shows no tissue.
         """
-        source, mask = open_input(path)
+        source, mask = open_input(path, cut)
         if mask is None or mask.shape != source.size_px[::-1]:
             looked = [frame.image for frame in source.spread(LOOKED_AT)]
             greys = [torch.from_numpy(cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2GRAY)) for image in looked]
@@ -189,7 +209,9 @@ def _window(box: Box, source_px: tuple[int, int], size_px: tuple[int, int]) -> W
 def _stored(one: Input, window: Window, options: CorpusOptions, store: Path, told: Told | None) -> _Part:
     """The frames of one input from the store, which is made first where it is missing."""
     hashed = one.frames.files if isinstance(one.frames, FolderFrames) else (one.path,)
-    options_text = json.dumps([LAYOUT, asdict(window), options.every_s])
+    used = one.frames.part if isinstance(one.frames, MovieFrames) else None  # of a folder: the files that are hashed
+    parts = [] if used is None else [asdict(used)]
+    options_text = json.dumps([LAYOUT, asdict(window), options.every_s, *parts])
     key = f"{content_hash(*hashed)[:24]}-{hashlib.sha256(options_text.encode()).hexdigest()[:12]}"
     place = store / f"{one.name}-{key}"
     if not (place / "frames.json").is_file():

@@ -65,6 +65,15 @@ def cannot_tell(gate: float, direction: Direction, why: str, **known: float | No
     return Check(math.nan, gate, direction, None, f"cannot tell: {why}", "", **known)
 
 
+def cut_at(name: str) -> str:
+    """The advice to cut a clip before a frame, with the options that do it.
+
+    Args:
+        name: Of the frame, without an ending.
+    """
+    return f"cut the video there: depthscope reconstruct with --end {name}, or with --start {name}"
+
+
 def _judged(value: float, gate: float, direction: Direction, found: str, hint: str, **known: float | None) -> Check:
     if math.isnan(value):
         return cannot_tell(gate, direction, "nothing to measure")

@@ -4,7 +4,7 @@ import torch
 
 from depthscope.geometry.scale import robust_std
 from depthscope.inspection.adjustment import adjusted, triangulated
-from depthscope.inspection.check import Check, at_most, cannot_tell
+from depthscope.inspection.check import Check, at_most, cannot_tell, cut_at
 from depthscope.inspection.evidence import Evidence
 
 MOST_DRIFT = 0.3
@@ -23,7 +23,7 @@ def scale_drift(evidence: Evidence) -> Check:
         value,
         MOST_DRIFT,
         f"parts of the clip differ in scale by {value:.0%} in all, most by {worst:+.0%} at frame {names[frame]}",
-        "the clip is joined from parts of different scale there; cut it at this frame",
+        f"the clip is joined from parts of different scale there; {cut_at(names[frame])}",
         null=0.0,
         standard_error=error,
     )

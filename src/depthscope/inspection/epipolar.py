@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
+from depthscope.inspection.check import Check, at_least, at_most, cannot_tell, cut_at
 from depthscope.inspection.evidence import Evidence, HeldOutMatches
 from depthscope.sequence import Sequence
 
@@ -117,7 +117,7 @@ def broken_links(evidence: Evidence) -> Check:
         gap,
         MOST_BROKEN,
         f"between frames {names[worst]} and {names[worst + 1]} the poses lose {max(0.0, gap):.0%} of the matches",
-        "the path jumps there, or tissue or a tool moves by itself; cut the clip at this place, or leave the frame out",
+        f"the path jumps there, or tissue or a tool moves by itself; {cut_at(names[worst + 1])}",
     )
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
+from depthscope.inspection.check import Check, at_least, at_most, cannot_tell, cut_at
 from depthscope.inspection.evidence import Evidence, working_scale
 from depthscope.inspection.retracking import step_errors_px
 
@@ -67,7 +67,7 @@ def path_jump(evidence: Evidence) -> Check:
         "times those around it"
         if ratio > 0
         else "the images confirm every step of the path",
-        "the path jumps there: cut the clip at this place or leave the frame out",
+        f"the path jumps there, or the frame misleads; {cut_at(names[where + 1])}",
         null=1.0,
     )
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
+from depthscope.inspection.check import Check, at_least, at_most, cannot_tell, cut_at
 from depthscope.inspection.evidence import Evidence
 
 GAPS = (1, 2, 5, 10)
@@ -49,7 +49,7 @@ def path_break(evidence: Evidence) -> Check:
         value,
         MOST_BREAK,
         f"from frame {names[where]} to {names[last]} poses and optical flow part {value:.1f} times as far as elsewhere",
-        "the path jumps there: cut the clip at this place or leave the frame out",
+        f"the path jumps there, or the frame misleads; {cut_at(names[last])}",
         null=1.0,
     )
 

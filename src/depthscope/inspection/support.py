@@ -32,7 +32,8 @@ def registered_share(evidence: Evidence) -> Check:
         share,
         LEAST_REGISTERED,
         f"{placed} of {placed + lost} frames were placed ({share:.0%})",
-        "film more slowly or with more overlap, or cut the clip where sight is lost",
+        "film more slowly or with more overlap, or leave out where sight is lost (depthscope reconstruct with --start "
+        "and --end)",
     )
 
 

@@ -108,6 +108,7 @@ class Asked:
         return {
             "inputs": dict(self.inputs),
             "seed": self.options.seed,
+            **({} if self.survey.cut.whole else {"cut": self.survey.cut.options}),
             **({} if self.tracks is None else {"least_confidence": self.least_confidence}),
             "clips": [[plan.name, list(plan.keyframes)] for plan in self.survey.clips],
         }
@@ -200,7 +201,7 @@ def write_frames(asked: Asked, plan: ClipPlan, task: ClipTask, tell: "Display") 
         if asked.source.is_dir() and original.is_file() and image_size(original) == asked.survey.size_px:
             shutil.copyfile(original, image)
     if asked.tracks is not None:
-        source = open_frames(asked.source)
+        source = open_frames(asked.source, asked.survey.cut)
         names = [source.name_of(index) for index in plan.keyframes]
         write_followed(draft / FOLLOWED, asked.tracks, names, asked.least_confidence)
     for item in sorted(draft.iterdir(), key=lambda path: path.name == "mask.png"):
@@ -227,6 +228,7 @@ def _task(asked: Asked, plan: ClipPlan, camera: Camera | None, notes: tuple[str,
         options={
             "source": asked.source,
             "camera": asked.camera_name,
+            **asked.survey.cut.options,
             "masks": None if asked.masks is None else asked.masks.path,
             "seed": asked.options.seed,
             "threads": threads,

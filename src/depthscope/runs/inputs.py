@@ -10,7 +10,8 @@ from depthscope.geometry import Camera
 from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe
 from depthscope.sequence import Sequence
-from depthscope.video import FrameSource
+from depthscope.video import WHOLE, Cut, FrameSource
+from depthscope.video.cut import check_no_part
 
 EVERY_S = 0.1
 """Frames of a video nearer in time than this hardly differ: ten in a second, as KITTI has."""
@@ -28,6 +29,7 @@ def opened(
     *,
     store: Path = Path("store"),
     every_s: float = EVERY_S,
+    part: Cut = WHOLE,
 ) -> list[Sequence] | list[Footage]:
     """What a recipe can learn from at this place.
 
@@ -39,6 +41,7 @@ def opened(
         split: A list of the frames of KITTI to train on.
         store: Where frames of videos are written.
         every_s: Time from one of them to the next.
+        part: Which frames of videos and folders of images are used.
 
     Raises:
         BadInputError: It holds nothing that the recipe can learn from, or the camera is missing or of another size.
@@ -48,6 +51,8 @@ def opened(
 
     objective = recipe.objective
     by_views = isinstance(objective, ViewSynthesis)
+    if not part.whole and not (by_views and (is_video(source) or not _has_motions(source))):
+        check_no_part(part, source)
     if split is not None:
         if not by_views:
             raise BadInputError(f"--frame-list with the recipe {recipe.name}", "a recipe that learns by view synthesis")
@@ -67,12 +72,12 @@ def opened(
     if not source.exists():
         raise BadInputError(f"{source} is missing", "a sequence folder or a folder of images", "check the path")
     if is_video(source):
-        frames = frames_of_video(source, store, every_s)
+        frames = frames_of_video(source, store, every_s, part)
         found = images_of(
             frames, camera_file, mask_file, guess=objective.learn_camera, name=source.stem, video=open_frames(source)
         )
     else:
-        found = images_of(source, camera_file, mask_file, guess=objective.learn_camera)
+        found = images_of(source, camera_file, mask_file, guess=objective.learn_camera, part=part)
     check_changes(found, source)
     return [found]
 
@@ -95,25 +100,35 @@ def check_changes(clip: Footage, source: Path) -> None:
         )
 
 
-def frames_of_video(source: Path, store: Path, every_s: float) -> Path:
+def _has_motions(source: Path) -> bool:
+    """Whether a folder is more than images: its frames were chosen already."""
+    from depthscope.formats import kitti, recognised
+
+    return source.is_dir() and (kitti.recognises(source) or recognised(source))
+
+
+def frames_of_video(source: Path, store: Path, every_s: float, part: Cut = WHOLE) -> Path:
     """A folder with the frames of a video, written once, and the camera file that lies beside it.
 
     Args:
         source: The video.
         store: Where folders of frames lie; their names hold a hash of the video.
         every_s: Time from one frame to the next.
+        part: Which frames of the video.
 
     Raises:
         BadInputError: It cannot be read, or `every_s` is negative.
     """
     from depthscope.corpus import thinned
-    from depthscope.video import open_frames, write_image
+    from depthscope.video import MovieFrames, open_frames, write_image
     from depthscope.workspace import atomic_folder, content_hash
 
     if not 0 <= every_s < float("inf"):
         raise BadInputError(f"--every-s {every_s}", "0 s or more")
-    frames = open_frames(source)
-    place = Path(store) / f"{source.stem}-{content_hash(source)[:16]}-{every_s:g}s"
+    frames = open_frames(source, part)
+    used = frames.part if isinstance(frames, MovieFrames) else None
+    of = "" if used is None else f"-{used.first}-{used.end_s:g}s-{used.every}"
+    place = Path(store) / f"{source.stem}-{content_hash(source)[:16]}-{every_s:g}s{of}"
     if place.is_dir():
         return place
     with atomic_folder(place, replace=False) as draft:  # another process of this run may be quicker
@@ -132,6 +147,7 @@ def images_of(
     guess: bool = False,
     name: str | None = None,
     video: FrameSource | None = None,
+    part: Cut = WHOLE,
 ) -> Footage:
     """The images of a folder in the order of the numbers in their names, with one camera.
 
@@ -141,7 +157,7 @@ def images_of(
     from depthscope.formats import camera_file as cameras
     from depthscope.video import FolderFrames, camera_as_shown, open_frames, read_grey
 
-    frames = open_frames(folder)
+    frames = open_frames(folder, part)
     assert isinstance(frames, FolderFrames)
     width, height = frames.size_px
     if camera_file is not None:

@@ -6,6 +6,7 @@
 from depthscope.video.clip_images import write_clip
 from depthscope.video.containers import VIDEO_ENDINGS, is_video
 from depthscope.video.content_area import ContentArea, circle_of_frame, content_area, content_of_image, whole_frame
+from depthscope.video.cut import WHOLE, Cut
 from depthscope.video.frames import FolderFrames, FrameSource, MovieFrames, camera_as_shown, open_frames
 from depthscope.video.movies import Frame, movie_frames, read_video, video_size, write_video
 from depthscope.video.selection import SelectionOptions
@@ -29,6 +30,7 @@ from depthscope.video.undistortion import undistorted, undistortion_maps
 __all__ = [
     "ClipPlan",
     "ContentArea",
+    "Cut",
     "FolderFrames",
     "Frame",
     "FrameRecord",
@@ -41,6 +43,7 @@ __all__ = [
     "Survey",
     "SurveyOptions",
     "VIDEO_ENDINGS",
+    "WHOLE",
     "area_of",
     "camera_as_shown",
     "check_sizes",

@@ -52,7 +52,7 @@ def write_clip(
     Raises:
         BadInputError: A keyframe has no given mask, or one of another size or with a pixel of no class.
     """
-    source, area = open_frames(path), plan.area or survey.area
+    source, area = open_frames(path, survey.cut), plan.area or survey.area
     times_s = [survey.frames[index].time_s for index in plan.keyframes]
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)

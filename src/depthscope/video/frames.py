@@ -1,6 +1,6 @@
 """One way to walk through frames, whether they come from a video file or from a folder of images."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import Camera
 from depthscope.reading import reader
 from depthscope.video.containers import Movie, check_file, opened_video
+from depthscope.video.cut import SAME_TIME_S, WHOLE, Cut
 from depthscope.video.dicom import is_dicom, read_header
 from depthscope.video.movies import Frame, movie_frames
 from depthscope.video.orientation import squared
@@ -25,8 +26,6 @@ MOST_DECODED = 40
 USUAL_RATE = 25.0
 """Frames per second where a header does not say how many there are."""
 
-SAME_TIME_S = 1e-4
-
 Tell = Callable[[str], None]
 
 
@@ -42,6 +41,8 @@ class MovieFrames:
         rate: Frames per second by the header; None if it does not say.
         enterable: Whether reading can begin anywhere; a bare stream of frames must be read from its start.
         stored_px: (width, height) of the frames upright, but before their pixels were made square; None if they were.
+        part: What is used of the file; None for all of it. Frames count from its start; their times and names stay
+            those of the whole file.
     """
 
     path: Path
@@ -51,14 +52,40 @@ class MovieFrames:
     rate: float | None = None
     enterable: bool = True
     stored_px: tuple[int, int] | None = None
+    part: "Part | None" = None
 
     def __iter__(self) -> Iterator[Frame]:
         """All frames, in the order in which they are shown."""
-        return movie_frames(self.path)
+        return self._frames()
 
     def walk(self, tell: Tell) -> Iterator[Frame]:
         """All frames, telling what was lost or mended."""
-        return movie_frames(self.path, tell=tell)
+        return self._frames(tell=tell)
+
+    def _frames(self, chosen: Container[int] | None = None, tell: Tell | None = None) -> Iterator[Frame]:
+        """Those of the part, or chosen ones of them."""
+        if self.part is None:
+            wanted = None if chosen is None else lambda index, _: index in chosen
+            yield from movie_frames(self.path, wanted=wanted, tell=tell)
+            return
+        part, number = self.part, -1
+
+        def wanted_of_part(_: int, time_s: float) -> bool:
+            nonlocal number
+            if time_s < part.start_s - SAME_TIME_S:
+                return False
+            number += 1
+            return number % part.every == 0 and (chosen is None or number // part.every in chosen)
+
+        from_s = part.start_s - 1.0 if self.enterable else 0.0
+        to_s = part.end_s - SAME_TIME_S
+        for frame in movie_frames(self.path, from_s=from_s, to_s=to_s, wanted=wanted_of_part, tell=tell):
+            yield replace(frame, index=number // part.every)
+
+    @property
+    def began_s(self) -> float:
+        """When the first frame is shown."""
+        return 0.0 if self.part is None else self.part.start_s
 
     @property
     def frames_per_second(self) -> float:
@@ -69,7 +96,11 @@ class MovieFrames:
 
     def name_of(self, index: int) -> str:
         """What a frame is called, without an ending: ``frame_000123``."""
-        return f"frame_{index:06d}"
+        return f"frame_{self.number_of(index):06d}"
+
+    def number_of(self, index: int) -> int:
+        """The number of a frame in the whole file."""
+        return index if self.part is None else self.part.first + index * self.part.every
 
     def image_name(self, index: int) -> str:
         """What a frame is called as a file."""
@@ -91,7 +122,7 @@ class MovieFrames:
                 found += 1
         missing = set(chosen[found:])
         if missing:
-            for frame in movie_frames(self.path, wanted=lambda index, _: index in missing):
+            for frame in self._frames(missing):
                 yield frame
                 if frame.index == chosen[-1]:
                     return
@@ -115,16 +146,34 @@ class MovieFrames:
         """About so many frames, spread over the video; their numbers are only known in a short one."""
         if self.duration_s <= SHORT_S or not self.enterable:
             step = max(1, (self.count or round(self.frames_per_second * self.duration_s)) // count)
-            yield from _first(count + 1, movie_frames(self.path, wanted=lambda index, _: index % step == 0))
+            most = (count + 1) * step
+            yield from _first(count + 1, self._frames(range(0, most, step)))
             return
         for number in range(count):
-            target_s = self.duration_s * (number + 0.5) / count
+            target_s = self.began_s + self.duration_s * (number + 0.5) / count
             near = movie_frames(
                 self.path,
                 from_s=target_s,
                 wanted=lambda index, time_s: time_s >= target_s or index >= MOST_DECODED,  # noqa: B023 (used at once)
             )
             yield from _first(1, near)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is used of a video file.
+
+    Attributes:
+        first: The number of its first frame in the whole file.
+        start_s: When that is shown.
+        end_s: When the first frame is shown that is no longer used.
+        every: Only every n-th frame is used.
+    """
+
+    first: int
+    start_s: float
+    end_s: float
+    every: int
 
 
 @dataclass(frozen=True)
@@ -150,6 +199,11 @@ class FolderFrames:
     def stored_px(self) -> tuple[int, int] | None:
         """None: images are taken as they are stored."""
         return None
+
+    @property
+    def began_s(self) -> float:
+        """When the first image is shown: times of a folder count from the first that is used."""
+        return 0.0
 
     @property
     def duration_s(self) -> float:
@@ -196,19 +250,29 @@ FrameSource = MovieFrames | FolderFrames
 
 
 @reader("a video or a folder of images")
-def open_frames(path: Path) -> FrameSource:
+def open_frames(path: Path, cut: Cut = WHOLE) -> FrameSource:
     """The frames of a video file or of a folder of images; images whose names end in "mask" are no frames.
 
+    Args:
+        path: The file or folder.
+        cut: Which of its frames.
+
     Raises:
-        BadInputError: It is neither, holds no frame, or holds two images of one name.
+        BadInputError: It is neither, holds no frame, holds two images of one name, or the cut leaves none.
     """
     path = Path(path)
     if not path.exists():
         raise BadInputError(f"{path} is missing", "a video or a folder of images", "check the path")
     if path.is_dir():
-        return _folder(path)
+        folder = _folder(path)
+        if cut.whole:
+            return folder
+        names = [file.stem for file in folder.files]
+        taken = cut.span([FOLDER_STEP_S * number for number in range(folder.count)], names)
+        return replace(folder, files=tuple(folder.files[number] for number in taken))
     check_file(path)
-    return _movie(path)
+    movie = _movie(path)
+    return movie if cut.whole else part_of(movie, cut)
 
 
 def camera_as_shown(camera: Camera, size_px: tuple[int, int], stored_px: tuple[int, int] | None) -> Camera:
@@ -261,6 +325,41 @@ def _movie(path: Path) -> MovieFrames:
             across, down = squared(stored_px, movie.aspect)
             stored = stored_px[::-1] if size == (down, across) != (across, down) else stored_px
         return MovieFrames(path, size, count, duration_s, movie.rate, movie.has_times, stored)
+
+
+def part_of(movie: MovieFrames, cut: Cut) -> MovieFrames:
+    """The part of a video that a cut takes, found by the times of its packets: nothing is decoded.
+
+    Raises:
+        BadInputError: The cut leaves no frame.
+    """
+    times_s = times_of(movie)
+    taken = cut.span(times_s)
+    step_s = 1 / movie.frames_per_second
+    end_s = times_s[taken.stop] if taken.stop < len(times_s) else times_s[-1] + step_s
+    part = Part(taken.start, times_s[taken.start], end_s, cut.every)
+    return replace(movie, count=len(taken), duration_s=end_s - part.start_s, part=part)
+
+
+def times_of(movie: MovieFrames) -> list[float]:
+    """When each frame of a video is shown, by its packets; by the average rate where they have no times."""
+    from av.error import FFmpegError
+
+    step_s = 1 / (movie.rate or movie.frames_per_second)
+    if is_dicom(movie.path) and not read_header(movie.path).is_stream:
+        return [number * step_s for number in range(movie.count or 0)]
+    times: list[float] = []
+    with opened_video(movie.path) as opened:
+        if not opened.has_times:
+            return [number * step_s for number in range(counted(opened)[0])]
+        start = opened.stream.start_time or 0
+        try:
+            for packet in opened.container.demux(opened.stream):
+                if packet.size and not packet.is_discard and packet.pts is not None and packet.time_base is not None:
+                    times.append(float((packet.pts - start) * packet.time_base))
+        except FFmpegError:  # cut short
+            pass
+    return sorted(times)
 
 
 def counted(movie: Movie) -> tuple[int, float]:

@@ -1,5 +1,6 @@
 """Video files: frames in, one at a time with their times, and out."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,6 +83,7 @@ def movie_frames(
     path: Path,
     *,
     from_s: float = 0.0,
+    to_s: float = math.inf,
     wanted: Callable[[int, float], bool] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[Frame]:
@@ -95,6 +97,7 @@ def movie_frames(
         path: The file; DICOM too.
         from_s: Starts at the last frame from which decoding can begin before this time, where the file can seek.
             The numbers then count from there.
+        to_s: Ends before the first frame that is shown at this time or later.
         wanted: Called with the number and time of each frame; where it says no, the frame is not converted or given.
         tell: Called with each sentence about what was lost or mended.
 
@@ -107,7 +110,7 @@ def movie_frames(
     path = Path(path)
     if (header := _single_images(path)) is not None:
         with reading(path, "a video that players show", "convert it"):
-            yield from _image_frames(header, wanted, tell)
+            yield from _image_frames(header, to_s, wanted, tell)
         return
     with reading(path, "a video that players show", "convert it"), opened_video(path) as movie:
         movie.stream.thread_type = "AUTO"
@@ -115,11 +118,14 @@ def movie_frames(
         from_start = from_s <= 0 or not movie.has_times
         if not from_start:
             movie.container.seek(clock.ticks(from_s), stream=movie.stream, backward=True)
-        losses = Losses(announced=movie.announced if from_start else 0, notes=list(movie.notes))
+        entire = from_start and to_s == math.inf
+        losses = Losses(announced=movie.announced if entire else 0, notes=list(movie.notes))
         upright = upright_frames(_whole_frames(movie, losses), losses)
         index, size = 0, None
         for raw in upright:
             time_s = clock.time_s(raw)
+            if time_s >= to_s:
+                break
             if size is None:
                 size = raw.width, raw.height
                 losses.notes += _as_shown(raw, movie.aspect)
@@ -151,14 +157,19 @@ def _single_images(path: Path) -> dicom.Header | None:
 
 
 def _image_frames(
-    header: dicom.Header, wanted: Callable[[int, float], bool] | None, tell: Callable[[str], None] | None
+    header: dicom.Header,
+    to_s: float,
+    wanted: Callable[[int, float], bool] | None,
+    tell: Callable[[str], None] | None,
 ) -> Iterator[Frame]:
-    losses, index = Losses(announced=header.frames), 0
+    losses, index = Losses(announced=header.frames if to_s == math.inf else 0), 0
     for number, pixels in enumerate(header.images()):
         if pixels is None:
             losses.packets += 1
             continue
         time_s = number * (header.step_s or USUAL_STEP_S)
+        if time_s >= to_s:
+            break
         if wanted is None or wanted(index, time_s):
             size = squared((pixels.shape[1], pixels.shape[0]), header.aspect)
             if size != squared(header.size_px, header.aspect):

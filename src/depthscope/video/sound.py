@@ -55,6 +55,10 @@ class Sound:
         """Length."""
         return len(self.samples) / self.rate_hz
 
+    def since(self, time_s: float) -> "Sound":
+        """What sounds from a moment on."""
+        return Sound(self.samples[round(time_s * self.rate_hz) :], self.rate_hz)
+
     def snippet(self, centre_s: float, length_s: float) -> Float[Tensor, " samples"]:
         """The sound around a moment, -1 to 1; 0 beyond the ends of the track."""
         length = round(length_s * self.rate_hz)

@@ -13,6 +13,7 @@ import torch
 
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.video.content_area import ContentArea, circle_of_frame, content_area
+from depthscope.video.cut import WHOLE, Cut
 from depthscope.video.frames import FolderFrames, FrameSource, open_frames
 from depthscope.video.movies import Frame
 from depthscope.video.selection import BLACK, REPEATED, STILL, SelectionOptions, judged
@@ -117,6 +118,7 @@ class Survey:
         clips: What to reconstruct.
         notes: What a user should know, in sentences.
         stored_px: (width, height) before their pixels were made square; None if they were square.
+        cut: Which frames of the video or folder were looked at; numbers of frames count within it.
     """
 
     size_px: tuple[int, int]
@@ -125,21 +127,28 @@ class Survey:
     clips: tuple[ClipPlan, ...]
     notes: tuple[str, ...]
     stored_px: tuple[int, int] | None = None
+    cut: Cut = WHOLE
 
 
-def survey(path: Path, options: SurveyOptions = SurveyOptions(), progress: Progress | None = None) -> Survey:  # noqa: B008
+def survey(
+    path: Path,
+    options: SurveyOptions = SurveyOptions(),  # noqa: B008
+    progress: Progress | None = None,
+    cut: Cut = WHOLE,
+) -> Survey:
     """Looks at every frame of a video or folder once and plans the clips; memory does not grow with its pictures.
 
     Args:
         path: Video file, or folder of images.
         options: How it is cut into clips.
         progress: Told after each frame.
+        cut: Which of its frames.
 
     Raises:
         BadInputError: It is neither, holds a single frame, or shows nothing but black.
         NoAnswerError: Nothing moves, or no frame is usable.
     """
-    source = open_frames(path)
+    source = open_frames(path, cut)
     notes: list[str] = []
     area, usual_redness = area_of(source)
     chosen_by_user = isinstance(source, FolderFrames) and source.count <= options.most_keyframes
@@ -162,7 +171,7 @@ def survey(path: Path, options: SurveyOptions = SurveyOptions(), progress: Progr
     clips, said = planned_clips(shots.shots, options, [record.sharpness for record in records])
     _check(path, source, records, clips)
     notes += [*_area_notes(area), *_drop_notes(records), *said]
-    return Survey(source.size_px, tuple(records), area, clips, tuple(notes), source.stored_px)
+    return Survey(source.size_px, tuple(records), area, clips, tuple(notes), source.stored_px, cut)
 
 
 def area_of(source: FrameSource) -> tuple[ContentArea, float]:
@@ -341,13 +350,13 @@ def _check(path: Path, source: FrameSource, records: list[FrameRecord], clips: t
             f"nothing moves in {path}: {reasons[STILL] + reasons[REPEATED]} of {len(records)} frames show the same as "
             "the one before",
             "a camera that moves, since depth comes from parallax",
-            "choose a part of the video in which the scope moves",
+            "choose a part of the video in which the scope moves (--start, --end)",
         )
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common() if reason)
     raise NoAnswerError(
         f"no run of usable frames in {path} ({told or 'every frame shows another scene'})",
         "a stretch of sharp, lit frames of one scene",
-        "choose a better part of the video",
+        "choose a better part of the video (--start, --end)",
     )
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import torch
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import Device
+from depthscope.commands.flags import Device, Part
 from depthscope.errors import BadInputError
+from depthscope.video.cut import WHOLE
 
 NEAREST = 30
 """Moments that are listed for a query."""
@@ -24,6 +25,7 @@ def audio_visual(
     query_time: float | None = None,
     video: bool = True,
     device: Device = "auto",
+    part: Part = WHOLE,
 ) -> int:
     """Where and when a video sounds: maps over the frames, a table of moments, and a video with its sound.
 
@@ -36,6 +38,7 @@ def audio_visual(
             go best with its frame.
         video: Also write the frames under their maps as a video with its sound.
         device: Where to compute; auto takes a GPU if there is one.
+        part: Which frames of it are used.
     """
     from rich.console import Console
     from rich.progress import track
@@ -66,17 +69,19 @@ def audio_visual(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
     sound = heard(read_sound(Path(input), options.spectrogram.rate_hz), Path(input), options.spectrogram.snippet_s)
-    opened = Input.of(Path(input))
+    opened = Input.of(Path(input), part)
     step_s = max(every_s, 1 / opened.frames.frames_per_second)
     count = max(1, round(opened.frames.duration_s / step_s))
-    if query_time is not None and not 0 <= query_time <= opened.frames.duration_s:
-        raise BadInputError(f"--query-time {query_time:g}", f"0 to {opened.frames.duration_s:.1f} s, as the video")
+    began_s = opened.frames.began_s
+    ended_s = began_s + opened.frames.duration_s
+    if query_time is not None and not began_s <= query_time <= ended_s:
+        raise BadInputError(f"--query-time {query_time:g}", f"{began_s:.0f} to {ended_s:.1f} s, as the video")
     found: list[Sounding] = []
     with writing_folder(out, inputs=(Path(input),)) as folder:
         (folder / "heat").mkdir()
 
         def pictures():
-            walk = soundings(network, options, opened, sound, (number * step_s for number in range(count)))
+            walk = soundings(network, options, opened, sound, (began_s + number * step_s for number in range(count)))
             for one in track(walk, "listen", total=count, console=console, disable=not console.is_terminal):
                 name = opened.frames.name_of(one.frame.index)
                 depth_maps.write(folder / "heat" / f"{name}.tiff", one.heat)
@@ -84,7 +89,7 @@ def audio_visual(
                 yield heated(one.frame.image, one.heat, one.correspondence)
 
         if video:
-            add_sound(write_video(folder / "video.mp4", pictures(), fps=1 / step_s), sound)
+            add_sound(write_video(folder / "video.mp4", pictures(), fps=1 / step_s), sound.since(began_s))
         else:
             for _ in pictures():
                 pass

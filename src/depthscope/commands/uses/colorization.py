@@ -11,7 +11,7 @@ from torch import Tensor
 from tyro.conf import Positional, arg
 
 from depthscope.colour import lab_from_rgb, rgb_from_lab
-from depthscope.commands.flags import Device
+from depthscope.commands.flags import Device, Part
 from depthscope.commands.uses.whole_clip import WholeClip, whole_clip
 from depthscope.errors import BadInputError
 from depthscope.pictures import captioned
@@ -19,6 +19,7 @@ from depthscope.pretext import stored_options, stored_weights
 from depthscope.pretext.colorization.task import Colourer, colourer_of
 from depthscope.pretext.stored import checkpoint_of
 from depthscope.video import Image, write_image
+from depthscope.video.cut import WHOLE
 
 CAPTION = "invented colour"
 
@@ -30,6 +31,7 @@ def colorization(
     out: Path,
     temperature: float | None = None,
     device: Device = "auto",
+    part: Part = WHOLE,
 ) -> int:
     """Gives gray or faded frames colours, which are invented: nothing may be measured on them.
 
@@ -39,6 +41,7 @@ def colorization(
         out: Folder for colour/ and video.mp4; each picture says that its colour is invented.
         temperature: 1 is dull, towards 0 vivid and patchy; that of the run if left away.
         device: Where to compute; auto takes a GPU if there is one.
+        part: Which frames of it are used.
     """
     from depthscope.video import write_video
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
@@ -50,7 +53,10 @@ def colorization(
         raise BadInputError(f"--temperature {warmth:g}", "more than 0")
     network = colourer_of(replace(learned.encoder, weights=""), stored_weights(run))
     network.to("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
-    with whole_clip(input, learned.frames) as clip, writing_folder(out, inputs=(checkpoint_of(run), input)) as folder:
+    with (
+        whole_clip(input, learned.frames, part) as clip,
+        writing_folder(out, inputs=(checkpoint_of(run), input)) as folder,
+    ):
         (folder / "colour").mkdir()
         write_video(folder / "video.mp4", pictures(network, clip, warmth, folder), clip.frames_per_second)
         count = len(clip.corpus)

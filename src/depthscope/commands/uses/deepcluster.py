@@ -7,7 +7,9 @@ from typing import Annotated
 import torch
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import Part
 from depthscope.errors import BadInputError
+from depthscope.video.cut import WHOLE
 
 ROWS, ACROSS = 20, 6
 """Clusters on the contact sheet, the largest first, and frames of each, the most typical first."""
@@ -21,6 +23,7 @@ def deepcluster(
     keyframes: int = 30,
     every_s: float | None = None,
     store: Path | None = None,
+    part: Part = WHOLE,
 ) -> int:
     """The frames of a video by cluster, and keyframes that differ.
 
@@ -31,6 +34,7 @@ def deepcluster(
         keyframes: How many; 0 for none.
         every_s: Time from one frame to the next (default: as in training).
         store: Where to keep the decoded frames (default: nowhere).
+        part: Which frames of it are used.
     """
     from depthscope.commands.uses.sheets import frames_of, write_keyframes, write_rows
     from depthscope.pretext import stored_options, stored_weights
@@ -48,7 +52,7 @@ def deepcluster(
     if not bool(network.centres.any()):
         raise BadInputError(f"{run} has no clusters yet", "a finished run", "go on with pretrain ... --resume")
     with (
-        frames_of(input, options.frames, every_s, store) as corpus,
+        frames_of(input, options.frames, every_s, store, part) as corpus,
         writing_folder(out, inputs=(checkpoint_of(run), input)) as folder,
     ):
         if keyframes > len(corpus):

@@ -7,8 +7,9 @@ from typing import Annotated
 import torch
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import Device
+from depthscope.commands.flags import Device, Part
 from depthscope.errors import BadInputError
+from depthscope.video.cut import WHOLE
 
 LISTED_FPS = 10
 """Of the overlay video of a folder of images."""
@@ -22,6 +23,7 @@ def error_boosting(
     video: bool = True,
     device: Device = "auto",
     batch: int = 8,
+    part: Part = WHOLE,
 ) -> int:
     """Masks of every frame of a video, image folder or sequence: instruments, highlights, lumen, tissue.
 
@@ -32,6 +34,7 @@ def error_boosting(
         video: Also write the frames with the masks over them as a video.
         device: Where to compute; auto takes a GPU if there is one.
         batch: Frames in one pass.
+        part: Which frames of it are used.
     """
     from rich.console import Console
     from rich.progress import track
@@ -52,7 +55,7 @@ def error_boosting(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
-    opened = Input.of(Path(input))
+    opened = Input.of(Path(input), part)
     window = opened.window(options.frames)
     pixels = torch.zeros(256, dtype=torch.int64)
     with writing_folder(out, inputs=(Path(input),)) as folder:

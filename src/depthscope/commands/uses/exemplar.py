@@ -5,6 +5,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from depthscope.commands.flags import Part
+from depthscope.video.cut import WHOLE
+
 
 def exemplar(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
@@ -17,6 +20,7 @@ def exemplar(
     apart_s: float = 2.0,
     every_s: float | None = None,
     store: Path | None = None,
+    part: Part = WHOLE,
 ) -> int:
     """The frames of a video that show the same as a picture, or keyframes that differ.
 
@@ -30,6 +34,7 @@ def exemplar(
         apart_s: Frames closer in time than this to a better one are left out of the sheet.
         every_s: Time from one frame to the next (default: as in training).
         store: Where to keep the decoded frames (default: nowhere).
+        part: Which frames of it are used.
     """
     from depthscope.commands.uses.retrieval import RetrievalOptions, retrieve
     from depthscope.pretext.exemplar import Exemplar, descriptors
@@ -38,4 +43,6 @@ def exemplar(
         assert isinstance(options, Exemplar)
         return descriptors(network, corpus)
 
-    return retrieve(run, input, out, RetrievalOptions(query, keyframes, neighbours, apart_s, every_s, store), described)
+    return retrieve(
+        run, input, out, RetrievalOptions(query, keyframes, neighbours, apart_s, every_s, store, part), described
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from depthscope.errors import BadInputError, require_file
+from depthscope.video.cut import WHOLE, Cut
 
 Describe = Callable[..., Tensor]
 """From a network, the options of its run and a corpus to a descriptor of each frame."""
@@ -26,6 +27,7 @@ class RetrievalOptions:
         apart_s: Frames closer in time than this to a better one are left out of the sheet.
         every_s: Time from one frame to the next; None as in training.
         store: Where to keep the decoded frames; None nowhere.
+        part: Which frames are looked at.
     """
 
     query: Path | None = None
@@ -34,6 +36,7 @@ class RetrievalOptions:
     apart_s: float = 2.0
     every_s: float | None = None
     store: Path | None = None
+    part: Cut = WHOLE
 
 
 def retrieve(run: Path, source: Path, out: Path, asked: RetrievalOptions, described: Describe) -> int:
@@ -71,7 +74,7 @@ def retrieve(run: Path, source: Path, out: Path, asked: RetrievalOptions, descri
     options = stored_options(run)[1]
     network = options.restored(stored_weights(run)).to("cuda" if torch.cuda.is_available() else "cpu")
     with (
-        frames_of(source, options.frames, asked.every_s, asked.store) as corpus,
+        frames_of(source, options.frames, asked.every_s, asked.store, asked.part) as corpus,
         writing_folder(out, inputs=(checkpoint_of(run), source)) as folder,
     ):
         if asked.keyframes > len(corpus):
@@ -105,7 +108,8 @@ def retrieve(run: Path, source: Path, out: Path, asked: RetrievalOptions, descri
         inputs = [checkpoint_of(run), source, *([asked.query] if asked.query else [])]
         write_provenance(
             folder,
-            options={name: value for name, value in asdict(asked).items() if name not in ("query", "store")},
+            options={name: value for name, value in asdict(asked).items() if name not in ("query", "store", "part")}
+            | asked.part.options,
             inputs={str(path): content_hash(path) for path in inputs},
             seconds=time.perf_counter() - start,
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions, read_corpus
 from depthscope.pictures import Picture, contact_sheet
+from depthscope.video.cut import WHOLE, Cut
 from depthscope.workspace import scratch_folder
 
 HEIGHT_PX = 120
@@ -19,7 +20,9 @@ HEIGHT_PX = 120
 
 
 @contextmanager
-def frames_of(source: Path, options: CorpusOptions, every_s: float | None, store: Path | None) -> Iterator[Corpus]:
+def frames_of(
+    source: Path, options: CorpusOptions, every_s: float | None, store: Path | None, part: Cut = WHOLE
+) -> Iterator[Corpus]:
     """The frames of a video, image folder or sequence, all of them to look at.
 
     Args:
@@ -27,13 +30,14 @@ def frames_of(source: Path, options: CorpusOptions, every_s: float | None, store
         options: As the run was trained with.
         every_s: Time from one frame to the next, if another one.
         store: Where decoded frames are kept; a folder that vanishes if None.
+        part: Which frames of it.
 
     Raises:
         BadInputError: It is no input.
     """
     chosen = replace(options, holdout=0.0, every_s=options.every_s if every_s is None else every_s)
     with scratch_folder() as place:
-        yield read_corpus([source], chosen, store or place)
+        yield read_corpus([source], chosen, store or place, cut=part)
 
 
 def shown(corpus: Corpus, number: int) -> Picture:

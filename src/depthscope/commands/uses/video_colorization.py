@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import Device
+from depthscope.commands.flags import Device, Part
 from depthscope.commands.uses.track_overlay import Overlay
 from depthscope.commands.uses.whole_clip import WholeClip, whole_clip
 from depthscope.errors import BadInputError
@@ -29,6 +29,7 @@ from depthscope.pretext.video_colorization.tracking import (
     content_cells,
     grid_of_points,
 )
+from depthscope.video.cut import WHOLE
 
 SURE = 0.3
 """Confidence below which a point is drawn faintly."""
@@ -49,6 +50,7 @@ def video_colorization(
     refine: bool = True,
     least_correlation: float = 0.7,
     device: Device = "auto",
+    part: Part = WHOLE,
 ) -> int:
     """Follows points or a mask of the first frame through a clip: tracks, masks, and a video that shows them.
 
@@ -66,6 +68,7 @@ def video_colorization(
         refine: Refine points by normalised correlation at full size.
         least_correlation: From which a refined place is taken.
         device: Where to compute; auto takes a GPU if there is one.
+        part: Which frames of it are used.
     """
     from depthscope.video import write_video
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
@@ -79,7 +82,7 @@ def video_colorization(
     network.to("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
     given = [path for path in (points, mask) if path is not None]
     with (
-        whole_clip(input, learned.frames) as clip,
+        whole_clip(input, learned.frames, part) as clip,
         writing_folder(out, inputs=(checkpoint_of(run), input, *given)) as folder,
     ):
         wanted = None if points is None else points_in(points, clip)

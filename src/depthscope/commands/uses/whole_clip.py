@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.corpus import Corpus, CorpusOptions, Window, open_input, read_corpus
-from depthscope.video import FolderFrames, FrameSource, Image
+from depthscope.video import WHOLE, Cut, FolderFrames, FrameSource, Image
 from depthscope.workspace import scratch_folder
 
 PACE = 10.0
@@ -54,17 +54,18 @@ class WholeClip:
 
 
 @contextmanager
-def whole_clip(path: Path, options: CorpusOptions) -> Iterator[WholeClip]:
+def whole_clip(path: Path, options: CorpusOptions, part: Cut = WHOLE) -> Iterator[WholeClip]:
     """Reads all frames of a video, image folder or sequence; what is decoded is removed afterwards.
 
     Args:
         path: The input.
         options: That the run learned with; every frame is taken.
+        part: Which frames of it.
 
     Raises:
         BadInputError: It is none of these.
     """
     every = replace(options, every_s=0.0, holdout=0.0, most=10**9)
     with scratch_folder() as store:
-        corpus = read_corpus((path,), every, store)
-        yield WholeClip(corpus, open_input(path)[0])
+        corpus = read_corpus((path,), every, store, cut=part)
+        yield WholeClip(corpus, open_input(path, part)[0])

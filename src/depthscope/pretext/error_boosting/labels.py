@@ -102,7 +102,7 @@ def read_labelled(masks: DrawnMasks, corpus: Corpus, validation: float) -> Label
     """
     frames, labels, content, kept = [], [], [], []
     for video, folder in masks.videos:
-        source, window = Input.of(corpus.sources[video]).frames, corpus.windows[video]
+        source, window = Input.of(corpus.sources[video], corpus.cut).frames, corpus.windows[video]
         numbers = _numbers(source, folder, corpus.sources[video])
         order = sorted(numbers, key=lambda name: numbers[name])
         read = {source.name_of(frame.index): frame.image for frame in source.at([numbers[name] for name in order])}
