@@ -52,6 +52,7 @@ from depthscope.reconstruction.reversal import (
 )
 from depthscope.reconstruction.runaway import folds, runaway
 from depthscope.reconstruction.sightings import Sightings
+from depthscope.reconstruction.ways import SIFT
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import image_size, read_image, survey, write_image
 from depthscope.video.class_masks import Classes, MaskClass, write_classes
@@ -693,17 +694,17 @@ def test_a_killed_run_goes_on_and_a_finished_clip_is_not_done_again(tmp_path, wa
     seen = {}
 
     def killed_after_features(task, stop):
-        task.child.mkdir(parents=True)
+        task.child(SIFT).mkdir(parents=True)
         job = task.job()
         (task.work / "asked.json").write_text(json.dumps(clips_asdict(job), indent=1))
-        for _ in prepare(job, task.child / "images", task.child / "masks"):
+        for _ in prepare(job, task.child(SIFT) / "images", task.child(SIFT) / "masks"):
             pass
-        child.detect(job, task.child / "images", task.child / "masks", database(task), 0.002, quiet)
+        child.detect(job, task.child(SIFT) / "images", task.child(SIFT) / "masks", database(task), 0.002, quiet)
         seen["made"] = database(task).stat().st_ctime_ns, database(task).stat().st_ino
         raise KeyboardInterrupt
 
     def database(task):
-        return task.child / "features_0.002.db"
+        return task.child(SIFT) / "features_0.002.db"
 
     with pytest.raises(KeyboardInterrupt):
         clips.reconstruct_clips(asked, killed_after_features)

@@ -15,6 +15,9 @@ from depthscope.commands.outcomes import UNDECIDED, WORDS, best_outcome
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file, tracks as track_files
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
+from depthscope.reconstruction.learned import LEARNED
+from depthscope.reconstruction.learned.networks import check_installed
+from depthscope.reconstruction.ways import Features, ways
 from depthscope.video import WHOLE, Survey, is_video, open_frames, survey
 from depthscope.video.class_masks import read_mask_folder
 from depthscope.workspace import (
@@ -40,6 +43,7 @@ def reconstruct(
     minutes: float = 0.0,
     memory_gb: float = 0.0,
     ray: str = "",
+    features: Features = "auto",
     part: Part = WHOLE,
 ) -> int:
     """Structure from motion on a video: frames with their motions and points, and whether they can be trusted.
@@ -60,14 +64,19 @@ def reconstruct(
         minutes: Limit of time for each clip (0: ten, and one for each frame).
         memory_gb: Limit of memory for each clip (0: most of the machine's, shared).
         ray: Address of a Ray cluster that shares the folder, or "local"; this machine's processes if empty.
+        features: What frames are matched by: sift; xfeat, aliked or disk, which are learned (pip install
+            'depthscope[learned]'); both (SIFT and XFeat); auto begins with SIFT and tries XFeat where that is in doubt.
         part: Which frames of INPUT are used.
 
     Returns:
         Exit code: 0 if a clip was accepted, 3 if none was (refused, or "cannot tell").
     """
     began = time.monotonic()
-    options = Options(seed, workers, threads, minutes, memory_gb)
+    options = Options(seed, workers, threads, minutes, memory_gb, features)
     source = frames_of(Path(input))
+    for way in ways(features):
+        if way.learned:
+            check_installed(LEARNED[way.learned])
     given = None if camera is None else camera_file.read(camera)
     followed = None if tracks is None else track_files.read(tracks)
     named = None if masks is None else read_mask_folder(masks)

@@ -277,7 +277,7 @@ def sequence_of(
     else:
         from depthscope.commands.reconstruct import reconstruct
 
-        code = reconstruct(source, folder, camera, masks=masks, part=part, **(extra or {}))
+        code = reconstruct(source, folder, camera, masks=masks, **({"part": part} | (extra or {})))
     result = read_result(folder)
     if code and not (accept_rejected and result["registered"]):
         undecided = result.get("outcome") == "cannot tell"

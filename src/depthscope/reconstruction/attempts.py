@@ -91,22 +91,28 @@ class Attempt:
         }
 
 
-def ladder(frames: int) -> tuple[Attempt, ...]:
-    """What is tried in turn on a clip of so many frames; attempts that would change nothing are left out."""
+def ladder(frames: int, sift: bool = True) -> tuple[Attempt, ...]:
+    """What is tried in turn on a clip of so many frames; attempts that would change nothing are left out.
+
+    Args:
+        frames: Of the clip.
+        sift: Whether SIFT features are used, of which there can be fainter ones.
+    """
+    low_peak = LOW_PEAK if sift else PEAK
     wide = Neighbours(WIDE_OVERLAP) if frames > OVERLAP + 1 else Neighbours()
     tried = [
         Attempt("standard"),
         Attempt("wider overlap", pairs=wide),
-        Attempt("fainter features", LOW_PEAK, wide),
-        Attempt("smaller first angle", LOW_PEAK, wide, Incremental(SMALL_ANGLE_DEG)),
+        Attempt("fainter features", low_peak, wide),
+        Attempt("smaller first angle", low_peak, wide, Incremental(SMALL_ANGLE_DEG)),
     ]
     pairs: Neighbours | EveryPair = wide
     if WIDE_OVERLAP + 1 < frames <= MOST_FOR_EXHAUSTIVE:
         pairs = EveryPair()
-        tried.append(Attempt("every pair", LOW_PEAK, pairs, Incremental(SMALL_ANGLE_DEG)))
-    tried.append(Attempt("all at once", LOW_PEAK, pairs, AtOnce()))
+        tried.append(Attempt("every pair", low_peak, pairs, Incremental(SMALL_ANGLE_DEG)))
+    tried.append(Attempt("all at once", low_peak, pairs, AtOnce()))
     if frames >= LEAST_FOR_HALVES:
-        tried.append(Attempt("halves", LOW_PEAK, pairs, Halves()))
+        tried.append(Attempt("halves", low_peak, pairs, Halves()))
     different: dict[tuple, Attempt] = {}
     for attempt in tried:
         different.setdefault((attempt.peak_threshold, attempt.pairs, attempt.mapper), attempt)

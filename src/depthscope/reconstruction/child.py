@@ -105,7 +105,7 @@ def run(job: Job) -> dict[str, Any]:
         tell("frames", done, len(job.frames))
     watch.lap("frames")
     lenses = job.lenses
-    for number, attempt in enumerate(ladder(count)):
+    for number, attempt in enumerate(ladder(count, job.sift)):
         best = Size(*report["best"]["size"]) if report["best"] else Size()
         effort = sum(report["matching_effort"].values()) + mapping_effort(count, len(report["attempts"]))
         if best.registered >= job.least_share * count or effort > most_effort(count):
@@ -150,7 +150,7 @@ def run_again(job: Job) -> dict[str, Any]:
     folder, watch = Path(job.folder), Watch()
     report = earlier(folder)
     best = report["best"]
-    attempt = next(a for a in ladder(len(job.frames)) if a.name == best["attempt"])
+    attempt = next(a for a in ladder(len(job.frames), job.sift) if a.name == best["attempt"])
     database, chosen = folder / f"features_{attempt.peak_threshold:g}.db", folder / "mapping.db"
     spared(database, chosen, SECOND_SPARED, job.seed + 1)
     again = replace(job, seed=job.seed + 1)

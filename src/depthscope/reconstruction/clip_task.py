@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ from typing import Any
 from depthscope.geometry import Camera
 from depthscope.reconstruction.front_end import window_of
 from depthscope.reconstruction.job import FOLLOWED, Frame, FrontEnd, Job, Lens
-from depthscope.reconstruction.outcome import figures, judge, move_into
-from depthscope.reconstruction.process import LOG, PROGRESS, SECOND, Limits, run_child
+from depthscope.reconstruction.learned import LEARNED, describe
+from depthscope.reconstruction.outcome import Outcome, figures, judge, move_into
+from depthscope.reconstruction.process import LOG, PROGRESS, SECOND, Limits, StoppedError, run_child
+from depthscope.reconstruction.ways import SIFT, Features, Way, notes, others_may_help, row, ways, worth
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import list_images, read_grey
 from depthscope.workspace import write_provenance, write_result, write_text
+
+DESCRIBED = "described.npz"
+"""Learned features, in the folder of a child."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class ClipTask:
         limits: When to give up.
         options: What was asked for, for the provenance.
         inputs: Hash of each input, for the provenance.
+        features: Which are used.
     """
 
     name: str
@@ -49,23 +56,29 @@ class ClipTask:
     limits: Limits
     options: dict[str, Any]
     inputs: dict[str, str]
+    features: Features = "sift"
 
     @property
     def frames(self) -> Path:
         """Folder of the clip's frames and masks."""
         return self.work / "clip"
 
-    @property
-    def child(self) -> Path:
-        """Folder that the child works in."""
-        return self.work / "child"
+    def child(self, way: Way) -> Path:
+        """Folder that the child works in with these features."""
+        return self.work / ("child" if way == SIFT else f"child_{way.name}")
 
     @property
     def progress(self) -> Path:
-        """File of the child's progress."""
-        return self.child / PROGRESS
+        """File of the progress of the child that works now."""
+        found = [self.child(way) / PROGRESS for way in ways(self.features)]
+        return max(found, key=lambda path: path.stat().st_mtime if path.is_file() else 0.0)
 
-    def job(self) -> Job:
+    @property
+    def log(self) -> Path:
+        """File that grows while the clip is worked on."""
+        return self.target / LOG
+
+    def job(self, way: Way = SIFT) -> Job:
         """What the child is asked to do."""
         images = list_images(self.frames / "images")
         masks = [self.frames / "masks" / f"{image.name}.png" for image in images]
@@ -76,14 +89,16 @@ class ClipTask:
         area, followed, front_end = self.frames / "mask.png", self.frames / FOLLOWED, FrontEnd()
         size = front_end.working_size(self.size_px)
         return Job(
-            str(self.child),
+            str(self.child(way)),
             rows,
             self.size_px,
             self.lenses,
             str(area),
             str(followed) if followed.is_file() else "",
-            window_of(read_grey(area).numpy(), size),
-            front_end,
+            window=window_of(read_grey(area).numpy(), size),
+            front_end=front_end,
+            described=str(self.child(way) / DESCRIBED) if way.learned else "",
+            sift=way.sift,
             seconds=self.limits.attempt_seconds,
             threads=self.threads,
             seed=self.seed,
@@ -108,37 +123,84 @@ def reconstruct_clip(task: ClipTask, stop: threading.Event | None = None) -> dic
     result = task.target / "result.json"
     if is_done(task.target):
         return json.loads(result.read_text())
-    began = time.monotonic()
-    job = task.job()
-    same = task.work / "asked.json"
-    asked = json.dumps(asdict(job), indent=1)
-    if not same.is_file() or same.read_text() != asked:
-        shutil.rmtree(task.child, ignore_errors=True)
-    task.child.mkdir(parents=True, exist_ok=True)
-    write_text(same, asked)
-    ended = run_child(job, task.limits, stop)
-
-    draft = task.work / "done"
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(task.frames, draft)
-    if ended.report and ended.report["best"] and (task.child / "model").is_dir():
-        shutil.copytree(task.child / "model", draft / "colmap")
-    for name in (LOG, HELD_OUT):
-        if (task.child / name).is_file():
-            shutil.copyfile(task.child / name, draft / name)
-
-    def again() -> Path | None:
-        done = run_child(replace(job, second_run=True), task.limits, stop)
-        place = task.child / SECOND
-        return place if not done.problem and place.is_dir() else None
-
-    outcome = judge(draft, ended, task.camera, len(job.frames), task.size_px, again)
-    seconds = time.monotonic() - began
-    found = {"name": task.name} | figures(outcome, len(job.frames))
-    found |= {"seconds": seconds, "peak_memory_mb": ended.peak_bytes / 2**20}
-    found["notes"] = [*task.notes, *found["notes"]]
+    began, count = time.monotonic(), len(list_images(task.frames / "images"))
+    task.target.mkdir(parents=True, exist_ok=True)
+    tried: list[Tried] = []
+    for way in ways(task.features):
+        if not tried or others_may_help(tried[-1].outcome):
+            tried.append(attempted(task, way, stop))
+    best = max(tried, key=lambda one: worth(one.outcome))  # the first of those that are as good
+    draft, seconds = best.draft, time.monotonic() - began
+    rows = [row(one.way, one.outcome) for one in tried]
+    found = {"name": task.name} | figures(best.outcome, count) | {"features": best.way.name, "tried": rows}
+    found |= {"seconds": seconds, "peak_memory_mb": max(one.peak_bytes for one in tried) / 2**20}
+    found["notes"] = [*task.notes, *found["notes"], *notes(task.features, rows, best.way.name)]
     write_provenance(draft, options=task.options, inputs=task.inputs, seconds=seconds)
     write_result(draft, found)
     move_into(draft, task.target)
     shutil.rmtree(task.work, ignore_errors=True)
     return json.loads(result.read_text())
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A clip reconstructed with some features.
+
+    Attributes:
+        way: Which.
+        draft: Folder with the result.
+        outcome: What became of it.
+        peak_bytes: Most memory that was seen.
+    """
+
+    way: Way
+    draft: Path
+    outcome: Outcome
+    peak_bytes: int
+
+
+def attempted(task: ClipTask, way: Way, stop: threading.Event | None = None) -> Tried:
+    """Reconstructs and judges a clip with some features; goes on where it was killed."""
+    job, child = task.job(way), task.child(way)
+    same = child.with_name("asked.json" if way == SIFT else f"asked_{way.name}.json")
+    asked = json.dumps(asdict(job), indent=1)
+    if not same.is_file() or same.read_text() != asked:
+        shutil.rmtree(child, ignore_errors=True)
+        if way == ways(task.features)[0]:
+            task.log.unlink(missing_ok=True)
+    child.mkdir(parents=True, exist_ok=True)
+    write_text(same, asked)
+    spent = time.process_time()
+    if way.learned and not Path(job.described).is_file():
+        describe(job, LEARNED[way.learned], Path(job.described), told(child / PROGRESS, stop))
+    spent = time.process_time() - spent
+    ended = run_child(job, task.limits, stop, log=task.log)
+    if ended.report and way.learned:
+        ended.report.setdefault("cpu_seconds", {})["learned features"] = round(spent, 2)
+
+    draft = task.work / ("done" if way == SIFT else f"done_{way.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(task.frames, draft)
+    if ended.report and ended.report["best"] and (child / "model").is_dir():
+        shutil.copytree(child / "model", draft / "colmap")
+    if (child / HELD_OUT).is_file():
+        shutil.copyfile(child / HELD_OUT, draft / HELD_OUT)
+
+    def again() -> Path | None:
+        done = run_child(replace(job, second_run=True), task.limits, stop, log=task.log)
+        place = child / SECOND
+        return place if not done.problem and place.is_dir() else None
+
+    outcome = judge(draft, ended, task.camera, len(job.frames), task.size_px, again)
+    return Tried(way, draft, outcome, ended.peak_bytes)
+
+
+def told(path: Path, stop: threading.Event | None) -> Callable[[str, int, int], None]:
+    """Tells progress as the child does, and ends what is told of where the user stopped the run."""
+
+    def tell(stage: str, done: int, total: int) -> None:
+        if stop is not None and stop.is_set():
+            raise StoppedError
+        path.write_text(json.dumps({"stage": stage, "done": done, "total": total}) + "\n")
+
+    return tell

@@ -24,6 +24,7 @@ from depthscope.reconstruction.job import FOLLOWED
 from depthscope.reconstruction.lens import fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.omnidirectional import representable
 from depthscope.reconstruction.process import Limits, memory_limit, read_step
+from depthscope.reconstruction.ways import Features
 from depthscope.threads import usable_cores
 from depthscope.video import ClipPlan, Survey, camera_as_shown, image_size, open_frames, write_clip
 from depthscope.video.class_masks import MaskFolder
@@ -49,6 +50,7 @@ class Options:
         minutes: Limit for each clip, half of it for new attempts; 0 is ten and one more for each frame, and no limit
             for attempts: what a clip comes to must not depend on how busy the machine is.
         memory_gb: Limit for each clip; 0 shares 80 % of the machine's memory between the workers.
+        features: Which are found and matched.
     """
 
     seed: int = 0
@@ -56,6 +58,7 @@ class Options:
     threads: int = 0
     minutes: float = 0.0
     memory_gb: float = 0.0
+    features: Features = "auto"
 
     def __post_init__(self) -> None:
         for name in ("seed", "workers", "threads", "minutes", "memory_gb"):
@@ -108,6 +111,7 @@ class Asked:
         return {
             "inputs": dict(self.inputs),
             "seed": self.options.seed,
+            "features": self.options.features,
             **({} if self.survey.cut.whole else {"cut": self.survey.cut.options}),
             **({} if self.tracks is None else {"least_confidence": self.least_confidence}),
             "clips": [[plan.name, list(plan.keyframes)] for plan in self.survey.clips],
@@ -231,9 +235,11 @@ def _task(asked: Asked, plan: ClipPlan, camera: Camera | None, notes: tuple[str,
             **asked.survey.cut.options,
             "masks": None if asked.masks is None else asked.masks.path,
             "seed": asked.options.seed,
+            "features": asked.options.features,
             "threads": threads,
         },
         inputs=dict(asked.inputs),
+        features=asked.options.features,
     )
 
 

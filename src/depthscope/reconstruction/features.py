@@ -9,8 +9,8 @@ import numpy as np
 import pycolmap
 
 from depthscope.reconstruction.attempts import EveryPair, Neighbours
-from depthscope.reconstruction.followed import add_keypoints, join_matches
 from depthscope.reconstruction.front_end import working_name
+from depthscope.reconstruction.further import add_keypoints, join_matches, keypoints_beside
 from depthscope.reconstruction.job import Job, Lens
 from depthscope.workspace import atomic_file
 
@@ -71,13 +71,14 @@ def _detect(job: Job, images: Path, masks: Path, database: Path, peak_threshold:
     options = pycolmap.FeatureExtractionOptions(num_threads=job.threads)
     options.sift.max_num_features = job.front_end.most_features
     options.sift.peak_threshold = peak_threshold
-    for start in range(0, len(names), FEATURES_AT_ONCE):
+    for start in range(0, len(names) if job.sift else 0, FEATURES_AT_ONCE):
         some = names[start : start + FEATURES_AT_ONCE]
         pycolmap.extract_features(database, images, some, single, reader, options)
         tell("features", start + len(some), len(names))
-    trim(database, job.front_end.most_features)
-    if job.followed:
-        add_keypoints(job, database, masks)
+    if job.sift:
+        trim(database, job.front_end.most_features)
+    if beside := keypoints_beside(job, masks):
+        add_keypoints(database, beside, len(job.frames))
 
 
 def trim(database: Path, most: int) -> None:
@@ -147,14 +148,16 @@ def match(job: Job, database: Path, pairs: Neighbours | EveryPair, masks: Path, 
     matching.sift.max_ratio = MOST_ALIKE
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = job.seed
+    beside = keypoints_beside(job, masks)
     listed = database.with_suffix(".pairs.txt")
     for start in range(0, len(left), PAIRS_AT_ONCE):
         some = left[start : start + PAIRS_AT_ONCE]
         listed.write_text("".join(f"{working_name(a)} {working_name(b)}\n" for a, b in some))
         pairing = pycolmap.ImportedPairingOptions(match_list_path=listed)
-        pycolmap.match_image_pairs(database, matching, pairing, verification)
-        if job.followed:
-            join_matches(job, database, masks, some, job.seed)
+        if job.sift:
+            pycolmap.match_image_pairs(database, matching, pairing, verification)
+        if beside:
+            join_matches(database, beside, some, job.seed)
         tell("matches", len(wanted) - len(left) + start + len(some), len(wanted))
     listed.unlink(missing_ok=True)
 

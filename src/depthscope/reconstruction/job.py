@@ -83,6 +83,8 @@ class Job:
         lenses: Cameras to try: one where it is known, else several first guesses.
         area: File of the mask of the content area (0 is ignored), or "".
         followed: File of points that were followed elsewhere (see `reconstruction.followed`), or "".
+        described: File of learned features (see `reconstruction.described`), or "".
+        sift: Whether SIFT features are found; otherwise the others stand alone.
         window: (left, top, width, height) of what is worked on, at working size; None for all of it.
         front_end: How frames are made ready.
         least_share: Attempts end when this share of the frames is registered.
@@ -100,6 +102,8 @@ class Job:
     lenses: tuple[Lens, ...]
     area: str = ""
     followed: str = ""
+    described: str = ""
+    sift: bool = True
     window: tuple[int, int, int, int] | None = None
     front_end: FrontEnd = field(default_factory=FrontEnd)
     least_share: float = 0.8

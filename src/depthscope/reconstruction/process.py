@@ -29,6 +29,9 @@ PATIENCE_S = 5.0
 
 TAIL_LINES = 12
 
+TOLD = "[progress] "
+"""Before lines of progress in the log."""
+
 
 class StoppedError(Exception):
     """The user stopped the run while the child worked."""
@@ -71,7 +74,11 @@ class Ended:
 
 
 def run_child(
-    job: Job, limits: Limits, stop: threading.Event | None = None, command: Sequence[str] | None = None
+    job: Job,
+    limits: Limits,
+    stop: threading.Event | None = None,
+    command: Sequence[str] | None = None,
+    log: Path | None = None,
 ) -> Ended:
     """Runs one job in a process of its own and waits for it.
 
@@ -80,6 +87,8 @@ def run_child(
         limits: When to give up.
         stop: Set by another thread to stop at once.
         command: Another program in the child's place, for tests.
+        log: File that grows while the child works: what COLMAP writes, and how far each stage is; by default `LOG` in
+            the job's folder.
 
     Raises:
         StoppedError: `stop` was set; the child was ended.
@@ -87,14 +96,21 @@ def run_child(
     folder = Path(job.folder)
     path = write_job(job, folder / JOB)
     line = [*(command or (sys.executable, "-m", "depthscope.reconstruction.child")), str(path), str(os.getpid())]
-    with (folder / LOG).open("wb") as log:
+    log = log or folder / LOG
+    began_at = log.stat().st_size if log.is_file() else 0
+    with log.open("ab") as written:
         child = subprocess.Popen(
-            line, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=_environment(job), process_group=0
+            line,
+            stdout=subprocess.PIPE,
+            stderr=written,
+            stdin=subprocess.DEVNULL,
+            env=_environment(job),
+            process_group=0,
         )
-        listener = _Listener(child, folder / PROGRESS)
+        listener = _Listener(child, folder / PROGRESS, log)
         try:
             problem, peak = _watch(child, listener, limits, stop)
-            tail = _tail(folder / LOG)  # before the child is asked to end, which it would tell about at length
+            tail = _tail(log, began_at)  # before the child is asked to end, which it would tell about at length
         finally:
             _end(child)
             listener.join(PATIENCE_S)
@@ -133,20 +149,25 @@ def resident_bytes(process: int) -> int:
 class _Listener(threading.Thread):
     """Copies the child's progress into a file that any process can look at; other output is left out."""
 
-    def __init__(self, child: subprocess.Popen, path: Path) -> None:
+    def __init__(self, child: subprocess.Popen, path: Path, log: Path) -> None:
         super().__init__(daemon=True)
-        self.child, self.path, self.heard = child, path, time.monotonic()
+        self.child, self.path, self.log, self.heard = child, path, log, time.monotonic()
         self.start()
 
     def run(self) -> None:
         assert self.child.stdout is not None
-        with self.path.open("w") as copy:
+        last = ""
+        with self.path.open("w") as copy, self.log.open("a") as log:
             for line in self.child.stdout:
                 step = read_step(line)
                 if step is not None:
                     self.heard = time.monotonic()
                     copy.write(json.dumps(step) + "\n")
                     copy.flush()
+                    if step["stage"] != last or step["done"] == step["total"]:
+                        log.write(f"{TOLD}{time.strftime('%H:%M:%S')} {step['stage']} {step['done']}/{step['total']}\n")
+                        log.flush()
+                    last = step["stage"]
 
 
 def read_step(line: bytes | str) -> dict[str, Any] | None:
@@ -246,10 +267,14 @@ def _report(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and {"attempts", "best", "support"} <= set(found) else None
 
 
-def _tail(path: Path) -> str:
-    """The last lines of a log, without the frames of a stack."""
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    lines = [line for line in lines if line.strip() and not line.lstrip().startswith(("@ ", "***"))]
+def _tail(path: Path, began_at: int) -> str:
+    """The last lines of a log from one child on, without progress and the frames of a stack."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as stream:
+        stream.seek(began_at)
+        lines = stream.read().decode(errors="replace").splitlines()
+    lines = [line for line in lines if line.strip() and not line.lstrip().startswith(("@ ", "***", TOLD))]
     return "\n".join(lines[-TAIL_LINES:])
 
 
