@@ -809,10 +809,10 @@ def test_a_second_run_is_asked_where_there_is_doubt(tmp_path, wall, monkeypatch,
     """The wall has too few tracks for a half of them: the first model stands in for the second."""
     asked = []
 
-    def run_both(job, limits, stop=None):
+    def run_both(job, limits, stop=None, log=None):
         asked.append(job.second_run)
         if not job.second_run:
-            return run_child(job, limits, stop)
+            return run_child(job, limits, stop, log=log)
         shutil.copytree(Path(job.folder) / "model", Path(job.folder) / process.SECOND)
         return process.Ended("", {}, "", 0)
 

@@ -95,7 +95,7 @@ def area_of_frame(frame: Frame, area: ContentArea) -> ContentArea:
     """
     if area.radius_px is None or area.spread_px < 1.0:
         return area
-    found = circle_of_frame(torch.from_numpy(cv2.cvtColor(frame.image.numpy(), cv2.COLOR_RGB2GRAY)))
+    found = circle_of_frame(torch.from_numpy(cv2.cvtColor(frame.image.numpy(), cv2.COLOR_RGB2GRAY)), area)
     if found is None or found.radius_px is None:
         return area
     away = max(abs(a - b) for a, b in zip(found.centre_px, area.centre_px, strict=True))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.video.outlines import Disc, FreeForm, Outline, Pair, Polygon, WholeFrame
+from depthscope.video.packing import Packing, packing_of, split
 from depthscope.video.polygons import convex_polygons, fitted_ellipse
 from depthscope.video.rim import Circle, RimPoints, fit_circle, pool, rim_confidence, rim_points, tolerance_px
 from depthscope.video.stills import Grey
@@ -66,6 +67,7 @@ class ContentArea:
         notch_angle_rad: Direction of the orientation notch from the centre, from the x axis toward the y axis; NaN if
             none is seen. It turns with the shaft where the camera head is held still.
         spread_px: How far the centre moves over the frames (largest distance from the median); 0 if it is not a circle.
+        packing: How two pictures lie in each frame, where there are two; the outline is that of the left or upper one.
     """
 
     outline: Outline
@@ -73,6 +75,7 @@ class ContentArea:
     confidence: float
     notch_angle_rad: float = float("nan")
     spread_px: float = 0.0
+    packing: Packing = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:
@@ -124,6 +127,7 @@ class ContentArea:
             "confidence": self.confidence,
             "notch_angle_rad": self.notch_angle_rad,
             "spread_px": self.spread_px,
+            "packing": self.packing,
         }
 
 
@@ -132,9 +136,17 @@ def whole_frame(size_px: tuple[int, int], confidence: float = 1.0) -> ContentAre
     return ContentArea(WholeFrame(size_px), size_px, confidence)
 
 
-def circle_of_frame(grey: Grey) -> ContentArea | None:
-    """The circle in a single frame, or None where no clear one is seen."""
+def circle_of_frame(grey: Grey, like: ContentArea | None = None) -> ContentArea | None:
+    """The circle in a single frame, or None where no clear one is seen.
+
+    Args:
+        grey: Its brightness.
+        like: The content area of its clip, which says whether it holds two pictures.
+    """
     size = grey.shape[1], grey.shape[0]
+    if like is not None and like.packing:
+        first = circle_of_frame(torch.from_numpy(split(grey.numpy(), like.packing)[0]))
+        return None if first is None else _in_whole_frame(first, size, like.packing)
     small = _smaller(grey.numpy())
     circle = fit_circle(rim_points(small), (small.shape[1], small.shape[0]))
     if circle is None or circle.confidence < FRAME_CONFIDENCE:
@@ -154,6 +166,31 @@ def content_area(frames: Sequence[Grey]) -> ContentArea:
     if not frames:
         raise BadInputError("no frames to find the content area in", "at least one")
     size = frames[0].shape[1], frames[0].shape[0]
+    if packing := packing_of([frame.numpy() for frame in frames]):
+        first = _content_area([torch.from_numpy(split(frame.numpy(), packing)[0]) for frame in frames])
+        return _in_whole_frame(first, size, packing)
+    return _content_area(frames)
+
+
+def _in_whole_frame(area: ContentArea, size_px: tuple[int, int], packing: Packing) -> ContentArea:
+    """The content area of the left or upper picture as one of the whole frame."""
+    width, height = area.size_px
+    outline = area.outline
+    if isinstance(outline, WholeFrame):
+        right, bottom = float(width), float(height)
+        outline = Polygon(((0.0, 0.0), (right, 0.0), (right, bottom), (0.0, bottom)))
+    else:
+        lit = outline.mask(size_px)
+        within = torch.zeros_like(lit)
+        within[:height, :width] = True
+        if bool((lit & ~within).any()):
+            outline = FreeForm(lit & within)
+    return replace(area, outline=outline, size_px=size_px, packing=packing)
+
+
+def _content_area(frames: Sequence[Grey]) -> ContentArea:
+    """That of frames with one picture each."""
+    size = frames[0].shape[1], frames[0].shape[0]
     greys = [_smaller(frame.numpy()) for frame in frames]
     small_size = greys[0].shape[1], greys[0].shape[0]
     lit = lit_pixels(greys)
@@ -162,7 +199,7 @@ def content_area(frames: Sequence[Grey]) -> ContentArea:
     points = [rim_points(grey) for grey in greys]
     first = like_the_first([fit_circle(found, small_size) for found in points])
     if 3 <= len(first) < len(frames):
-        return content_area([frames[place] for place in first])
+        return _content_area([frames[place] for place in first])
     area = _round_area(points, lit, small_size) or _other_area(pool(points), lit, small_size)
     if area.confidence < LEAST_CONFIDENCE:
         return whole_frame(size, 1 - area.confidence)

@@ -283,7 +283,7 @@ class AreaWatch:
         if self.area.radius_px is None or frame.time_s < self.next_s:
             return False
         self.next_s = frame.time_s + AREA_EVERY_S
-        found = circle_of_frame(_grey(frame))
+        found = circle_of_frame(_grey(frame), self.area)
         if found is None or found.confidence < CLEAR_CIRCLE:
             return False
         if self._alike(found, self.area, self.area.spread_px):
@@ -361,6 +361,12 @@ def _check(path: Path, source: FrameSource, records: list[FrameRecord], clips: t
 
 
 def _area_notes(area: ContentArea) -> Iterable[str]:
+    if area.packing:
+        used, left_out = ("left", "right") if area.packing == "side by side" else ("upper", "lower")
+        yield (
+            f"each frame holds two pictures of one scene, {area.packing}, as a stereo scope gives them: the {used} one "
+            f"is used, the {left_out} one left out; give the video of one eye for the whole of its pixels"
+        )
     if area.shape == "none":
         if area.confidence < 1:
             yield (
