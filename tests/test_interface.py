@@ -60,7 +60,7 @@ def test_every_command_writes_to_out():
     assert [name for name in interface() if not any("--out" in o["flags"] for o in options_of(name))] == []
 
 
-@pytest.mark.parametrize("old", ["--mask", "--split", "--start", "--run"])
+@pytest.mark.parametrize("old", ["--mask", "--split", "--run"])
 def test_names_of_two_meanings_are_shown_with_one(old):
     kinds = {o["metavar"] for name in interface() for o in options_of(name) if old in o["flags"]}
     assert len(kinds) <= 1

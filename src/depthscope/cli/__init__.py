@@ -24,6 +24,7 @@ VERBS = {
     "stills": "single frames of phantom patients with exact depth, every one with its own lens and light: to train on",
     "calibrate": "the lens of a camera, from pictures of a chessboard or ChArUco board",
     "reconstruct": "structure from motion on a video: sequences to train on, or why not",
+    "join": "clips that see the same places, of one video or several: one map in one scale",
     "inspect": "say whether a sequence folder is usable, why, and how its poses are stored",
     "convert": "write a sequence in another layout (colmap, jhu, nerfstudio, tum)",
     "train": "train a depth network on sequences",

@@ -43,7 +43,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "reconstruct": (
         "depthscope reconstruct video.mp4 --camera lens/camera.yaml --out clip",
         "depthscope reconstruct video.mp4 --camera lens/camera.yaml --masks masks --out clip",
+        "depthscope reconstruct video.mp4 --start 1:02.5 --end frame_002150 --features xfeat --out clip",
     ),
+    "join": ("depthscope join clip clip_2 --out map",),
     "inspect": ("depthscope inspect clip", "depthscope inspect clip --json"),
     "convert": (
         "depthscope convert clip --to nerfstudio --out scene",

@@ -1,5 +1,6 @@
 """``depthscope reconstruct``: from a video to sequences that can be trained on, or a reasoned refusal."""
 
+import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -13,8 +14,9 @@ from tyro.conf import Positional, arg
 from depthscope.commands.flags import Part
 from depthscope.commands.outcomes import UNDECIDED, WORDS, best_outcome
 from depthscope.errors import BadInputError, NoAnswerError
-from depthscope.formats import camera_file, tracks as track_files
+from depthscope.formats import camera_file, read_sequence, tracks as track_files
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
+from depthscope.reconstruction.joining import write_maps
 from depthscope.reconstruction.learned import LEARNED
 from depthscope.reconstruction.learned.networks import check_installed
 from depthscope.reconstruction.ways import Features, ways
@@ -108,8 +110,11 @@ def reconstruct(
         seconds = time.monotonic() - began
         if len(results) > 1:
             write_provenance(out, options=asked_for, inputs=inputs, seconds=seconds)
-            write_result(out, summary(results, surveyed, seconds))
-    show(console, out, results)
+            maps = joined_maps(out, results, seed, display)
+            write_result(out, summary(results, surveyed, seconds, maps))
+        else:
+            maps = []
+    show(console, out, results, maps)
     return 0 if any(result["accepted"] for result in results) else NoAnswerError.exit_code
 
 
@@ -190,8 +195,21 @@ def refuse(out: Path, error: NoAnswerError, inputs: dict[str, str], options: dic
         )
 
 
-def summary(results: list[dict[str, Any]], surveyed: Survey, seconds: float) -> dict[str, Any]:
-    """``result.json`` of several clips: totals, and a row for each."""
+def joined_maps(out: Path, results: list[dict[str, Any]], seed: int, display: "Bars") -> list[dict[str, Any]]:
+    """Joins the accepted clips of a video that see the same places; each map gets a folder beside theirs."""
+    for old in out.glob("map_*"):
+        shutil.rmtree(old)
+    accepted = [read_sequence(out / result["name"]) for result in results if result["accepted"]]
+    if len(accepted) < 2:
+        return []
+    return write_maps(accepted, out, seed, lambda done, total: display.step("maps", "joining clips", done, total))
+
+
+def summary(
+    results: list[dict[str, Any]], surveyed: Survey, seconds: float, maps: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """``result.json`` of several clips: totals, a row for each, and one for each map, which its clips name."""
+    map_of = {name: row["name"] for row in maps for name in row["members"]}
     placed = [result for result in results if result["registered"]]
 
     def mean(name: str, weight: str) -> float | None:
@@ -210,13 +228,15 @@ def summary(results: list[dict[str, Any]], surveyed: Survey, seconds: float) -> 
         "points": sum(result["points"] for result in results),
         "mean_track_length": mean("mean_track_length", "points"),
         "mean_reprojection_px": mean("mean_reprojection_px", "points"),
-        "clips": [{key: result.get(key) for key in rows} for result in results],
+        "clips": [{key: result.get(key) for key in rows} | {"map": map_of.get(result["name"])} for result in results]
+        + [{key: row.get(key) for key in (*rows, "members")} for row in maps],
+        "maps": maps,
         "notes": list(surveyed.notes),
         "seconds": seconds,
     }
 
 
-def show(console: Console, out: Path, results: list[dict[str, Any]]) -> None:
+def show(console: Console, out: Path, results: list[dict[str, Any]], maps: list[dict[str, Any]]) -> None:
     """Prints what became of each clip, why, and where to go next."""
     for result in results:
         word = WORDS[result["outcome"]]
@@ -231,7 +251,17 @@ def show(console: Console, out: Path, results: list[dict[str, Any]]) -> None:
             console.print(f"  {note}", markup=False)
     if best_outcome(result["outcome"] for result in results) == "cannot tell":
         console.print(UNDECIDED, markup=False)
-    usable = [out if len(results) == 1 else out / r["name"] for r in results if r["accepted"]]
+    joined = {name for row in maps for name in row["members"]}
+    for row in maps:
+        console.print(
+            f"one map of {', '.join(row['members'])}: {out / row['name']}, {row['registered']} frames, "
+            f"{row['points']} points",
+            markup=False,
+        )
+    usable = [out / row["name"] for row in maps]
+    usable += [
+        out if len(results) == 1 else out / r["name"] for r in results if r["accepted"] and r["name"] not in joined
+    ]
     if usable:
         console.print(f"next: depthscope train {' '.join(map(str, usable))} --out RUN", markup=False)
 

@@ -277,7 +277,8 @@ def sequence_of(
     else:
         from depthscope.commands.reconstruct import reconstruct
 
-        code = reconstruct(source, folder, camera, masks=masks, **({"part": part} | (extra or {})))
+        given: dict[str, Any] = {} if part.whole else {"part": part}
+        code = reconstruct(source, folder, camera, masks=masks, **(given | (extra or {})))
     result = read_result(folder)
     if code and not (accept_rejected and result["registered"]):
         undecided = result.get("outcome") == "cannot tell"
@@ -302,7 +303,9 @@ def usable(place: Path, source: Path, accept_rejected: bool) -> tuple[Path, ...]
     if "clips" not in result:
         return (place,)
     return tuple(
-        place / clip["name"] for clip in result["clips"] if clip["registered"] and (clip["accepted"] or accept_rejected)
+        place / clip["name"]
+        for clip in result["clips"]
+        if clip["registered"] and (clip["accepted"] or accept_rejected) and not clip.get("map")
     )
 
 

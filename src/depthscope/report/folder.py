@@ -179,7 +179,8 @@ def open_results(place: Path, name: str) -> Results:
 
 def _clips(place: Path, stages: dict[str, Results]) -> tuple[Clip, ...]:
     listed = stages["sequence"].get("clips")
-    names = [str(row["name"]) for row in listed if isinstance(row, dict) and "name" in row] if listed else []
+    rows = [row for row in listed if isinstance(row, dict) and "name" in row] if listed else []
+    names = [str(row["name"]) for row in rows if not row.get("map")]  # clips of a map are shown as that
     names = [name for name in names if Path(name).name == name]  # a name is never a way out of the case
     if not names:
         of_clip = (stages[stage] for stage in ("sequence", "prediction", "surface", "registration"))

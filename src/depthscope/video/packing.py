@@ -8,6 +8,8 @@ import numpy as np
 
 Packing = Literal["", "side by side", "one above the other"]
 
+WAYS: tuple[Packing, ...] = ("side by side", "one above the other")
+
 WORKING_PX = 128
 """Longer side of a half as it is compared."""
 
@@ -35,8 +37,8 @@ def packing_of(greys: Sequence[np.ndarray]) -> Packing:
     """
     if len(greys) < FEWEST:
         return ""
-    found: dict[Packing, float] = {}
-    for packing in ("side by side", "one above the other"):
+    found: dict[Packing, float] = {"": 0.0}
+    for packing in WAYS:
         first, second = (_moving([_detail(split(grey, packing)[side]) for grey in greys]) for side in (0, 1))
         halves = list(zip(first, second, strict=True))
         count = len(halves)
@@ -44,7 +46,7 @@ def packing_of(greys: Sequence[np.ndarray]) -> Packing:
         other = float(np.median([alike(halves[n][0], halves[(n + count // 2) % count][1]) for n in range(count)]))
         if same > CLEARLY_ALIKE or (same > LEAST_ALIKE and same - other > LEAST_MORE_ALIKE):
             found[packing] = same
-    return max(found, key=lambda packing: found[packing], default="")
+    return max(found, key=lambda packing: found[packing])
 
 
 def split(pixels: np.ndarray, packing: Packing) -> tuple[np.ndarray, np.ndarray]:
