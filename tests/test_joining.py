@@ -1,5 +1,6 @@
 """One map of several clips: what is the same place joins with one scale, and what only looks alike does not."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,17 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from depthscope.cli import main
+from depthscope.commands.reconstruct import joined_maps, summary
+from depthscope.commands.run import usable
 from depthscope.formats import read_sequence, write_sequence
 from depthscope.geometry import Camera, RigidMotion, Similarity
+from depthscope.reconstruction.clips import Display
 from depthscope.reconstruction.joining import in_matched_frames, in_shared_frames, joint_of, maps_of, merged
 from depthscope.reconstruction.joining.appearance import Appearance
 from depthscope.reconstruction.joining.joint import Joint
+from depthscope.report.folder import open_case
 from depthscope.sequence import Observations, Sequence
-from depthscope.video import read_image, write_image
+from depthscope.video import Survey, read_image, whole_frame, write_image
 from miniatures.scene import scene
 
 CAMERA = Camera((640, 480), (420.0, 420.0), (320.0, 240.0))
@@ -266,3 +271,30 @@ def test_sift_matches_two_views_of_a_wall(tmp_path):
     flow = np.median(seen.pixels[1] - seen.pixels[0], 0)
     assert np.abs(np.median(right - left, 0) - flow).max() < 3
     assert match(tmp_path / "0.png", tmp_path / "1.png")[0] is not left and len(match.kept) == 2
+
+
+def test_accepted_clips_of_a_video_become_one_map_that_run_and_report_go_on_with(tmp_path):
+    place = tmp_path / "case" / "sequence"
+    spans = {"clip_000": range(0, 16), "clip_001": range(12, 28), "clip_002": range(33, 47)}
+    results = []
+    for seed, (name, span) in enumerate(spans.items()):
+        clip = piece(world() + torch.tensor([30.0 if seed == 2 else 0.0, 0, 0]), span, seed)
+        place.mkdir(exist_ok=True, parents=True)
+        written(clip, tmp_path / name, drawn).rename(place / name)
+        row = {"name": name, "accepted": True, "outcome": "accepted", "reasons": [], "frames": len(clip)}
+        row |= {"registered": len(clip), "points": len(clip.points), "camera_source": "given"}
+        row |= {"mean_track_length": 4.0, "mean_reprojection_px": 0.5}
+        results.append(row)
+        (place / name / "result.json").write_text(json.dumps(row | {"checks": {}}))
+    maps = joined_maps(place, results, 0, Display())
+    assert [row["members"] for row in maps] == [["clip_000", "clip_001"]] and maps[0]["registered"] == 28
+    surveyed = Survey((640, 480), (), whole_frame((640, 480)), (), ("a note",))
+    found = summary(results, surveyed, 1.0, maps)
+    (place / "result.json").write_text(json.dumps(found))
+    assert [row["name"] for row in found["clips"]] == ["clip_000", "clip_001", "clip_002", "map_000"]
+    assert found["registered"] == sum(row["registered"] for row in results)
+    names = [folder.name for folder in usable(place, tmp_path / "video.mp4", False)]
+    assert names == ["clip_002", "map_000"] and len(read_sequence(place / "map_000")) == 28
+    assert [clip.name for clip in open_case(place.parent).clips] == names
+    assert main(["report", str(place.parent)]) == 0
+    assert joined_maps(place, results[2:], 0, Display()) == [] and not (place / "map_000").exists()

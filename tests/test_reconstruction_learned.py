@@ -23,7 +23,7 @@ from depthscope.reconstruction.learned.networks import check_installed, features
 from depthscope.reconstruction.learned.weights import Weights
 from depthscope.reconstruction.mapping import mapped
 from depthscope.reconstruction.outcome import Outcome
-from depthscope.reconstruction.process import Limits
+from depthscope.reconstruction.process import Limits, run_child
 from depthscope.reconstruction.ways import SIFT, Way, notes, others_may_help, row, ways, worth
 from depthscope.video import write_image
 from miniatures.scene import CENTRE, FOCAL, SIZE, Scene, scene
@@ -293,3 +293,20 @@ def test_the_child_loads_no_torch():
     code = "import sys, depthscope.reconstruction.child; print('torch' in sys.modules or 'kornia' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_log_grows_with_every_stage_and_its_end_is_what_the_child_said(tmp_path):
+    """A second run of the child goes on in the same file, and its errors are told without lines of progress."""
+    code = (
+        "import json, sys\n"
+        "for done in (1, 2, 3): print(json.dumps({'stage': 'features', 'done': done, 'total': 3}), flush=True)\n"
+        "print('E0001 no good', file=sys.stderr); sys.exit(4)"
+    )
+    job, log = Job(str(tmp_path), (), SIZE, ()), tmp_path / "out" / "log.txt"
+    log.parent.mkdir()
+    log.write_text("before\n")
+    ended = run_child(job, Limits(60.0, 60.0), command=[sys.executable, "-c", code], log=log)
+    lines = log.read_text().splitlines()
+    assert lines[0] == "before" and "E0001 no good" in lines and ended.log_tail == "E0001 no good"
+    told = [line for line in lines if line.startswith("[progress] ")]
+    assert [line.split()[2:] for line in told] == [["features", "1/3"], ["features", "3/3"]]

@@ -110,6 +110,7 @@ def reconstruct(
         seconds = time.monotonic() - began
         if len(results) > 1:
             write_provenance(out, options=asked_for, inputs=inputs, seconds=seconds)
+            write_result(out, summary(results, surveyed, seconds, []))  # whatever becomes of joining
             maps = joined_maps(out, results, seed, display)
             write_result(out, summary(results, surveyed, seconds, maps))
         else:
@@ -195,7 +196,7 @@ def refuse(out: Path, error: NoAnswerError, inputs: dict[str, str], options: dic
         )
 
 
-def joined_maps(out: Path, results: list[dict[str, Any]], seed: int, display: "Bars") -> list[dict[str, Any]]:
+def joined_maps(out: Path, results: list[dict[str, Any]], seed: int, display: Display) -> list[dict[str, Any]]:
     """Joins the accepted clips of a video that see the same places; each map gets a folder beside theirs."""
     for old in out.glob("map_*"):
         shutil.rmtree(old)
