@@ -21,6 +21,8 @@ def main() -> int:
     parser.add_argument("--number", type=int, help="one input of --only alone, to look into it")
     given = parser.parse_args()
     chosen = tuple(target for target in targets() if target.name.startswith(given.only))
+    if not chosen:
+        parser.error(f"no reader's name begins with '{given.only}'")
     given.out.mkdir(parents=True, exist_ok=True)
     log = given.out / f"findings-{given.seed}.jsonl"
     found = [Finding(**json.loads(line)) for line in log.read_text().splitlines()] if log.is_file() else []
