@@ -1,7 +1,6 @@
 """The viewer: served to this machine alone, pictures when they are asked for, and honest about what is not there."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -15,9 +14,11 @@ from http.client import HTTPConnection
 
 import av
 import cv2
+import nibabel
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from depthscope.cli import main
 from depthscope.errors import BadInputError
@@ -27,6 +28,7 @@ from depthscope.report import open_case
 from depthscope.viewer import fly_through, open_scene, serving, smoothed
 from depthscope.viewer.scene import about
 from depthscope.viewer.server import HOST, KEPT, PORT, Drawn
+from depthscope.viewer.slices import Slices
 from test_report import Reader, add_prediction, add_registration, add_sequence, add_surface, result, sheet
 
 
@@ -80,7 +82,7 @@ def test_the_page_shows_what_there_is_and_may_load_nothing_from_elsewhere(server
     assert headers["X-Frame-Options"] == "DENY"
     nonces = set(re.findall("'nonce-([0-9a-f]{32})'", policy))
     scripts = [a for a in reader.of("script") if a.get("type") != "application/json"]
-    assert len(nonces) == 1 and len(scripts) == 2 and {a.get("nonce") for a in scripts} == nonces
+    assert len(nonces) == 1 and len(scripts) == 4 and {a.get("nonce") for a in scripts} == nonces
     assert "base-uri 'none'" in policy and "form-action 'none'" in policy and "script-src 'unsafe" not in policy
     assert nonces.isdisjoint(re.findall("nonce-([0-9a-f]+)", fetched(server, "/")[2].decode()))  # one for each answer
     assert not re.search(r"https?://", re.sub(r"data:[^\"]*", "", text))
@@ -379,39 +381,93 @@ def test_a_surface_without_colours_flies_as_clay(tmp_path):
     assert len(picture.reshape(-1, 3).unique(dim=0)) > 5
 
 
-@pytest.mark.slow
-@pytest.mark.skipif("DEPTHSCOPE_BROWSER" not in os.environ, reason="headless browsers may hang: ask for it")
-def test_a_browser_scrubs_and_looks_through_the_camera(case, tmp_path):
-    browser = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip("no Chromium to look with")
-    assert main(["view", str(case), "--out", str(tmp_path / "out")]) == 0
-    probe = """<script>addEventListener("load", () => setTimeout(() => {
-      const key = (name) => dispatchEvent(new KeyboardEvent("keydown", { key: name }));
-      const tones = () => {
-        const canvas = document.querySelector("canvas"), gl = canvas.getContext("webgl");
-        const pixels = new Uint8Array(4 * canvas.width * canvas.height), found = new Set();
-        gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
-        for (let i = 0; i < pixels.length; i += 4) found.add(pixels[i] << 16 | pixels[i + 1] << 8 | pixels[i + 2]);
-        return found.size;
-      };
-      const outside = tones();
-      key("Home"); key("ArrowRight"); key("ArrowRight"); key("2"); key("c");
-      setTimeout(() => {
-        const images = [...document.querySelectorAll(".picture img")];
-        document.title = `frame ${document.querySelector(".time").value} tones ${outside} ${tones()} `
-          + images.map((image) => image.src.split("/").slice(-2).join("/") + ":" + image.naturalHeight).join(" ");
-      }, 1500);
-    }, 500));</script>"""
-    page = tmp_path / "out" / "index.html"
-    text = page.read_text(encoding="utf-8")
-    nonce = re.findall("nonce-([0-9a-f]+)", text)[0]
-    page.write_text(text.replace("</body>", probe.replace("<script", f'<script nonce="{nonce}"') + "</body>"))
-    options = ["--headless", "--no-sandbox", "--no-zygote", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    options += ["--enable-logging=stderr", "--no-first-run", "--disable-background-networking"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,800", "--virtual-time-budget=8000"]
-    done = subprocess.run([browser, *options, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=150)
-    found = re.search(r"<title>frame (\d+) tones (\d+) (\d+) frame/2.jpg:480 deviation/2.jpg:480", done.stdout)
-    assert found is not None, re.findall("<title>.*?</title>", done.stdout) + [done.stderr[-2000:]]
-    assert int(found[1]) == 2 and int(found[2]) > 20 and int(found[3]) > 20
-    assert not re.search("Uncaught|Refused to|SyntaxError", done.stderr)
+@pytest.fixture
+def guarded(drawn):
+    with serving(drawn, 0, HOST) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def asked(server, path, **headers):
+    connection = HTTPConnection(HOST, server.server_address[1], timeout=60)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, dict(answer.getheaders())
+
+
+def test_with_a_host_nothing_is_answered_without_the_token(guarded):
+    assert len(guarded.token) >= 30 and guarded.address.endswith(f"/?token={guarded.token}")
+    for path in ("/", "/clip-0/frame/0.jpg", "/?token=", "/?token=wrong", f"/?other={guarded.token}"):
+        assert asked(guarded, path)[0] == 403
+    assert asked(guarded, "/", Cookie="depthscope_token=wrong")[0] == 403
+    assert asked(guarded, "/", Cookie=f"other={guarded.token}")[0] == 403
+
+
+def test_the_token_goes_from_the_address_into_a_cookie(guarded):
+    status, headers = asked(guarded, f"/clip-0/frame/0.jpg?token={guarded.token}", Host="far.example")
+    assert status == 303 and headers["Location"] == "./0.jpg"
+    kept = headers["Set-Cookie"]
+    assert "HttpOnly" in kept and "SameSite=Strict" in kept
+    for path in ("/", "/clip-0/frame/0.jpg"):
+        assert asked(guarded, path, Cookie=f"a=b; {kept.partition(';')[0]}", Host="far.example")[0] == 200
+
+
+def test_every_server_has_a_token_of_its_own(drawn):
+    with serving(drawn, 0, HOST) as first, serving(drawn, 0, HOST) as second, serving(drawn, 0) as third:
+        assert first.token != second.token and third.token == ""
+    with pytest.raises(BadInputError, match="--host nowhere.invalid"):
+        serving(drawn, 0, "nowhere.invalid")
+
+
+def test_slices_lie_where_the_ct_says(tmp_path):
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])  # voxels of 1 x 1 x 2 mm; RAS, so that LPS is (i - 30, j - 30, 2 k)
+    affine[:3, 3] = 30, 30, 0
+    values = np.full((60, 60, 30), -1000, np.int16)
+    values[40:, :, :] = 1200  # the patient's left is white from x = 9.5 on
+    values[:, :, 20:] = 1200  # and the head from z = 39 on
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "ct.nii.gz")
+    slices = Slices(tmp_path / "ct.nii.gz", (-20.0, -20.0, 10.0), 1.0, (41, 41, 41))
+    axial, coronal = slices.picture("axial", 0), slices.picture("coronal", 20)
+    assert axial is not None and coronal is not None and slices.picture("axial", 41) is None
+    factor = axial.shape[0] // 41
+    assert axial.shape == (41 * factor, 41 * factor, 3)
+    row = axial[20 * factor, ::factor, 0].tolist()
+    assert row[:29] == [0] * 29 and row[31:] == [255] * 10  # left is on the right, from x = 9.5
+    column = coronal[::factor, 5 * factor, 0].tolist()
+    assert column[:10] == [255] * 10 and column[14:] == [0] * 27  # the head is up
+
+
+def test_the_ct_of_a_registration_is_found_in_its_provenance(case, tmp_path):
+    shutil.copytree(case, tmp_path / "case")
+    place = tmp_path / "case"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.eye(4)), place / "ct.nii.gz")
+    inputs = {str(place / "surface"): "a", str(place / "ct.nii.gz"): "b", str(place / "sequence"): "c"}
+    (place / "registration" / "provenance.yaml").write_text(yaml.safe_dump({"inputs": inputs}))
+    scene = open_scene(open_case(place), 0)
+    assert scene.slices is not None and scene.slices.ct == place / "ct.nii.gz"
+    low, high = torch.tensor(scene.slices.low), scene.space.surface.points.amin(0)
+    assert torch.allclose(high - low, torch.full((3,), 12.0), atol=1e-4)
+    assert open_scene(open_case(case), 0).slices is None  # no CT to be found
+
+
+def test_other_clips_of_the_same_ct_are_drawn_with_a_clip(tmp_path):
+    for name, target, ambiguous in (("a", "CT", False), ("b", "CT", False), ("c", "CT", True), ("d", "other", False)):
+        add_sequence(tmp_path / "sequence" / name)
+        add_surface(tmp_path / "surface" / name)
+        add_registration(tmp_path / "registration" / name, target=target, ambiguous=ambiguous)
+    rows = [{"name": name, "accepted": True, "registered": 8} for name in "abcd"]
+    result(tmp_path / "sequence", accepted=True, clips=rows, frames=36, registered=32, points=800, reasons=[])
+    found = open_case(tmp_path)
+    assert [name for name, _ in open_scene(found, 0).others] == ["b"]  # neither a refused one nor one of another CT
+    assert open_scene(found, 2).others == ()
+    (other,) = open_scene(found, 0).other_surfaces
+    assert other["name"] == "b" and len(other["centres"]) == 3 * 9 and other["mesh"]["faces"]
+
+
+def test_depth_is_in_millimetres_where_a_registration_gives_them(case, tmp_path):
+    assert re.search(r"depth, at the scale of the registration: [0-9.]+ mm", page_of(Drawn(case)))
+    text = page_of(without(case, tmp_path / "case", "registration"))
+    assert re.search(r"depth: [0-9.]+ units", text)

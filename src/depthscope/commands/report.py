@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
-from depthscope.report import open_case, page
+from depthscope.report import open_case, page, write_downloads
 from depthscope.workspace import (
     sweep,
     telling_write_errors,
@@ -27,11 +27,12 @@ PAGE = "index.html"
 def report(case: Annotated[Positional[Path], arg(metavar="CASE")], /, out: Path | None = None) -> int:
     """One HTML page of a case: the verdict in plain words, pictures, figures with their files, how it was made.
 
-    It carries all it shows and loads nothing from anywhere. What is missing in the case is named in the page.
+    It carries all it shows and loads nothing from anywhere. What is missing in the case is named in the page. Beside
+    it, in downloads/, lie the surface (PLY, STL, GLB, NIfTI), the camera path and all figures (CSV).
 
     Args:
         case: Folder that depthscope run or demo wrote, also where it did not end.
-        out: File of the page; CASE/report/index.html by default.
+        out: The page alone, in this file, without downloads; by default CASE/report/index.html.
     """
     from rich.console import Console
 
@@ -44,7 +45,7 @@ def report(case: Annotated[Positional[Path], arg(metavar="CASE")], /, out: Path 
 
 
 def write_report(case: Path, told=print) -> Path:
-    """The page in the case's own folder, with its provenance.
+    """The page in the case's own folder, with its downloads and its provenance.
 
     Args:
         case: Folder of the case.
@@ -52,11 +53,13 @@ def write_report(case: Path, told=print) -> Path:
     """
     start = time.perf_counter()
     found = open_case(case)
-    text = page(found, told).encode()
     with writing_folder(case / REPORT) as folder:
+        downloads = write_downloads(found, folder)
+        text = page(found, told, downloads=downloads).encode()
         (folder / PAGE).write_bytes(text)
         stages = [name for name, results in found.stages.items() if results]
         figures = {"page": PAGE, "bytes": len(text), "stages": stages, "missing": found.missing}
+        figures["downloads"] = [file.address for file in downloads]
         write_result(folder, {**figures, "clips": [clip.name for clip in found.clips if clip.name]})
         write_provenance(folder, options={}, inputs={}, seconds=time.perf_counter() - start)
     return case / REPORT / PAGE

@@ -25,6 +25,7 @@ def view(
     out: Path | None = None,
     fly_through: Path | None = None,
     port: int | None = None,
+    host: str | None = None,
     browser: bool = True,
     clip: str | None = None,
     frames: int = 240,
@@ -32,13 +33,16 @@ def view(
 ) -> int:
     """A case in the browser: the video with depth and masks, the surface with the camera in it, the CT about it.
 
-    It is served to this machine alone until Ctrl-C, and the page loads nothing from anywhere else.
+    It is served to this machine alone until Ctrl-C, and the page loads nothing from anywhere else. From another
+    machine: ssh -L 8765:localhost:8765 MACHINE, or --host with the token that is printed.
 
     Args:
         case: Folder that depthscope run or demo wrote, also where it did not end.
         out: Write the viewer as a folder of files instead; index.html in it needs no server.
         fly_through: Write a flight through the surface as a video (.mp4) instead.
         port: Port to serve on; without it the next free one from 8765 on.
+        host: Address to listen on for other machines, such as 0.0.0.0; only who has the printed token gets in. It is
+            plain HTTP: use it within a tunnel or a network that you trust.
         browser: Open the browser.
         clip: Name of the clip to fly through; the first with a surface by default.
         frames: Of the flight, at 24 a second.
@@ -54,17 +58,17 @@ def view(
         made = write_folder(case, out)
         console.print(f"viewer: {made}", markup=False)
     if fly_through is None and out is None:
-        serve(case, port, browser, console)
+        serve(case, port, host, browser and host is None, console)
     return 0
 
 
-def serve(case: Path, port: int | None, browser: bool, console) -> None:
+def serve(case: Path, port: int | None, host: str | None, browser: bool, console) -> None:
     """Serves the case until it is interrupted."""
     from depthscope.viewer.server import PORT, Drawn, serving
 
     drawn = Drawn(case)
     drawn.answer("/")  # what cannot be shown is told here, not in the browser
-    with serving(drawn, port) as server:
+    with serving(drawn, port, host) as server:
         used = server.server_address[1]
         if port is None and used != PORT:
             console.print(f"port {PORT} is taken: {used} is used", markup=False)

@@ -4,7 +4,10 @@ import math
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 
-from depthscope.report.markup import Html, element, joined, significant, text
+from markupsafe import Markup
+
+from depthscope.report.markup import significant
+from depthscope.report.rendering import rendered
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 44
@@ -37,7 +40,7 @@ def line_chart(
     up: str,
     logarithmic: bool = False,
     within: tuple[float, float] | None = None,
-) -> Html | None:
+) -> Markup | None:
     """Curves over one axis; None where no point is finite.
 
     Args:
@@ -56,11 +59,12 @@ def line_chart(
     ys = [y for line in drawn for y in line.y] + list(within or ())
     plot = _Plot(_range(xs), _range(ys, logarithmic), logarithmic)
     curves = [_curve(line, plot, number) for number, line in enumerate(drawn)]
-    legend = [_legend(line, number) for number, line in enumerate(drawn)] if len(drawn) > 1 else []
-    return _figure(plot, title, across, up, joined(*curves), legend)
+    return _drawing(plot, title, across, up, curves=curves)
 
 
-def histogram(values: Rows[float], *, title: str, across: str, up: str, most: float, colours: Rows[str]) -> Html | None:
+def histogram(
+    values: Rows[float], *, title: str, across: str, up: str, most: float, colours: Rows[str]
+) -> Markup | None:
     """Shares of values in bins from 0 to `most`; what is beyond stands in the last bin.
 
     Args:
@@ -84,18 +88,20 @@ def histogram(values: Rows[float], *, title: str, across: str, up: str, most: fl
     for number, count in enumerate(counts):
         left, right = plot.x(number * most / bins), plot.x((number + 1) * most / bins)
         top = plot.y(100 * count / len(values))
-        size = {"width": f"{right - left - 1:.2f}", "height": f"{HEIGHT - BOTTOM - top:.2f}"}
-        bars.append(element("rect", x=f"{left:.2f}", y=f"{top:.2f}", fill=colours[number], class_="bar", **size))
-    return _figure(plot, title, across, up, joined(*bars), [])
+        bars.append((left, top, right - left - 1, HEIGHT - BOTTOM - top, colours[number]))
+    return _drawing(plot, title, across, up, bars=bars)
 
 
 CHARACTER = 6.6
 """Width of a letter of the labels."""
 
+VIEW, GAP = 300, 20
+"""Side of a view of a path, and the distance to the next one."""
+
 
 def path_plot(
     views: Rows[tuple[str, str, Rows[tuple[float, float]]]], *, title: str, unit: str, names: Rows[str]
-) -> Html | None:
+) -> Markup | None:
     """A path in several views of one scale, with its start and end named.
 
     Args:
@@ -109,36 +115,23 @@ def path_plot(
     extent = max(max(p[axis] for p in places) - min(p[axis] for p in places) for *_, places in views for axis in (0, 1))
     if not extent > 0:
         return None
-    size, gap = 300, 20
-    step = _nice(extent / 3)
-    parts: list[Html] = []
+    step, factor = _nice(extent / 3), (VIEW - 90) / extent
+    drawn = []
     for number, (across, down, places) in enumerate(views):
-        left = number * (size + gap)
+        left = number * (VIEW + GAP)
         middle = [(max(p[axis] for p in places) + min(p[axis] for p in places)) / 2 for axis in (0, 1)]
-        factor = (size - 90) / extent
-        at = [(left + size / 2 + (p[0] - middle[0]) * factor, size / 2 + (p[1] - middle[1]) * factor) for p in places]
-        parts.append(element("rect", x=left + 0.5, y=0.5, width=size - 1, height=size - 1, class_="frame"))
-        parts.append(element("polyline", points=_points(at), class_="line c0"))
-        parts += [element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.2, class_="dot c0") for x, y in at]
+        at = [(left + VIEW / 2 + (p[0] - middle[0]) * factor, VIEW / 2 + (p[1] - middle[1]) * factor) for p in places]
+        ends = []
         for (x, y), name, mark in ((at[0], names[0], "start"), (at[-1], names[-1], "end")):
-            parts.append(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=5, class_=f"mark {mark}"))
-            wide = CHARACTER * len(f"{mark}, {name}")
-            anchor = "end" if x + 9 + wide > left + size else "start"
-            shift = -9 if anchor == "end" else 9
-            label = {"x": f"{x + shift:.1f}", "y": f"{y + (-6 if mark == 'start' else 14):.1f}"}
-            parts.append(
-                element("text", f"{mark}, {name}" if name else mark, text_anchor=anchor, class_="tick", **label)
-            )
-        parts.append(
-            element("text", f"{across} \N{RIGHTWARDS ARROW}", x=left + size - 10, y=size - 10, text_anchor="end")
-        )
-        parts.append(element("text", f"{down} \N{DOWNWARDS ARROW}", x=left + 10, y=20))
-        bar = step * factor
-        parts.append(element("path", d=f"M{left + 12} {size - 26}v6h{bar:.1f}v-6", class_="axis"))
-        parts.append(element("text", f"{significant(step, 1)} {unit}", x=left + 12, y=size - 32, class_="tick"))
-    width = len(views) * (size + gap) - gap
-    box = f"0 0 {width} {size}"
-    return element("svg", *parts, viewBox=box, width=width, height=size, role="img", aria_label=title, class_="chart")
+            label = f"{mark}, {name}" if name else mark
+            anchor = "end" if x + 9 + CHARACTER * len(f"{mark}, {name}") > left + VIEW else "start"
+            beside = x + (-9 if anchor == "end" else 9), y + (-6 if mark == "start" else 14)
+            ends.append({"x": x, "y": y, "mark": mark, "label": label, "anchor": anchor, "beside": beside})
+        drawn.append({"left": left, "across": across, "down": down, "at": at, "points": _points(at), "ends": ends})
+    return rendered(
+        "path.svg.j2", title=title, size=VIEW, width=len(views) * (VIEW + GAP) - GAP, views=drawn, bar=step * factor,
+        bar_label=f"{significant(step, 1)} {unit}",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,45 +153,25 @@ class _Plot:
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
 
-def _figure(plot: _Plot, title: str, across: str, up: str, content: Html, legend: list[Html]) -> Html:
-    bottom, middle = HEIGHT - BOTTOM, (HEIGHT - BOTTOM + TOP) / 2
-    parts: list[Html] = []
-    for value in _ticks(*plot.up, logarithmic=plot.logarithmic):
-        y = plot.y(value)
-        parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"))
-        parts.append(element("text", _label(value), x=LEFT - 8, y=f"{y + 4:.1f}", text_anchor="end", class_="tick"))
-    for value in _ticks(*plot.across):
-        x = plot.x(value)
-        parts.append(element("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=bottom, y2=bottom + 4, class_="axis"))
-        parts.append(element("text", _label(value), x=f"{x:.1f}", y=bottom + 18, text_anchor="middle", class_="tick"))
-    parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis"))
-    parts.append(element("text", across, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle"))
-    turned = {"transform": f"translate(14 {middle:.1f}) rotate(-90)"}
-    parts.append(element("text", up, text_anchor="middle", **turned))
-    box = f"0 0 {WIDTH} {HEIGHT}"
-    drawing = element(
-        "svg", *parts, content, viewBox=box, width=WIDTH, height=HEIGHT, role="img", aria_label=title, class_="chart"
-    )
-    return joined(drawing, element("p", *legend, class_="legend") if legend else None)
+def _drawing(plot: _Plot, title: str, across: str, up: str, curves: Rows[dict] = (), bars: Rows[tuple] = ()) -> Markup:
+    return rendered(
+        "chart.svg.j2", title=title, across=across, up=up, width=WIDTH, height=HEIGHT, left=LEFT, right=WIDTH - RIGHT,
+        bottom=HEIGHT - BOTTOM, middle=(HEIGHT - BOTTOM + TOP) / 2, curves=curves, bars=bars,
+        rows=[(plot.y(value), _label(value)) for value in _ticks(*plot.up, logarithmic=plot.logarithmic)],
+        columns=[(plot.x(value), _label(value)) for value in _ticks(*plot.across)],
+    )  # fmt: skip
 
 
-def _curve(line: Line, plot: _Plot, number: int) -> Html:
+def _curve(line: Line, plot: _Plot, number: int) -> dict:
     at = [(plot.x(x), plot.y(y)) for x, y in zip(line.x, line.y, strict=True)]
-    colour = f"c{number % len(DASHES)}"
-    if line.dots or len(at) == 1:
-        return joined(*(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.6, class_=f"dot {colour}") for x, y in at))
-    dash = DASHES[number % len(DASHES)]
-    return element("polyline", points=_points(at), class_=f"line {colour}", stroke_dasharray=dash or None)
-
-
-def _legend(line: Line, number: int) -> Html:
-    colour, dash = f"c{number % len(DASHES)}", DASHES[number % len(DASHES)]
-    if line.dots:
-        sign = element("circle", cx=14, cy=6, r=3, class_=f"dot {colour}")
-    else:
-        sign = element("line", x1=0, x2=28, y1=6, y2=6, class_=f"line {colour}", stroke_dasharray=dash or None)
-    key = element("svg", sign, viewBox="0 0 28 12", width=28, height=12, aria_hidden="true")
-    return element("span", key, text(line.name))
+    return {
+        "name": line.name,
+        "colour": f"c{number % len(DASHES)}",
+        "dash": DASHES[number % len(DASHES)],
+        "dots": line.dots,
+        "at": at if line.dots or len(at) == 1 else (),
+        "points": "" if line.dots or len(at) == 1 else _points(at),
+    }
 
 
 def _finite(line: Line, positive: bool) -> Line:

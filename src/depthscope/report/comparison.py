@@ -1,8 +1,6 @@
 """A comparison of recipes as one table, in Markdown and on one page."""
 
 import time
-from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.pictures import Picture, depth_picture, depth_range, resized
-from depthscope.report.images import embedded
-from depthscope.report.markup import Html, element, spoken_seconds
+from depthscope.report.images import Embedded, embedded
+from depthscope.report.markup import spoken_seconds
 from depthscope.report.policy import policy, sealed
-from depthscope.report.tables import table
+from depthscope.report.rendering import rendered
+from depthscope.report.tables import Table
 
 HEAD = ("recipe", "AbsRel, per frame", "delta1, per frame", "AbsRel, per clip", "scale drift", "examples", "time")
 FIGURES = ("abs_rel", "delta1", "sequence_abs_rel", "scale_drift")
@@ -24,7 +23,7 @@ JUDGES = {"dense-1": "every pixel of the true depth", "sfm-points-1": "points of
 TALLEST_PX = 320
 """Height of a picture on the page."""
 
-Table = dict[str, dict[str, float]]
+Rows = dict[str, dict[str, float]]
 
 
 def cells(name: str, row: dict[str, float]) -> list[str]:
@@ -48,7 +47,7 @@ def sentence(head: dict[str, Any]) -> str:
     )
 
 
-def markdown(head: dict[str, Any], rows: Table) -> str:
+def markdown(head: dict[str, Any], rows: Rows) -> str:
     """The table as Markdown."""
     lines = [sentence(head), "", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     lines += ["| " + " | ".join(cells(name, row)) + " |" for name, row in rows.items()]
@@ -57,7 +56,7 @@ def markdown(head: dict[str, Any], rows: Table) -> str:
 
 def comparison_page(
     head: dict[str, Any],
-    rows: Table,
+    rows: Rows,
     frame: Path,
     depths: dict[str, Float[Tensor, "height width"]],
     truth: Float[Tensor, "rows columns"] | None = None,
@@ -76,39 +75,22 @@ def comparison_page(
     shown = {"frame": read_image(frame)}
     shown |= {"true depth": depth_picture(truth, depth_range(truth[None]))} if truth is not None else {}
     shown |= {name: depth_picture(depth, depth_range(depth[None])) for name, depth in depths.items()}
-    pictures = [figure(picture, name, rows.get(name)) for name, picture in shown.items()]
-    title = "Recipes compared \N{EN DASH} depthscope"
-    top = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy()),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        element("style", Html(files("depthscope.report").joinpath("style.css").read_text(encoding="utf-8"))),
+    listed = tuple((*cells(name, row),) for name, row in rows.items())
+    text = rendered(
+        "comparison.html.j2",
+        policy=policy(),
+        summary=sentence(head),
+        table=Table("Errors of each recipe", HEAD, listed),
+        pictures=[captioned(picture, name, rows.get(name)) for name, picture in shown.items()],
+        clips=head["clips"],
+        date=time.strftime("%Y-%m-%d"),
     )
-    listed = [cells(name, row) for name, row in rows.items()]
-    body = element(
-        "body",
-        element("header", element("p", "depthscope", class_="name"), element("h1", "Recipes compared")),
-        element(
-            "main",
-            element("section", element("p", sentence(head)), table(HEAD, listed, "Errors of each recipe")),
-            element(
-                "section",
-                element("h2", "One frame, each map in its own range of depth"),
-                element("div", *pictures, class_="gallery"),
-            ),
-            element("section", element("h2", "Clips"), element("ul", *(element("li", c) for c in head["clips"]))),
-        ),
-        element("footer", element("p", f"Made by depthscope {version('depthscope')} on {time.strftime('%Y-%m-%d')}.")),
-    )
-    return sealed(f"<!DOCTYPE html>\n{element('html', top, body, lang='en')}\n")
+    return sealed(text)
 
 
-def figure(picture: Picture, name: str, row: dict[str, float] | None) -> Html:
+def captioned(picture: Picture, name: str, row: dict[str, float] | None) -> tuple[Embedded, str]:
     """A picture with its name and, where it is of a recipe, that recipe's error."""
-    told = name if row is None else f"{name}: AbsRel {row['abs_rel']:.3f} over all frames"
+    caption = name if row is None else f"{name}: AbsRel {row['abs_rel']:.3f} over all frames"
     alt = name if row is None else f"depth by {name}"
     small = resized(picture, TALLEST_PX) if picture.shape[0] > TALLEST_PX else picture
-    return element("figure", embedded(small, alt), element("figcaption", told))
+    return embedded(small, alt), caption

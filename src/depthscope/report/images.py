@@ -1,13 +1,29 @@
 """Pictures as part of the page: JPEG in data URIs."""
 
 import base64
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
 from depthscope.errors import DepthscopeError
 from depthscope.pictures import Picture
-from depthscope.report.markup import Html, element
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture that the page carries.
+
+    Attributes:
+        uri: The file.
+        alt: What it shows, in words.
+        width, height: Its size in pixels, so that nothing moves while it loads.
+    """
+
+    uri: str
+    alt: str
+    width: int
+    height: int
 
 
 def jpeg(picture: Picture, quality: int = 82) -> bytes:
@@ -17,18 +33,13 @@ def jpeg(picture: Picture, quality: int = 82) -> bytes:
     return data.tobytes()
 
 
-def data_uri(picture: Picture, quality: int = 82) -> str:
-    """A picture as a JPEG that the page carries."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, quality)).decode()
-
-
-def embedded(picture: Picture, alt: str, quality: int = 82, **attributes: str) -> Html:
-    """An image element of a picture, with its size, so that nothing moves while it loads."""
+def embedded(picture: Picture, alt: str, quality: int = 82) -> Embedded:
+    """A picture as a JPEG in a data URI."""
     height, width = picture.shape[:2]
-    return element("img", src=data_uri(picture, quality), alt=alt, width=width, height=height, **attributes)
+    return Embedded("data:image/jpeg;base64," + base64.b64encode(jpeg(picture, quality)).decode(), alt, width, height)
 
 
-def picture_file(path: Path, alt: str, width: int, quality: int = 80) -> Html | None:
+def picture_file(path: Path, alt: str, width: int, quality: int = 80) -> Embedded | None:
     """A stored picture, made narrower where it is wider than `width`; None where it cannot be read."""
     from depthscope.pictures import resized
     from depthscope.video import read_image

@@ -1,11 +1,13 @@
-"""A surface small enough for a page: vertices merged on a grid, numbers cut to 16 bits."""
+"""A surface small enough for a page: edges collapsed, numbers cut to 16 bits."""
 
 import base64
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from fast_simplification import simplify
+from jaxtyping import Float
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from depthscope.geometry import Camera, RigidMotion, Surface
@@ -19,54 +21,37 @@ FIELD_DEG = 40.0
 
 
 def decimated(surface: Surface, most_faces: int) -> Surface:
-    """The surface with at most so many faces: the vertices of a grid cell become their mean (Rossignac, Borrel 1993).
+    """The surface with at most so many faces: edges collapse by quadric error (Garland, Heckbert 1997).
+
+    Colours are those of the nearest vertex of the whole surface. What cannot be collapsed so far, such as loose
+    triangles, loses faces evenly.
 
     Args:
         surface: A mesh.
-        most_faces: Bound of its faces.
+        most_faces: Bound of its faces; vertices stay below `MOST_VERTICES` too.
     """
     assert surface.faces is not None
     points, faces = surface.points.float(), surface.faces
     if len(faces) <= most_faces and len(points) <= MOST_VERTICES:
         return surface
-    a, b, c = points[faces].unbind(1)
-    area = float(torch.linalg.cross(b - a, c - a).norm(dim=-1).sum() / 2)
-    cell = (2 * area / most_faces) ** 0.5 or float((points.amax(0) - points.amin(0)).amax()) / 64 or 1.0
+    wanted = min(most_faces, len(faces) - 1)
+    small = points.numpy(), faces.numpy().astype(np.int32)
     while True:
-        merged, kept = clustered(points, faces, cell)
-        count = int(merged.max()) + 1 if len(merged) else 0
-        if len(kept) <= most_faces and count <= MOST_VERTICES:
+        small = simplify(
+            np.ascontiguousarray(small[0], np.float32), np.ascontiguousarray(small[1]), target_count=wanted
+        )
+        if len(small[1]) > wanted:
+            small = small[0], small[1][np.linspace(0, len(small[1]) - 1, wanted).astype(int)]
+        used, numbers = np.unique(small[1], return_inverse=True)
+        small = small[0][used], numbers.reshape(-1, 3).astype(np.int32)
+        if len(used) <= MOST_VERTICES:
             break
-        cell *= max(1.05, min(2.0, (len(kept) / most_faces) ** 0.5))
-    places = averaged(points, merged, count)
-    colours = None if surface.colours is None else averaged(surface.colours.float(), merged, count).round().byte()
-    used = torch.unique(kept)
-    number = torch.full((count,), -1).scatter(0, used, torch.arange(len(used)))
-    kept, places = number[kept], places[used]
-    return Surface(places, vertex_normals(places, kept), None if colours is None else colours[used], kept, surface.unit)
-
-
-def clustered(
-    points: Float[Tensor, "points 3"], faces: Int[Tensor, "faces 3"], cell: float
-) -> tuple[Int[Tensor, " points"], Int[Tensor, "kept 3"]]:
-    """The cluster of each vertex on a grid, and the faces that are left, each once."""
-    grid = ((points - points.amin(0)) / cell).floor().long()
-    size = grid.amax(0) + 1
-    key = (grid[:, 0] * size[1] + grid[:, 1]) * size[2] + grid[:, 2]
-    _, merged = torch.unique(key, return_inverse=True)
-    moved = merged[faces]
-    moved = moved[(moved[:, 0] != moved[:, 1]) & (moved[:, 1] != moved[:, 2]) & (moved[:, 2] != moved[:, 0])]
-    first = moved.argmin(1)  # turned so that the smallest number stands first: the same face is the same row
-    turned = torch.stack([moved.gather(1, ((first + i) % 3)[:, None])[:, 0] for i in range(3)], 1)
-    return merged, torch.unique(turned, dim=0)
-
-
-def averaged(
-    values: Float[Tensor, "points channels"], merged: Int[Tensor, " points"], count: int
-) -> Float[Tensor, "clusters channels"]:
-    """The mean of the values of each cluster."""
-    total = values.new_zeros(count, values.shape[1]).index_add(0, merged, values)
-    return total / torch.bincount(merged, minlength=count).clamp_min(1)[:, None]
+        wanted = int(0.9 * wanted * MOST_VERTICES / len(used))
+    places, kept = torch.from_numpy(small[0].astype(np.float32)), torch.from_numpy(small[1].astype(np.int64))
+    colours = None
+    if surface.colours is not None:
+        colours = surface.colours[torch.from_numpy(KDTree(points.numpy()).query(places.numpy())[1])]
+    return Surface(places, vertex_normals(places, kept), colours, kept, surface.unit)
 
 
 WIDE = 1.3
@@ -123,7 +108,7 @@ def described(
     most_distance: float,
     cameras: RigidMotion | None,
 ) -> dict:
-    """A surface as the page's own viewer reads it.
+    """A surface as the page's script reads it.
 
     Args:
         surface: A mesh with at most `MOST_VERTICES` vertices.
@@ -133,7 +118,7 @@ def described(
         most_distance: What is drawn in the brightest colour.
         cameras: camera_from_world of the frames in the order of time.
     """
-    said = shell(surface) | {
+    values = shell(surface) | {
         "unit": unit,
         "rotation": view.rotation.flatten().tolist(),
         "target": view.target.tolist(),
@@ -141,14 +126,19 @@ def described(
         "field_deg": FIELD_DEG,
     }
     if surface.colours is not None:
-        said["colours"] = packed(surface.colours.numpy())
+        values["colours"] = packed(surface.colours.numpy())
     if distance is not None:
-        said["errors"] = packed((distance / most_distance * 255).round().clamp(0, 255).numpy().astype(np.uint8))
-        said["most"] = most_distance
-    if cameras is not None:
-        said["centres"] = [round(value, 5) for value in cameras.origin.flatten().tolist()]
-        said["turns"] = [round(value, 4) for value in cameras.rotation.flatten().tolist()]
-    return said
+        values["errors"] = packed((distance / most_distance * 255).round().clamp(0, 255).numpy().astype(np.uint8))
+        values["most"] = most_distance
+    return values | ({} if cameras is None else path(cameras))
+
+
+def path(cameras: RigidMotion) -> dict:
+    """The camera of every frame: centres and rotations, camera_from_world."""
+    return {
+        "centres": [round(value, 5) for value in cameras.origin.flatten().tolist()],
+        "turns": [round(value, 4) for value in cameras.rotation.flatten().tolist()],
+    }
 
 
 def shell(surface: Surface) -> dict:

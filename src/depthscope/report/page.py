@@ -3,29 +3,39 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.resources import files
 
-from depthscope.report.clip_view import sequence_of, strip_of
+from markupsafe import Markup
+
+from depthscope.report.clip_view import clip_view, sequence_of, strip_of
+from depthscope.report.downloads import Download
 from depthscope.report.folder import COMMANDS, STAGES, CaseFolder, Clip
-from depthscope.report.markup import Html, Part, element, joined
-from depthscope.report.policy import policy, script, sealed
-from depthscope.report.provenance import provenance
+from depthscope.report.images import embedded
+from depthscope.report.metadata import metadata
+from depthscope.report.policy import policy, sealed
+from depthscope.report.provenance import records
+from depthscope.report.rendering import rendered
 from depthscope.report.sections import (
-    distance_section,
-    made_pictures,
-    path_section,
-    scale_section,
-    strip_section,
-    surface_section,
+    Chart,
+    Frames,
+    distance_chart,
+    frames_section,
+    hero,
+    path_chart,
+    scale_chart,
+    stored_pictures,
+    surface_caption,
     training_section,
 )
-from depthscope.report.space import space_of
-from depthscope.report.tables import checks_table, depth_table, key_figures, scene_table, surface_table
-from depthscope.report.verdict import outcome, spoken
+from depthscope.report.space import Space, space_of
+from depthscope.report.surface_box import SurfaceBox, still_picture, surface_box
+from depthscope.report.tables import Checks, checks_of, depth_table, key_figures, scene_table, surface_table
+from depthscope.report.verdict import RESEARCH_USE, outcome, verdict
 
 MOST_BYTES = 8_000_000
 """Of the page."""
+
+HERO_PX = (480, 384)
+"""Size of the surface's picture on the first screen."""
 
 
 @dataclass(frozen=True)
@@ -52,159 +62,124 @@ DETAILS = (
 )
 """From the most to the least; the first with which the page is small enough is taken."""
 
-WORDS = {"usable": "Usable", "limited": "Usable within limits", "unusable": "Not usable", "unknown": "Not known"}
+
+@dataclass(frozen=True)
+class ClipPart:
+    """What the page shows of one clip.
+
+    Attributes:
+        key: Of its elements.
+        name: Of the clip, "" where there is only one.
+        outcome: Of its checks, in a word or two.
+        reasons: Of a refusal.
+        frames: Moments of the video.
+        surface: The view in 3D.
+        surface_caption: What it shows.
+        distances: Histograms.
+        charts: Of the path and the scale.
+        checks: Of the structure from motion.
+    """
+
+    key: str
+    name: str
+    outcome: str
+    reasons: tuple[str, ...]
+    frames: Frames | None
+    surface: SurfaceBox | None
+    surface_caption: Markup
+    distances: tuple[Chart, ...]
+    charts: tuple[Chart, ...]
+    checks: tuple[Checks, ...]
 
 
-def page(case: CaseFolder, told: Callable[[str], None] = lambda line: None, most_bytes: int = MOST_BYTES) -> str:
+def page(
+    case: CaseFolder,
+    told: Callable[[str], None] = lambda line: None,
+    most_bytes: int = MOST_BYTES,
+    downloads: tuple[Download, ...] = (),
+) -> str:
     """The whole page as text.
 
     Args:
         case: What lies in the case's folder.
         told: Is given a line where the page shows less than it could, to stay small.
         most_bytes: Bound of its size.
+        downloads: Files that lie beside the page.
     """
     clips = len(case.clips)
     made = ""
     for detail in DETAILS:
         if clips > 4 and detail is DETAILS[0]:
             continue
-        made = document(case, detail)
+        made = document(case, detail, downloads)
         if len(made.encode()) <= most_bytes:
             break
         told(f"the page would be larger than {most_bytes / 1e6:g} MB: shown with less detail")
     return made
 
 
-def document(case: CaseFolder, detail: Detail) -> str:
+def document(case: CaseFolder, detail: Detail, downloads: tuple[Download, ...] = ()) -> str:
     """The page with so much detail."""
-    parts = [*_front(case), *_clips(case, detail), *_back(case)]
-    title = f"{case.name} \N{EN DASH} depthscope"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy()),
-        element("meta", name="generator", content=f"depthscope {version('depthscope')}"),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        element("style", Html(_asset("style.css"))),
-        element(
-            "noscript", element("style", Html(".strip .moment { display: grid } .scrub { display: none !important }"))
-        ),
-    )
-    foot = element(
-        "footer",
-        element(
-            "p",
-            f"Made by depthscope {version('depthscope')} on {time.strftime('%Y-%m-%d')} from the files of this case.",
-            " Point at a number to see the file that it stands in.",
-        ),
-    )  # fmt: skip
-    scripts = [script(_asset(name)) for name in ("surface.js", "strip.js")]
-    body = element("body", parts[0], element("main", *parts[1:]), foot, *scripts)
-    return sealed(f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n")
-
-
-def _front(case: CaseFolder) -> list[Html]:
-    """The verdict and the key figures."""
-    said = spoken(case)
-    reasons = None
-    if said.reasons and said.standing == "unusable":
-        reasons = joined(element("p", "Reasons:"), element("ul", *(element("li", reason) for reason in said.reasons)))
-    header = element(
-        "header",
-        element("p", f"depthscope \N{MIDDLE DOT} {case.name}", class_="name"),
-        element("p", WORDS[said.standing], class_=f"standing {said.standing}"),
-        element("h1", said.headline),
-    )
-    why = element(
-        "section", *(element("p", line) for line in said.sentences), reasons, class_="why", aria_label="Verdict"
-    )
-    figures = key_figures(case)
-    return [header, why, _section("Key figures", "figures", figures)]
-
-
-def _clips(case: CaseFolder, detail: Detail) -> list[Html]:
-    several = len(case.clips) > 1
-    parts = []
-    if several:
-        links = [
-            element("li", element("a", clip.name, href=f"#clip-{n}"), f": {outcome(clip) or 'no verdict'}")
-            for n, clip in enumerate(case.clips)
-        ]
-        parts.append(_section("Clips", "clips", element("ul", *links)))
-    for number, clip in enumerate(case.clips):
-        parts += _clip(case, clip, detail, f"clip-{number}", several)
-    return parts
-
-
-def _clip(case: CaseFolder, clip: Clip, detail: Detail, key: str, several: bool) -> list[Html]:
-    """What there is of one clip; a heading of its own where there are several."""
-    sequence = sequence_of(clip)
-    strip = strip_of(clip, sequence, detail.moments, detail.height_px)
-    space = space_of(case, clip, sequence, detail.faces)
-    lines = _refusal(clip) if several else None
-    level = "h3" if several else "h2"
-    charts = [part for d in space.distances if (part := distance_section(d)) is not None]
-    spread = element("div", *charts, class_="pair" if len(charts) > 1 else None) if charts else None
-    lines_and_scale = [part for part in (path_section(space), scale_section(clip.surface)) if part is not None]
-    titled = (
-        ("What the camera saw", "seen", None if strip is None else strip_section(strip, key, clip.scale)),
-        ("The surface", "surface", surface_section(space, clip, f"{key}-view")),
-        ("Distances", "distances", spread),
-        ("Path and scale", "path", element("div", *lines_and_scale, class_="pair") if lines_and_scale else None),
-        ("Checks of the structure from motion", "checks", checks_table(clip.sequence)),
-    )
-    parts = [
-        element(
-            "section", element(level, title), content, aria_label=f"{clip.name} {title}".strip(), id=f"{key}-{name}"
-        )
-        for title, name, content in titled
-        if content is not None
-    ]
-    if not several:
-        return parts
-    return [element("section", element("h2", clip.name), lines, *parts, id=key, aria_label=clip.name)]
-
-
-def _refusal(clip: Clip) -> Html | None:
-    word, reasons = outcome(clip), clip.sequence.lines("reasons")
-    if not word:
-        return None
-    listed = element("ul", *(element("li", reason) for reason in reasons)) if reasons else None
-    return joined(element("p", f"Verdict: {word}."), listed)
-
-
-def _back(case: CaseFolder) -> list[Html]:
-    """Errors where the truth is known, the training, what is missing, how it was made."""
-    depth, surface = case.stages["depth_error"], case.stages["surface_error"]
-    pictures = made_pictures(surface, (("depth.png", "Depth beside the truth, each frame at its own scale"),))
-    measured = joined(depth_table(depth), scene_table(case), surface_table(surface), pictures)
+    spaces = [space_of(case, clip, sequence_of(clip), detail.faces) for clip in case.clips]
+    first = case.clips[0]
+    view = clip_view(first, sequence_of(first), detail.height_px, detail.moments)
+    surface = None
+    if spaces[0].surface is not None:
+        surface = embedded(still_picture(spaces[0], HERO_PX), "The surface seen from behind the camera", 80)
+    truth = case.stages["surface_error"]
+    tables = [depth_table(case.stages["depth_error"]), scene_table(case), surface_table(truth)]
     problems = [line for results in case.stages.values() for line in results.problems]
-    problems += [
-        line for clip in case.clips if clip.name for line in (*clip.prediction.problems, *clip.surface.problems)
+    problems += [p for clip in case.clips if clip.name for p in (*clip.prediction.problems, *clip.surface.problems)]
+    clips = [
+        _clip(clip, space, detail, number, len(case.clips) > 1)
+        for number, (clip, space) in enumerate(zip(case.clips, spaces, strict=True))
     ]
-    return [
-        _section("Measured errors", "errors", measured or None),
-        _section("Training", "training", training_section(case.stages["run"])),
-        _section("What is not here", "missing", _missing(case, problems)),
-        _section("How this was made", "provenance", provenance(case)),
-    ]
+    text = rendered(
+        "report.html.j2",
+        policy=policy(),
+        title=f"{case.name} \N{EN DASH} depthscope report",
+        name=case.name,
+        verdict=verdict(case),
+        research_use=RESEARCH_USE,
+        hero=hero(view, surface, spaces[0]),
+        metadata=metadata(case),
+        figures=key_figures(case),
+        downloads=downloads,
+        clips=clips,
+        tables=[table for table in tables if table is not None],
+        pictures=stored_pictures(truth, (("depth.png", "Depth beside ground truth, each frame at its own scale"),)),
+        training=training_section(case.stages["run"]),
+        problems=problems,
+        missing=[(name, STAGES[name], COMMANDS.get(name, "")) for name in case.missing],
+        records=records(case),
+        date=time.strftime("%Y-%m-%d"),
+    )  # fmt: skip
+    return sealed(text)
 
 
-def _missing(case: CaseFolder, problems: list[str]) -> Html | None:
-    rows: list[Part] = [element("li", line) for line in problems]
-    for name in case.missing:
-        how = joined(" Made by ", element("code", COMMANDS[name]), ".") if name in COMMANDS else None
-        rows.append(element("li", element("b", name), f": {STAGES[name]}.", how))
-    return element("ul", *rows) if rows else None
+def _clip(clip: Clip, space: Space, detail: Detail, number: int, several: bool) -> ClipPart:
+    """What there is of one clip."""
+    key = f"clip-{number}"
+    strip = strip_of(clip, sequence_of(clip), detail.moments, detail.height_px)
+    charts = (path_chart(space), scale_chart(clip.surface))
+    distances = (distance_chart(distance) for distance in space.distances)
+    return ClipPart(
+        key,
+        clip.name if several else "",
+        outcome(clip),
+        tuple(clip.sequence.lines("reasons")),
+        None if strip is None else frames_section(strip, clip.scale),
+        surface_box(space, f"{key}-view", scale_error=scale_error(clip, space)),
+        surface_caption(space, clip),
+        tuple(chart for chart in distances if chart is not None),
+        tuple(chart for chart in charts if chart is not None),
+        checks_of(clip.sequence),
+    )
 
 
-def _section(title: str, key: str, content: Html | None) -> Html:
-    if content is None:
-        return Html("")
-    return element("section", element("h2", title), content, id=key)
-
-
-def _asset(name: str) -> str:
-    return files("depthscope.report").joinpath(name).read_text(encoding="utf-8")
+def scale_error(clip: Clip, space: Space) -> float | None:
+    """Relative standard deviation of the scale of a registration, which every length inherits; None without one."""
+    scale, deviation = clip.registration.figure("scale"), clip.registration.figure("scale_sd")
+    if space.unit != "mm" or scale is None or deviation is None or clip.registration.get("ambiguous") is True:
+        return None
+    return deviation.value / scale.value if scale.value > 0 else None

@@ -8,8 +8,6 @@ case makes the same file; of a page that is served one for each answer.
 import hashlib
 import secrets
 
-from depthscope.report.markup import Html, element
-
 MARK = secrets.token_hex(16)
 """Stands for the nonce until a page is sealed."""
 
@@ -33,11 +31,6 @@ def policy(images: str = EMBEDDED, nonce: str = MARK) -> str:
 def header(images: str, nonce: str) -> str:
     """The same as a server sends it; that no page may frame this one can only be said there."""
     return f"{policy(images, nonce)}; frame-ancestors 'none'"
-
-
-def script(code: str) -> Html:
-    """A script of the page, with the nonce; blocks of data are no scripts and need none."""
-    return element("script", Html(code), nonce=MARK)
 
 
 def sealed(page: str, nonce: str = "") -> str:

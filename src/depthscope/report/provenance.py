@@ -1,48 +1,55 @@
 """How a case was made: commands, versions, inputs with their hashes, durations."""
 
 import shlex
+from dataclasses import dataclass
 
 from depthscope.report.folder import STAGES, CaseFolder, Results
-from depthscope.report.markup import Figure, Html, Part, duration, element, joined
-from depthscope.report.tables import table
+from depthscope.report.markup import Figure, Part, duration
 
 
-def provenance(case: CaseFolder) -> Html:
-    """A folded part for every stage that left a record."""
-    found = [results for clip in case.clips if clip.name for results in (clip.sequence, clip.prediction, clip.surface)]
-    parts = [_stage(case, results) for results in (*case.stages.values(), *found) if results or results.provenance]
-    return joined(*parts)
+@dataclass(frozen=True)
+class Record:
+    """How one stage was made.
+
+    Attributes:
+        title: The stage, and what it is.
+        command: The command line, or "".
+        rows: Name and value of everything else that is known.
+        inputs: Path and SHA-256 of the inputs.
+        options: The options, as indented lines.
+    """
+
+    title: str
+    command: str
+    rows: tuple[tuple[str, Part], ...]
+    inputs: tuple[tuple[str, str], ...]
+    options: str
 
 
-def _stage(case: CaseFolder, results: Results) -> Html:
-    said = results.provenance
-    rows: list[tuple[str, Part]] = []
-    command = said.get("command")
-    if isinstance(command, list):
-        rows.append(("command", element("code", shlex.join(map(str, command)))))
-    seconds = _seconds(case, results)
-    rows.append(("duration", duration(seconds)))
-    rows += [(key, str(said[key])) for key in ("finished", "machine") if said.get(key)]
-    versions = said.get("versions") or results.get("versions")
+def records(case: CaseFolder) -> tuple[Record, ...]:
+    """The records of every stage that left one, in the order of the method."""
+    of_clips = [r for clip in case.clips if clip.name for r in (clip.sequence, clip.prediction, clip.surface)]
+    stages = (*case.stages.values(), *of_clips)
+    return tuple(_record(case, results) for results in stages if results or results.provenance)
+
+
+def _record(case: CaseFolder, results: Results) -> Record:
+    found = results.provenance
+    rows: list[tuple[str, Part]] = [("Duration", duration(_seconds(case, results)))]
+    rows += [
+        (title, str(found[key])) for title, key in (("Finished", "finished"), ("Machine", "machine")) if found.get(key)
+    ]
+    versions = found.get("versions") or results.get("versions")
     if isinstance(versions, dict):
-        rows.append(("versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
-    parts = [element("dt", name) + element("dd", value) for name, value in rows if value is not None]
-    inputs = said.get("inputs")
-    hashes = (
-        table(
-            ("input", "SHA-256"),
-            [(element("code", str(name)), element("code", str(digest))) for name, digest in inputs.items()],
-            "Inputs, by the hash of their content",
-            "inputs",
-        )
-        if isinstance(inputs, dict) and inputs
-        else None
+        rows.append(("Versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
+    command, inputs, options = found.get("command"), found.get("inputs"), found.get("options")
+    return Record(
+        f"{results.name}: {STAGES.get(results.name.split('/')[0], '')}",
+        shlex.join(map(str, command)) if isinstance(command, list) else "",
+        tuple((name, value) for name, value in rows if value is not None),
+        tuple((str(name), str(digest)) for name, digest in inputs.items()) if isinstance(inputs, dict) else (),
+        _lines(options) if isinstance(options, dict) and options else "",
     )
-    options = said.get("options")
-    words = element("pre", element("code", _lines(options))) if isinstance(options, dict) and options else None
-    about = STAGES.get(results.name.split("/")[0], "")
-    summary = element("summary", f"{results.name}: {about}")
-    return element("details", summary, element("dl", *map(Html, parts)), hashes, words)
 
 
 def _seconds(case: CaseFolder, results: Results) -> Figure | None:
@@ -51,9 +58,9 @@ def _seconds(case: CaseFolder, results: Results) -> Figure | None:
     value = recorded.get("seconds") if isinstance(recorded, dict) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Figure(value, "case.json", (results.name, "seconds"))
-    told = results.provenance.get("seconds")
-    if isinstance(told, int | float) and not isinstance(told, bool):
-        return Figure(told, f"{results.name}/provenance.yaml", ("seconds",))
+    value = results.provenance.get("seconds")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Figure(value, f"{results.name}/provenance.yaml", ("seconds",))
     return results.figure("seconds")
 
 

@@ -1,119 +1,160 @@
-"""The parts of the page: what the camera saw, the surface, the path, the checks, the training."""
+"""The parts of the page, ready for its template: frames, surface, distances, path, training."""
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import torch
+from markupsafe import Markup
 
 from depthscope.report.charts import Line, histogram, line_chart, path_plot
-from depthscope.report.clip_view import Moment, Strip
+from depthscope.report.clip_view import ClipView, Moment, Strip
 from depthscope.report.folder import Clip, Results
-from depthscope.report.images import embedded, picture_file
-from depthscope.report.markup import Figure, Html, amount, element, joined, share, significant, whole
+from depthscope.report.images import Embedded, embedded, picture_file
+from depthscope.report.markup import Figure, Part, amount, joined, phrase, share, significant, thousands, whole
 from depthscope.report.space import Distances, Space
-from depthscope.report.surface_box import colour_scale, levels, surface_box
+from depthscope.report.surface_box import ColourScale, colour_scale, levels
 
 PANELS = {
-    "frame": ("frame", "as the camera saw it, lens distortion removed"),
+    "frame": ("frame", "lens distortion removed"),
     "depth": ("depth", "near is bright"),
-    "deviation": ("its uncertainty", "sure is dark"),
+    "deviation": ("uncertainty of depth", "certain is dark"),
     "points": ("points of structure from motion", "near is bright"),
-    "masked": ("what counts", "striped: hidden by the masks"),
+    "masked": ("masks", "striped: left out"),
 }
-"""Pictures of a moment, and what they show."""
+"""Pictures of a moment, and how to read them."""
 
-PRINTED = 3
+PRINTED = 2
 """Moments that are printed."""
 
 CURVES = ("loss", "sparse", "consistency", "flow")
 """Columns of the training log that are drawn."""
 
 
-def strip_section(strip: Strip, key: str, scale: Figure | None = None) -> Html:
+@dataclass(frozen=True)
+class Chart:
+    """A chart and what it shows."""
+
+    drawing: Markup
+    caption: Markup
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One moment of a clip.
+
+    Attributes:
+        name: Of the frame.
+        number: Of the frame in the sequence, or None.
+        pictures: Picture, title and hint.
+        printed: Whether it is on paper too.
+    """
+
+    name: str
+    number: int | None
+    pictures: tuple[tuple[Embedded, str, str], ...]
+    printed: bool
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Moments of a clip to step through.
+
+    Attributes:
+        moments: In the order of time.
+        scales: What the colours mean.
+        note: How many of the frames these are.
+    """
+
+    moments: tuple[Shown, ...]
+    scales: tuple[ColourScale, ...]
+    note: str
+
+
+def frames_section(strip: Strip, scale: Figure | None = None) -> Frames:
     """The video, one moment at a time; depth in mm where `scale`, in mm to its unit, is known."""
-    moments, last = strip.moments, len(strip.moments) - 1
-    printed = {round(i * last / max(1, PRINTED - 1)) for i in range(PRINTED)}
-    shown = [_moment(moment, number, number in printed) for number, moment in enumerate(moments)]
-    slider = element("input", type="range", min=0, max=last, value=last // 2, step=1, id=f"{key}-slider")
-    scrub = element(
-        "div", element("label", "moment", for_=f"{key}-slider"), slider, element("output", "", for_=f"{key}-slider"),
-        class_="scrub",
-    )  # fmt: skip
-    keys = []
+    last = len(strip.moments) - 1
+    printed = {round((i + 0.5) * last / PRINTED) for i in range(PRINTED)}
+    shown = tuple(_shown(moment, number in printed) for number, moment in enumerate(strip.moments))
+    scales = [] if strip.limits is None else [depth_scale(strip.limits, strip.unit, scale)]
+    if any(moment.deviation is not None for moment in strip.moments):
+        scales.append(deviation_scale(strip.most_deviation))
+    total = len(strip.moments)
+    note = f"{total} of {strip.total} frames" if strip.total > total else f"All {strip.total} frames"
     if strip.limits is not None:
-        unit = "mm" if strip.unit == "mm" else "units" if strip.unit == "sfm" else "units of each frame"
-        factor, title = 1.0, "depth"
-        if strip.unit == "sfm" and scale is not None:
-            factor, unit, title = scale.value, "mm", "depth, at the scale of the registration"
-        near, far = (significant(factor * value, 2) for value in strip.limits)
-        keys.append(colour_scale(cv2.COLORMAP_INFERNO, f"{far} {unit}", f"{near} {unit}", title))
-    if any(moment.deviation is not None for moment in moments):
-        end = f"{100 * strip.most_deviation:.0f}\N{NO-BREAK SPACE}% of depth"
-        keys.append(colour_scale(cv2.COLORMAP_VIRIDIS, "0", end, "standard deviation"))
-    total = f"{len(moments)} of {strip.total} frames" if strip.total > len(moments) else f"All {strip.total} frames"
-    note = element("p", f"{total}. Depth is coloured by its inverse, one scale for the clip.", class_="note")
-    return element(
-        "div", *shown, scrub, joined(*keys), note if strip.limits else None, class_="strip", data_view=f"{key}-view"
-    )
+        note += ". Colour follows inverse depth, on one scale for the clip"
+    return Frames(shown, tuple(scales), note + ".")
 
 
-def _moment(moment: Moment, number: int, printed: bool) -> Html:
-    figures = []
+def _shown(moment: Moment, printed: bool) -> Shown:
+    pictures = []
     for key, (title, hint) in PANELS.items():
         picture = getattr(moment, key)
         if picture is not None:
-            caption = element("figcaption", element("b", title[:1].upper() + title[1:]), f", {hint}")
-            figures.append(element("figure", embedded(picture, f"Frame {moment.name}: {title}, {hint}"), caption))
-    classes = "moment" + (" shown" if number == 0 else "") + (" printed" if printed else "")
-    return element("div", *figures, class_=classes, data_name=moment.name, data_frame=moment.number)
+            alt = f"Frame {moment.name}: {title}, {hint}"
+            pictures.append((embedded(picture, alt), title[:1].upper() + title[1:], hint))
+    return Shown(moment.name, moment.number, tuple(pictures), printed)
 
 
-def surface_section(space: Space, clip: Clip, key: str) -> Html | None:
-    """The surface in space, to turn; a picture of it where that cannot be, and on paper."""
-    surface = space.surface
-    if surface is None:
-        return None
-    box = surface_box(space, key)
-    shown = f"{len(surface.faces) if surface.faces is not None else 0:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    faces = whole(clip.surface.figure("faces")) or f"{space.faces:,}"
-    hint = element(
-        "span", "Click or tap the view, then drag to turn, scroll or pinch to zoom, shift or two fingers to move. ",
-        class_="screen",
-    )  # fmt: skip
-    line = "The orange line is the path of the camera, the white frame where it is at the moment above. "
-    orange = line if space.cameras is not None else ""
-    path = element("span", orange, class_="screen")
+def depth_scale(limits: tuple[float, float], unit: str, scale: Figure | None) -> ColourScale:
+    """The colours of depth, in mm where the unit or a registration gives them.
+
+    Args:
+        limits: Nearest and farthest depth.
+        unit: Of the depth maps.
+        scale: Millimetres to a unit of the reconstruction by a registration that was not refused, or None.
+    """
+    shown = {"mm": "mm", "sfm": "units"}.get(unit, "units of each frame")
+    factor, title = 1.0, "depth"
+    if unit == "sfm" and scale is not None:
+        factor, shown, title = scale.value, "mm", "depth, at the scale of the registration"
+    near, far = (significant(factor * value, 2) for value in limits)
+    return colour_scale(cv2.COLORMAP_INFERNO, f"{far} {shown}", f"{near} {shown}", title)
+
+
+def deviation_scale(most: float) -> ColourScale:
+    """The colours of the relative standard deviation."""
+    return colour_scale(
+        cv2.COLORMAP_VIRIDIS, "0", f"{100 * most:.0f}\N{NO-BREAK SPACE}% of depth", "standard deviation"
+    )
+
+
+def surface_caption(space: Space, clip: Clip) -> Markup:
+    """What the view of the surface shows, and in what unit."""
+    shown = thousands(0 if space.surface is None or space.surface.faces is None else len(space.surface.faces))
+    faces = whole(clip.surface.figure("faces")) or thousands(space.faces)
+    path = "Orange: the camera path; white: the camera at the moment above. " if space.cameras is not None else ""
     source = f"Millimetres from {space.scale_source}. " if space.scale_source else "Lengths are in free units. "
-    caption = element(
-        "figcaption", hint, path, source,
-        f"Grey-blue is the back of the wall. Shown with {shown} of ", faces, " faces.",
+    return phrase(
+        '<span class="screen">{}</span>{}Grey-blue is the back of the wall. Shown with {} of {} faces.',
+        path, source, shown, faces,
     )  # fmt: skip
-    return element("figure", box, caption)
 
 
-def distance_section(distances: Distances) -> Html | None:
+def distance_chart(distances: Distances) -> Chart | None:
     """How the distances spread."""
     chosen = levels(cv2.COLORMAP_VIRIDIS)[(torch.arange(40) * 255 / 39).round().long()]
     colours = [f"rgb({r},{g},{b})" for r, g, b in chosen.tolist()]
     title = f"Distances of the surface to {distances.against}"
-    chart = histogram(
-        distances.mm.tolist(), title=title, across="distance in mm, the rest in the last bar", up="share in %",
+    drawing = histogram(
+        distances.mm.tolist(), title=title, across="distance in mm; the last bar holds all beyond", up="share in %",
         most=distances.most_mm, colours=colours,
     )  # fmt: skip
-    if chart is None:
+    if drawing is None:
         return None
     results, path = distances.results, distances.path
     mean, middle = results.figure(*path, "mean"), results.figure(*path, "median")
     how = f", {distances.how}" if distances.how else ""
-    told = joined(f"{title}{how}, at {len(distances.mm)} vertices of the shown surface. ")
+    caption = phrase("{}{}, at {} vertices of the shown surface. ", title, how, thousands(len(distances.mm)))
     if mean is not None and middle is not None:
         deviation = results.figure(*path, "std")
-        plus = joined(" \N{PLUS-MINUS SIGN} ", amount(deviation)) if deviation is not None else None
-        told = joined(told, "As measured: mean ", amount(mean), plus, " mm, median ", amount(middle, "mm"), ".")
-    return element("figure", chart, element("figcaption", told))
+        plus = None if deviation is None else phrase(" \N{PLUS-MINUS SIGN} {}", amount(deviation))
+        measured = phrase("Figures of the whole surface: mean {}{} mm, ", amount(mean), plus)
+        caption = joined(caption, measured, phrase("median {}.", amount(middle, "mm")))
+    return Chart(drawing, caption)
 
 
-def path_section(space: Space) -> Html | None:
+def path_chart(space: Space) -> Chart | None:
     """Where the camera went, in the axes of its middle frame."""
     if space.cameras is None or len(space.names) < 2:
         return None
@@ -124,15 +165,15 @@ def path_section(space: Space) -> Html | None:
         ("right", "down", [(p[0], p[1]) for p in places.tolist()]),
         ("right", "forward", [(p[0], p[2]) for p in places.tolist()]),
     ]
-    title = "Path of the camera, seen along its view and from above"
+    title = "Camera path, seen along its view and from above"
     ends = (space.names[0], space.names[-1])
     if len(max(ends, key=len)) > 18:
         ends = ("", "")
-    chart = path_plot(views, title=title, unit=space.unit, names=ends)
-    return None if chart is None else element("figure", chart, element("figcaption", f"{title}, one scale for both."))
+    drawing = path_plot(views, title=title, unit=space.unit, names=ends)
+    return None if drawing is None else Chart(drawing, phrase("{}, on one scale.", title))
 
 
-def scale_section(results: Results) -> Html | None:
+def scale_chart(results: Results) -> Chart | None:
     """The factor that brings the depth of each frame to its points."""
     columns = results.table("scales.csv")
     factor, measured = _numbers(columns.get("factor")), _numbers(columns.get("measured"))
@@ -142,27 +183,36 @@ def scale_section(results: Results) -> Html | None:
     lines = [Line("used, smoothed over the clip", frames, factor)]
     if len(measured) == len(factor):
         lines.append(Line("by the frame's own points", frames, measured, dots=True))
-    chart = line_chart(lines, title="Scale of every frame", across="frame", up="factor", within=(0.98, 1.02))
+    drawing = line_chart(lines, title="Scale of every frame", across="frame", up="factor", within=(0.98, 1.02))
     drift = share(results.figure("scale_drift"))
-    told = joined("Scale of every frame: a flat line means depth that agrees over the clip.")
-    told = told if drift is None else joined(told, " Drift ", drift, ".")
-    return None if chart is None else element("figure", chart, element("figcaption", told))
+    beside = None if drift is None else phrase(" Drift {}.", drift)
+    caption = phrase("Scale of every frame: a flat line means that depth agrees over the clip.{}", beside)
+    return None if drawing is None else Chart(drawing, caption)
 
 
-def training_section(run: Results) -> Html | None:
+@dataclass(frozen=True)
+class Training:
+    """What is shown of a training.
+
+    Attributes:
+        summary: In one line.
+        charts: Of losses and validation.
+    """
+
+    summary: Markup
+    charts: tuple[Chart, ...]
+
+
+def training_section(run: Results) -> Training | None:
     """The curves of the loss and of validation."""
     log, validation = run.table("log.csv"), run.table("validation.csv")
-    steps, parts = _numbers(log.get("step")), []
+    steps, charts = _numbers(log.get("step")), []
     lines = [Line(name, steps, v) for name in CURVES if len(v := _numbers(log.get(name))) == len(steps) > 0]
     loss = line_chart(lines, title="Losses over the steps", across="step", up="loss", logarithmic=True)
     if loss is not None:
-        parts.append(element("figure", loss, element("figcaption", "Losses of training, as logged.")))
+        charts.append(Chart(loss, Markup("Training losses, as logged.")))
     at = _numbers(validation.get("step"))
-    columns = (
-        ("abs_rel", "relative error, mean"),
-        ("median", "relative error, median"),
-        ("scale_drift", "drift of scale"),
-    )
+    columns = (("abs_rel", "AbsRel, mean"), ("median", "relative error, median"), ("scale_drift", "scale drift"))
     lines = [
         Line(title, at, tuple(100 * v for v in values))
         for name, title in columns
@@ -170,31 +220,38 @@ def training_section(run: Results) -> Html | None:
     ]
     checked = line_chart(lines, title="Validation over the steps", across="step", up="%", within=(0.0, 1.0))
     if checked is not None:
-        parts.append(
-            element("figure", checked, element("figcaption", "Validation, against points of structure from motion."))
-        )
-    if not parts and not run:
+        charts.append(Chart(checked, Markup("Validation against points of structure from motion.")))
+    if not charts and not run:
         return None
-    told = _list_of(
-        ("recipe ", run.said("recipe") or None), ("", whole(run.figure("steps"), "steps")),
-        ("", amount(run.figure("pairs_per_second"), "pairs per second")),
-    )  # fmt: skip
-    return joined(element("p", told) if told else None, element("div", *parts, class_="pair") if parts else None)
+    parts: list[Part] = [
+        f"recipe {run.said('recipe')}" if run.said("recipe") else None,
+        whole(run.figure("steps"), "steps"),
+        amount(run.figure("pairs_per_second"), "pairs per second"),
+    ]
+    summary = joined(*parts, by=", ")
+    return Training(phrase("{}.", summary[:1].upper() + summary[1:]) if summary else Markup(""), tuple(charts))
 
 
-def made_pictures(place: Results, names: tuple[tuple[str, str], ...]) -> Html:
+def stored_pictures(stage: Results, names: tuple[tuple[str, str], ...]) -> list[tuple[Embedded, str]]:
     """Pictures that a stage left, with what they show."""
-    made = []
-    for name, alt in names:
-        picture = picture_file(place.place / name, alt, 1200)
-        if picture is not None:
-            made.append(element("figure", picture, element("figcaption", f"{alt} ({place.name}/{name}).")))
-    return joined(*made)
+    made = [(picture_file(stage.place / name, alt, 1200), f"{alt} ({stage.name}/{name}).") for name, alt in names]
+    return [(picture, caption) for picture, caption in made if picture is not None]
 
 
-def _list_of(*pairs: tuple[str, Html | str | None]) -> Html | None:
-    parts = [joined(name, value) for name, value in pairs if value is not None]
-    return joined(*(joined(", " if i else "", part) for i, part in enumerate(parts)), ".") if parts else None
+def hero(view: ClipView | None, surface: Embedded | None, space: Space) -> list[tuple[Embedded, str]]:
+    """The pictures of the first screen: the middle frame, its depth, and the surface."""
+    made: list[tuple[Embedded, str]] = []
+    if view is not None:
+        name = view.names[len(view.names) // 2]
+        for panel, title in (("frame", "Frame"), ("depth", "Depth"), *(() if surface else (("points", "Points"),))):
+            picture = view.picture(name, panel)
+            if picture is not None:
+                made.append((embedded(picture, f"{title} of the frame in the middle of the video", 80), title))
+    if surface is not None:
+        first = space.distances[0] if space.distances else None
+        ends = "" if first is None else f": dark 0, yellow {significant(first.most_mm, 2)} mm or more"
+        made.append((surface, "Surface" if first is None else f"Surface by distance to {first.against}{ends}"))
+    return made
 
 
 def _numbers(column: list[str] | None) -> tuple[float, ...]:

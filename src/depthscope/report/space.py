@@ -97,6 +97,22 @@ def space_of(case: CaseFolder, clip: Clip, sequence: Sequence | None, most_faces
     )
 
 
+def placed_surface(case: CaseFolder, clip: Clip) -> tuple[Surface, str] | None:
+    """The whole surface of a clip as `space_of` places it, and where its millimetres come from ("" without any)."""
+    mesh = mesh_in(clip.surface.place / "surface.ply")
+    if mesh is None:
+        return None
+    placed = _placements(case, clip)
+    if placed:
+        return replace(mesh.moved(placed[0].there_from_here), unit="mm"), placed[0].source
+    return mesh, "the sequence, whose unit is mm" if mesh.unit == "mm" else ""
+
+
+def in_target(clip: Clip, space: Space) -> bool:
+    """Whether a clip's space is that of the CT by a registration that was accepted."""
+    return space.surface is not None and bool(clip.registration) and clip.registration.get("ambiguous") is False
+
+
 def moved_cameras(camera_from_world: RigidMotion, there_from_here: Similarity) -> RigidMotion:
     """The cameras after their world was moved: rotations turn with it, centres move with it."""
     rotation = camera_from_world.rotation @ there_from_here.motion.rotation.transpose(-1, -2)

@@ -1,16 +1,16 @@
 """The surface in space, to turn: a picture, the data of a mesh and the buttons, which ``surface.js`` brings to life."""
 
 import base64
-import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import torch
 
 from depthscope.geometry import Surface
-from depthscope.pictures import painted, surface_picture
-from depthscope.report.images import data_uri
-from depthscope.report.markup import Html, element, significant
+from depthscope.pictures import Picture, painted, surface_picture
+from depthscope.report.images import Embedded, embedded
+from depthscope.report.markup import significant
 from depthscope.report.mesh import described, shell, viewpoint
 from depthscope.report.space import Distances, Space
 
@@ -22,12 +22,63 @@ LOOKS = (("colours", "Video colours"), ("clay", "Clay"), ("distance", "Distance"
 
 ACTS = (
     ("path", "Camera path"),
+    ("others", "Other clips"),
     ("follow", "Through the camera"),
-    ("nearer", "Nearer"),
-    ("farther", "Farther"),
-    ("reset", "Reset"),
+    ("measure", "Measure"),
+    ("nearer", "Zoom in"),
+    ("farther", "Zoom out"),
+    ("reset", "Reset view"),
 )
 """What a view can do; those without anything to do it with are hidden."""
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """A bar of colours between the values of its ends.
+
+    Attributes:
+        what: What the colours mean.
+        low, high: Values of the ends, with their unit.
+        stops: CSS colours from the one end to the other.
+    """
+
+    what: str
+    low: str
+    high: str
+    stops: str
+
+
+@dataclass(frozen=True)
+class SurfaceBox:
+    """What the template of a surface is given.
+
+    Attributes:
+        key: Of the element.
+        still: The picture that stands where nothing can be drawn, and on paper.
+        data: The mesh and all that is drawn with it, for the script.
+        looks, acts: Buttons, with their titles.
+        look: The colours to start with.
+        scale: Of the distances, or None.
+        palette: The 256 colours of the distances, base64.
+        alone: Whether the view fills its page.
+        hint: How it is moved by keyboard.
+    """
+
+    key: str
+    still: Embedded
+    data: dict[str, Any]
+    looks: tuple[tuple[str, str], ...]
+    acts: tuple[tuple[str, str], ...]
+    look: str
+    scale: ColourScale | None
+    palette: str
+    alone: bool
+
+    @property
+    def hint(self) -> str:
+        """For a screen reader."""
+        keys = "Shift and arrow keys turn" if self.alone else "Arrow keys turn, shift and arrow keys move"
+        return f"Surface in 3D. {keys}, plus and minus zoom, 0 resets."
 
 
 def surface_box(
@@ -38,7 +89,9 @@ def surface_box(
     around_title: str = "CT",
     focal: float | None = None,
     alone: bool = False,
-) -> Html | None:
+    scale_error: float | None = None,
+    others: tuple[dict, ...] = (),
+) -> SurfaceBox | None:
     """The view with its buttons, or None where there is no surface.
 
     Args:
@@ -48,56 +101,49 @@ def surface_box(
         around_title: What that is.
         focal: Of the camera, in half heights of its picture: how wide one looks through it.
         alone: The view fills its page: it zooms without being chosen first, and leaves the arrow keys to the page.
+        scale_error: Relative standard deviation of the scale, which every length inherits.
+        others: Surfaces and paths of other clips in the same frame.
     """
     surface = space.surface
     if surface is None:
         return None
     view = viewpoint(surface, space.cameras)
     first = space.distances[0] if space.distances else None
-    camera, motion = view.camera(STILL_PX)
-    coloured = surface if first is None else _painted(surface, first)
-    picture = surface_picture(coloured, camera, motion, coloured=surface.colours is not None or first is not None)
-    seen = "coloured by its distance to " + first.against if first is not None else "in the colours of the video"
-    still = element(
-        "img", src=data_uri(picture, 80), alt=f"The surface from behind the camera, {seen}",
-        width=STILL_PX[0], height=STILL_PX[1],
-    )  # fmt: skip
-    said = described(
+    against = "coloured by its distance to " + first.against if first is not None else "in the colours of the video"
+    still = embedded(still_picture(space, STILL_PX), f"The surface from behind the camera, {against}", 80)
+    data = described(
         surface, view, space.unit, None if first is None else first.mm, 0.0 if first is None else first.most_mm,
         space.cameras,
     )  # fmt: skip
     if around is not None:
-        said["around"] = shell(around)
+        data["around"] = shell(around)
     if focal is not None:
-        said["focal"] = focal
-    data = element("script", Html(json.dumps(said).replace("<", "\\u003c")), type="application/json")
-    keys = "Arrow keys turn, with shift they shift" if not alone else "Shift and arrow keys turn"
-    canvas = element(
-        "canvas", "The surface, drawn to be turned.", tabindex=0, role="application",
-        aria_label=f"Surface in space. {keys}, plus and minus zoom, 0 resets.",
-    )  # fmt: skip
-    stage = element("div", still, canvas, element("div", element("span", ""), class_="ruler"), class_="stage")
-    start = "distance" if first is not None else "colours"
-    ruler = None
+        data["focal"] = focal
+    if scale_error is not None:
+        data["scale_error"] = round(scale_error, 5)
+    if others:
+        data["others"] = list(others)
+    scale = None
     if first is not None:
         end = f"{significant(first.most_mm, 2)} mm and more"
-        what = f"distance to {first.against}"
-        ruler = element("div", colour_scale(cv2.COLORMAP_VIRIDIS, "0 mm", end, what), class_="key")
-    acts = (("around", around_title), *ACTS)
-    buttons = [element("button", title, type="button", data_look=look, aria_pressed="false") for look, title in LOOKS]
-    buttons += [element("button", title, type="button", data_act=act) for act, title in acts]
+        scale = colour_scale(cv2.COLORMAP_VIRIDIS, "0 mm", end, f"distance to {first.against}")
     palette = base64.b64encode(bytes(levels(cv2.COLORMAP_VIRIDIS).flatten().tolist())).decode()
-    return element(
-        "div", stage, element("div", *buttons, class_="controls"), ruler, data,
-        class_="surface", data_look=start, data_palette=palette, data_alone=alone, id=key,
-    )  # fmt: skip
+    look = "distance" if first is not None else "colours"
+    return SurfaceBox(key, still, data, LOOKS, (("around", around_title), *ACTS), look, scale, palette, alone)
 
 
-def colour_scale(colours: int, low: str, high: str, what: str) -> Html:
-    """A bar of colours between the values of its ends."""
-    stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in levels(colours)[::17].tolist())
-    bar = element("span", "", class_="colourbar", style=f"background: linear-gradient(90deg, {stops})")
-    return element("p", element("span", f"{what}: {low}", bar, high, class_="scale"))
+def still_picture(space: Space, size_px: tuple[int, int]) -> Picture:
+    """The surface as it is seen at first, coloured by its distances where there are any."""
+    assert space.surface is not None
+    first = space.distances[0] if space.distances else None
+    camera, motion = viewpoint(space.surface, space.cameras).camera(size_px)
+    coloured = space.surface if first is None else _painted(space.surface, first)
+    return surface_picture(coloured, camera, motion, coloured=coloured.colours is not None)
+
+
+def colour_scale(colours: int, low: str, high: str, what: str) -> ColourScale:
+    """A bar of the colours of an OpenCV colour map."""
+    return ColourScale(what, low, high, ", ".join(f"rgb({r},{g},{b})" for r, g, b in levels(colours)[::17].tolist()))
 
 
 def levels(colours: int) -> torch.Tensor:

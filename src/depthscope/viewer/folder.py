@@ -7,7 +7,8 @@ from depthscope.report.folder import CaseFolder
 from depthscope.report.images import jpeg
 from depthscope.report.policy import BESIDE, sealed
 from depthscope.viewer.page import page_name, picture_name, viewer_page
-from depthscope.viewer.scene import open_scene
+from depthscope.viewer.scene import Scene, open_scene
+from depthscope.viewer.slices import PLANES
 
 
 def write_viewer(case: CaseFolder, folder: Path, told: Callable[[int, int], None] = lambda done, of: None) -> int:
@@ -26,6 +27,7 @@ def write_viewer(case: CaseFolder, folder: Path, told: Callable[[int, int], None
         scene = open_scene(case, number)
         page = sealed(viewer_page(case, scene, number, BESIDE))
         (folder / page_name(number)).write_text(page, encoding="utf-8")
+        count += write_slices(scene, folder, number)
         view, panels = scene.view, scene.panels
         if view is None:
             continue
@@ -39,4 +41,20 @@ def write_viewer(case: CaseFolder, folder: Path, told: Callable[[int, int], None
                 place.write_bytes(jpeg(picture))
                 count += 1
             told(frame + 1, len(view.names))
+    return count
+
+
+def write_slices(scene: Scene, folder: Path, number: int) -> int:
+    """Writes every slice of the CT; returns how many."""
+    if scene.slices is None:
+        return 0
+    count = 0
+    for plane in PLANES:
+        place = (folder / picture_name(number, plane, 0)).parent
+        place.mkdir(parents=True, exist_ok=True)
+        for slice_number in range(scene.slices.count(plane)):
+            picture = scene.slices.picture(plane, slice_number)
+            assert picture is not None
+            (folder / picture_name(number, plane, slice_number)).write_bytes(jpeg(picture))
+            count += 1
     return count

@@ -10,9 +10,10 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import Surface
 from depthscope.report.clip_view import ClipView, clip_view, sequence_of
 from depthscope.report.folder import CaseFolder, Clip
-from depthscope.report.mesh import decimated
+from depthscope.report.mesh import decimated, path, shell
 from depthscope.report.sections import PANELS
-from depthscope.report.space import Space, mesh_in, space_of
+from depthscope.report.space import Space, in_target, mesh_in, space_of
+from depthscope.viewer.slices import Slices, slices_of
 
 HEIGHT_PX = 480
 """Of the pictures of frames."""
@@ -22,6 +23,9 @@ FACES = 100_000
 
 AROUND_FACES = 60_000
 """Of the CT."""
+
+OTHER_FACES, MOST_OTHERS = 12_000, 12
+"""Of the surface of every other clip, and how many of them are shown."""
 
 MARGIN = 0.25
 """How far beyond the surface the CT is shown, as a share of the surface's extent."""
@@ -37,6 +41,8 @@ class Scene:
         space: Surface, path and distances.
         around: The part of the CT (or of a phantom's anatomy) about the surface, in the same frame, or None.
         focal: Of the camera, in half heights of its picture, or None.
+        slices: Of the CT about the surface, or None.
+        others: Name, surface and path of every other clip that lies in the same CT.
     """
 
     clip: Clip
@@ -44,12 +50,24 @@ class Scene:
     space: Space
     around: Surface | None
     focal: float | None
+    slices: Slices | None = None
+    others: tuple[tuple[str, Space], ...] = ()
 
     @property
     def around_title(self) -> str:
         """What `around` is, in a word or two."""
         registered = self.space.target is not None and self.space.target.parent == self.clip.registration.place
         return "CT" if registered else "True anatomy"
+
+    @property
+    def other_surfaces(self) -> tuple[dict, ...]:
+        """The other clips as the page's script reads them."""
+        made = []
+        for name, space in self.others:
+            assert space.surface is not None
+            cameras = {"centres": [], "turns": []} if space.cameras is None else path(space.cameras)
+            made.append({"name": name, "mesh": shell(space.surface), "centres": cameras["centres"]})
+        return tuple(made)
 
     @property
     def panels(self) -> tuple[str, ...]:
@@ -93,7 +111,21 @@ def open_scene(case: CaseFolder, number: int) -> Scene:
     if sequence is not None:
         camera = sequence.cameras[0].undistorted()
         focal = 2 * camera.focal_px[1] / camera.size_px[1]
-    return Scene(clip, view, space, around, focal)
+    return Scene(clip, view, space, around, focal, slices_of(case, clip, space), others_of(case, clip, space))
+
+
+def others_of(case: CaseFolder, clip: Clip, space: Space) -> tuple[tuple[str, Space], ...]:
+    """The other clips that were registered to the same CT; without a registration every clip has a frame of its own."""
+    if not in_target(clip, space):
+        return ()
+    found = []
+    for other in case.clips:
+        if other is clip or len(found) == MOST_OTHERS or not other.registration:
+            continue
+        placed = space_of(case, other, sequence_of(other), OTHER_FACES)
+        if in_target(other, placed) and other.registration.said("target") == clip.registration.said("target"):
+            found.append((other.name, placed))
+    return tuple(found)
 
 
 def about(target: Surface, surface: Surface) -> Surface | None:

@@ -44,7 +44,7 @@
 
   function play(on) {
     playing = on;
-    bar.querySelector(".play").textContent = on ? "Stop" : "Play";
+    bar.querySelector(".play").textContent = on ? "Pause" : "Play";
     clearTimeout(timer);
     const next = () => {
       if (!playing) return;
@@ -65,7 +65,7 @@
     if (said.place) load(place);
   }
 
-  if (bar) {
+  if (bar.querySelector("script")) {
     said = JSON.parse(bar.querySelector("script").textContent);
     bar.querySelector("input").addEventListener("input", (event) => { play(false); show(+event.target.value); });
     bar.querySelector(".play").addEventListener("click", () => play(!playing));
@@ -73,18 +73,32 @@
   for (const button of pictures.querySelectorAll("button")) button.addEventListener("click", () => choose(button.dataset.panel));
   const PANELS = { 1: "depth", 2: "deviation", 3: "points", 4: "masked" };
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || !said.names.length) return;
+    if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    const focus = document.activeElement, slider = focus?.matches?.("input") && !focus.matches(".time");
+    if (slider) return;  // it has keys of its own
+    if ([" ", "Enter"].includes(event.key) && focus?.matches?.("button, a, summary")) return;  // presses what has the focus
     const last = said.names.length - 1;
     const steps = { ArrowLeft: now - 1, ArrowRight: now + 1, ArrowUp: now - 1, ArrowDown: now + 1, PageUp: now - 10, PageDown: now + 10, Home: 0, End: last };
-    if (event.key in steps) { play(false); show(steps[event.key]); }
-    else if (event.key === " ") play(!playing);
+    if (event.key in steps && said.names.length) { play(false); show(steps[event.key]); }
+    else if (event.key === " " && said.names.length) play(!playing);
     else if (event.key in PANELS) choose(PANELS[event.key]);
     else if (event.key === "c" || event.key === "C") press("follow");
+    else if (event.key === "m" || event.key === "M") { press("measure"); surface?.querySelector("canvas").focus(); }
     else return;
     event.preventDefault();
-    if (event.key === " ") document.activeElement?.blur?.();  // or the button that has the focus is pressed too
-  }, true);
-  addEventListener("keyup", (event) => { if (event.key === " ") event.preventDefault(); }, true);
+  });
+
+  // Light or dark: as the system has it until it is chosen here.
+  const root = document.documentElement, kept = () => { try { return localStorage.getItem("depthscope-theme"); } catch { return null; } };
+  const wear = (theme) => { if (theme) root.dataset.theme = theme; dispatchEvent(new Event("theme")); };
+  wear(kept());
+  document.querySelector(".theme").addEventListener("click", () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    const theme = dark ? "light" : "dark";
+    try { localStorage.setItem("depthscope-theme", theme); } catch { /* not kept, only worn */ }
+    wear(theme);
+  });
+
   const first = pictures.querySelector("button");
   if (first) choose(first.dataset.panel);
   show(Math.floor(said.names.length / 2));

@@ -1,4 +1,4 @@
-// The moments of a clip, one at a time; and folded parts opened for print.
+// The moments of a clip, one at a time.
 "use strict";
 (() => {
   for (const strip of document.querySelectorAll(".strip")) {
@@ -13,10 +13,4 @@
     slider.addEventListener("input", show);
     show();
   }
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
-    for (const part of closed) part.open = true;
-  });
-  addEventListener("afterprint", () => closed.forEach((part) => { part.open = false; }));
 })();
