@@ -615,8 +615,8 @@ def test_downloads_are_the_registered_surface(case, tmp_path):
         [*expected.amin(0).tolist(), *expected.amax(0).tolist()], abs=1e-3
     )
     glb = trimesh.load(folder / "downloads" / "surface.glb", force="mesh")
-    x, y, z = (expected / 1000).amax(0).tolist()
-    assert glb.bounds[1].tolist() == pytest.approx([x, z, -(expected / 1000).amin(0)[1]], abs=1e-6)
+    x, _, z = (expected / 1000).amax(0).tolist()
+    assert glb.bounds[1].tolist() == pytest.approx([x, z, -float((expected / 1000).amin(0)[1])], abs=1e-6)
     image = nibabel.load(folder / "downloads" / "surface.nii.gz")
     inside = nibabel.affines.apply_affine(image.affine, np.argwhere(image.get_fdata() > 0))
     lps = torch.from_numpy(inside * [-1, -1, 1])

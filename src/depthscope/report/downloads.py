@@ -138,9 +138,9 @@ def write_label_map(surface: Surface, path: Path, ct: Path | None) -> None:
     shape, lps_from_voxel = _grid(surface, ct)
     size = float(np.linalg.norm(lps_from_voxel[:3, :3], axis=0).min())
     assert surface.faces is not None
-    dense, _ = trimesh.remesh.subdivide_to_size(
+    dense = trimesh.remesh.subdivide_to_size(
         surface.points.double().numpy(), surface.faces.numpy(), max_edge=size / 2, max_iter=30
-    )
+    )[0]
     voxel_from_lps = np.linalg.inv(lps_from_voxel)
     at = np.rint(dense @ voxel_from_lps[:3, :3].T + voxel_from_lps[:3, 3]).astype(np.int64)
     at = at[((at >= 0) & (at < shape)).all(1)]
@@ -156,12 +156,13 @@ def write_label_map(surface: Surface, path: Path, ct: Path | None) -> None:
 def _grid(surface: Surface, ct: Path | None) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape, and LPS from voxels."""
     import nibabel
+    from nibabel.filebasedimages import ImageFileError
 
     if ct is not None:
         try:
             header = nibabel.load(ct)
             shape, affine = tuple(header.shape[:3]), np.asarray(header.affine, np.float64)  # type: ignore[attr-defined]
-        except (OSError, ValueError, AttributeError, nibabel.filebasedimages.ImageFileError):
+        except (OSError, ValueError, AttributeError, ImageFileError):
             shape, affine = (), np.zeros((4, 4))
         sound = len(shape) == 3 and 0 < math.prod(shape) <= MOST_VOXELS and abs(np.linalg.det(affine)) > 1e-9
         if sound and header.header.get_xyzt_units()[0] in ("mm", "unknown"):  # type: ignore[attr-defined]

@@ -38,7 +38,7 @@ def decimated(surface: Surface, most_faces: int) -> Surface:
     small = points.numpy(), faces.numpy().astype(np.int32)
     while True:
         small = simplify(
-            np.ascontiguousarray(small[0], np.float32), np.ascontiguousarray(small[1]), target_count=wanted
+            np.ascontiguousarray(small[0], np.float64), np.ascontiguousarray(small[1]), target_count=wanted
         )
         if len(small[1]) > wanted:
             small = small[0], small[1][np.linspace(0, len(small[1]) - 1, wanted).astype(int)]
