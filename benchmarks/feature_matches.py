@@ -1,10 +1,10 @@
-"""Matches between real frames by feature, at growing gaps, against a published motion: how many, and how many are right.
+"""Matches between real frames by feature, at growing gaps, against a published motion: how many, how many right.
 
     python benchmarks/feature_matches.py --sequence FOLDER [--features sift,xfeat] [--gaps 1,5,10,20] [--pairs 3]
 
-The frames of a sequence with published poses, as structure from motion sees them (half a million pixels, contrast evened
-out). Matches are each other's nearest; one is right where it lies within 2 working pixels of the epipolar line of the
-published motion (Sampson distance). Chance alone makes some right, so shares count beside numbers.
+The frames of a sequence with published poses, as structure from motion sees them (half a million pixels, contrast
+evened out). Matches are each other's nearest; one is right where it lies within 2 working pixels of the epipolar line
+of the published motion (Sampson distance). Chance alone makes some right, so shares count beside numbers.
 """
 
 import argparse
@@ -54,9 +54,8 @@ def main() -> None:
     given = parser.parse_args()
     sequence = read_sequence(given.sequence)
     mask = None if sequence.mask is None else sequence.mask.numpy().astype(np.uint8)
-    print(
-        "| features | gap, frames | matches | right | share | CPU s a frame | CPU s a pair |\n|---|---|---|---|---|---|---|"
-    )
+    print("| features | gap, frames | matches | right | share | CPU s a frame | CPU s a pair |")
+    print("|---" * 7 + "|")
     for name in given.features.split(","):
         match = Appearance(mask, "" if name == "sift" else name)
         factor = match.front_end.working_size(sequence.size_px)[0] / sequence.size_px[0]
