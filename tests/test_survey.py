@@ -251,3 +251,16 @@ def test_images_of_a_folder_keep_their_bytes(tmp_path):
     assert [image.name for image in images] == [f"view_{i}.jpg" for i in range(5)]
     same = [image.read_bytes() == (folder / image.name).read_bytes() for image in images]
     assert all(same)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((192, 192), 24), pytest.param((3840, 2160), 8, marks=pytest.mark.slow)], ids=["small", "4k"]
+)
+def test_small_and_large_frames_are_surveyed_alike(tmp_path, size, count):
+    inside = disc(size, (size[0] / 2, size[1] / 2), 0.46 * size[1])
+    frames = [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in pan(count, step=4.0)]
+    frames = [np.where(inside[..., None], frame, 3).astype(np.uint8) for frame in frames]
+    found = survey(encode(tmp_path / "a.mkv", frames, options={"crf": "18", "preset": "ultrafast"}))
+    assert found.area.shape == "circle" and found.area.radius_px == pytest.approx(0.46 * size[1], rel=0.01)
+    assert [len(clip.keyframes) for clip in found.clips] == [count]
+    assert not any(record.dropped for record in found.frames)

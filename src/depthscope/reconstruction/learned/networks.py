@@ -4,9 +4,10 @@ All take a grey working image and give places in pixels (the centre of the top-l
 descriptors of length 1, the best first.
 """
 
+import importlib
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -46,9 +47,7 @@ class XFeat:
 
     def network(self, tensors: dict[str, Tensor] | None) -> nn.Module:
         """The network, with random weights if none are given."""
-        from kornia.feature import XFeat as Network
-
-        network = Network(self.most, self.least_score)
+        network = of_kornia("XFeat")(self.most, self.least_score)
         if tensors is not None:
             network.net.load_state_dict(tensors)
         return network.eval()
@@ -82,9 +81,7 @@ class Aliked:
 
     def network(self, tensors: dict[str, Tensor] | None) -> nn.Module:
         """The network, with random weights if none are given."""
-        from kornia.feature import ALIKED as Network
-
-        network = Network("aliked-n16", max_num_keypoints=self.most, detection_threshold=self.least_score)
+        network = of_kornia("ALIKED")("aliked-n16", max_num_keypoints=self.most, detection_threshold=self.least_score)
         if tensors is not None:
             grid = {"dkd.hw_grid": network.state_dict()["dkd.hw_grid"]}  # a constant that older files lack
             network.load_state_dict(grid | tensors)
@@ -119,9 +116,7 @@ class Disk:
 
     def network(self, tensors: dict[str, Tensor] | None) -> nn.Module:
         """The network, with random weights if none are given."""
-        from kornia.feature import DISK as Network
-
-        network = Network()
+        network = of_kornia("DISK")()
         if tensors is not None:
             network.load_state_dict(tensors.get("extractor", tensors))  # type: ignore[arg-type]
         return network.eval()
@@ -130,6 +125,11 @@ class Disk:
         """The features of an image in 0..1."""
         one = network(image.expand(-1, 3, -1, -1), n=self.most, score_threshold=self.least_score)[0]
         return one.keypoints.float() + 0.5, one.detection_scores, one.descriptors
+
+
+def of_kornia(name: str) -> Any:
+    """A class of kornia, which need not be installed where types are checked."""
+    return getattr(importlib.import_module("kornia.feature"), name)
 
 
 LearnedFeatures = XFeat | Aliked | Disk
