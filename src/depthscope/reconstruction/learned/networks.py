@@ -45,7 +45,7 @@ class XFeat:
         "Apache-2.0",
     )
 
-    def network(self, tensors: dict[str, Tensor] | None) -> nn.Module:
+    def network(self, tensors: dict[str, Any] | None) -> nn.Module:
         """The network, with random weights if none are given."""
         network = of_kornia("XFeat")(self.most, self.least_score)
         if tensors is not None:
@@ -79,7 +79,7 @@ class Aliked:
         "BSD-3-Clause",
     )
 
-    def network(self, tensors: dict[str, Tensor] | None) -> nn.Module:
+    def network(self, tensors: dict[str, Any] | None) -> nn.Module:
         """The network, with random weights if none are given."""
         network = of_kornia("ALIKED")("aliked-n16", max_num_keypoints=self.most, detection_threshold=self.least_score)
         if tensors is not None:
@@ -114,11 +114,11 @@ class Disk:
         "Apache-2.0",
     )
 
-    def network(self, tensors: dict[str, Tensor] | None) -> nn.Module:
+    def network(self, tensors: dict[str, Any] | None) -> nn.Module:
         """The network, with random weights if none are given."""
         network = of_kornia("DISK")()
         if tensors is not None:
-            network.load_state_dict(tensors.get("extractor", tensors))  # type: ignore[arg-type]
+            network.load_state_dict(tensors.get("extractor", tensors))
         return network.eval()
 
     def found(self, network: nn.Module, image: Float[Tensor, "1 1 height width"]) -> Found:
