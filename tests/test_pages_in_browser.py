@@ -120,6 +120,16 @@ def test_the_report_is_printed_on_at_most_six_pages(browser, report):
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", shown.pdf(prefer_css_page_size=True))) <= 6
 
 
+def loaded(shown, selector):
+    """Waits for pictures; by the debugger, since the page's policy forbids it to the page."""
+    for _ in range(100):
+        wide = shown.evaluate(f"[...document.querySelectorAll('{selector}')].every(i => i.naturalWidth > 50)")
+        if wide:
+            return True
+        shown.wait_for_timeout(200)
+    return False
+
+
 def tones(shown):
     return shown.evaluate(
         """() => { const c = document.querySelector("canvas"), gl = c.getContext("webgl2");
@@ -172,7 +182,7 @@ def test_depth_is_in_the_unit_of_the_headline(browser, viewer):
 def test_slices_follow_the_camera_and_show_the_contour(browser, viewer):
     shown, messages = opened(browser, viewer)
     assert shown.locator(".plane").count() == 3
-    shown.wait_for_function("[...document.querySelectorAll('.slice img')].every(i => i.naturalWidth > 50)")
+    assert loaded(shown, ".slice img")
     yellow = """() => { const c = document.querySelector("[data-plane=coronal] canvas"), d = c.getContext("2d")
         .getImageData(0, 0, c.width, c.height).data; let n = 0;
         for (let i = 0; i < d.length; i += 4) n += d[i] > 200 && d[i + 1] > 150 && d[i + 2] < 120 && d[i + 3] > 100;

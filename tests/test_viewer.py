@@ -432,6 +432,11 @@ def test_slices_lie_where_the_ct_says(tmp_path):
     slices = Slices(tmp_path / "ct.nii.gz", (-20.0, -20.0, 10.0), 1.0, (41, 41, 41))
     axial, coronal = slices.picture("axial", 0), slices.picture("coronal", 20)
     assert axial is not None and coronal is not None and slices.picture("axial", 41) is None
+    uneven = Slices(tmp_path / "ct.nii.gz", (-20.0, -20.0, 10.0), 1.0, (31, 21, 11))
+    for plane, count, shape in (("axial", 11, (21, 31)), ("coronal", 21, (11, 31)), ("sagittal", 31, (11, 21))):
+        last = uneven.picture(plane, count - 1)
+        assert last is not None and uneven.picture(plane, count) is None and uneven.count(plane) == count
+        assert last.shape[0] * shape[1] == last.shape[1] * shape[0]
     factor = axial.shape[0] // 41
     assert axial.shape == (41 * factor, 41 * factor, 3)
     row = axial[20 * factor, ::factor, 0].tolist()

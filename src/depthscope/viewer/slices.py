@@ -86,7 +86,8 @@ class Slices:
         axis = PLANES[plane]
         if not 0 <= number < self.counts[axis]:
             return None
-        grey = (self.volume[number], self.volume[::-1, number], self.volume[::-1, :, number])[2 - axis]
+        upright = self.volume if axis == 2 else self.volume[::-1]
+        grey = upright.take(number, 2 - axis)
         factor = max(1, round(SIDE_PX / max(grey.shape)))
         large = grey.repeat(factor, 0).repeat(factor, 1)
         return torch.from_numpy(np.ascontiguousarray(np.repeat(large[..., None], 3, 2)))

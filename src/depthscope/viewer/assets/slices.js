@@ -74,6 +74,8 @@
       c.beginPath(); c.moveTo(cx, cy); c.lineTo(tx, ty); c.stroke();
     }
     const bar = [50, 20, 10, 5].find((mm) => mm * f.scale < f.width / 3) || 5;
+    c.fillStyle = "rgba(0, 0, 0, 0.6)";
+    c.fillRect(4, f.height - 26, Math.max(bar * f.scale + 8, 44), 22);
     c.fillStyle = c.strokeStyle = "#fff";
     c.lineWidth = 2;
     c.beginPath(); c.moveTo(8, f.height - 8); c.lineTo(8 + bar * f.scale, f.height - 8); c.stroke();
