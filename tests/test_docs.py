@@ -19,7 +19,14 @@ ROOT = Path(__file__).parents[1]
 START = ("README.md", "docs/index.md", "docs/install.md", "docs/own_video.md", "docs/howto.md")
 """Pages whose folders fit each other, read from top to bottom."""
 
-PAGES = (*START, *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in p.parts))
+PAGES = (
+    *START,
+    *(
+        str(p.relative_to(ROOT))
+        for p in sorted((ROOT / "docs").rglob("*.md"))
+        if not {"_build", "reference"} & set(p.parts)
+    ),
+)
 OTHERS = [page for page in dict.fromkeys(PAGES) if page not in START and not page.startswith("docs/reference/")]
 
 COMMAND = re.compile(
