@@ -1,4 +1,4 @@
-"""``depthscope register SURFACE TARGET --out DIR [--start FILE]``."""
+"""``depthscope register SURFACE TARGET --out DIR [--initial FILE]``."""
 
 import math
 import time
@@ -45,7 +45,7 @@ def register(
     target: Annotated[Positional[Path], arg(metavar="TARGET")],
     /,
     out: Path,
-    start: Path | None = None,
+    start: Annotated[Path | None, arg(name="initial", aliases=("--start",))] = None,
     sequence: Path | None = None,
     prediction: Path | None = None,
     scale: float | None = None,
