@@ -8,12 +8,12 @@ import cv2
 import pytest
 import torch
 
-from depthscope.commands.predict import open_recording, with_scale_of
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps
 from depthscope.geometry import Camera
 from depthscope.geometry.camera import Brown
 from depthscope.geometry.depth import pixel_grid
+from depthscope.pipeline.recordings import open_recording, with_scale_of
 from depthscope.prediction import Recording, cloud, frame_scales, in_world, load_model, points_of, predict, sampled_at
 from depthscope.recipes import FAST, to_yaml
 from depthscope.training import BEST, LAST, save_checkpoint

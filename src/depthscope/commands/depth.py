@@ -6,7 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import ContentMask, Device, Part
+from depthscope.commands.flags import ContentMask, Part
+from depthscope.training.devices import Device
 from depthscope.video.cut import WHOLE
 
 
@@ -39,8 +40,10 @@ def depth(
         run: Folder of a run, or a checkpoint; by default the weights that ship.
         part: Which frames of INPUT are used.
     """
-    from depthscope.commands.predict import Writing, open_recording, write_prediction
-    from depthscope.prediction import load_model, resolved_device
+    from depthscope.pipeline.prediction import Writing, write_prediction
+    from depthscope.pipeline.recordings import open_recording
+    from depthscope.prediction import load_model
+    from depthscope.training.devices import resolved_device
 
     began = time.perf_counter()
     recording = open_recording(input, camera, mask, part)
