@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -45,19 +46,33 @@ def matched(maps: dict[str, Path], clip: Sequence, prediction: Path) -> dict[int
 def views(maps: dict[int, Path], clip: Sequence, factors: Tensor, prediction: Path) -> Iterator[DepthFrame]:
     """The frames with these maps, each times its factor, read when asked for."""
     for (frame, path), factor in zip(maps.items(), factors.tolist(), strict=True):
-        depth = depth_maps.read(path) * factor
-        size = depth.shape[1], depth.shape[0]
-        camera = clip.cameras[frame]
-        whole = View(0, 0, camera.size_px, size, camera.undistorted())
         deviation = prediction / "std" / path.name
-        yield DepthFrame(
-            depth,
-            camera.undistorted().resized(size),
-            clip.camera_from_world[frame],
-            torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera)),
-            whole.mask(tissue_in(clip, frame), camera, RIM_PX),
-            depth_maps.read(deviation) * factor if deviation.is_file() else None,
-        )
+        std = depth_maps.read(deviation) * factor if deviation.is_file() else None
+        yield frame_of(clip, frame, depth_maps.read(path) * factor, std)
+
+
+def frame_of(
+    clip: Sequence,
+    frame: int,
+    depth: Float[Tensor, "height width"],
+    std: Float[Tensor, "height width"] | None,
+    image: UInt8[Tensor, "height width 3"] | None = None,
+) -> DepthFrame:
+    """A frame of a clip with its depth, as it is fused and registered.
+
+    Args:
+        clip: The sequence.
+        frame: Its number there.
+        depth: In the unit of the clip.
+        std: Its standard deviation, or None.
+        image: The frame on the pixels of the depth; read and resampled if None.
+    """
+    size, camera = (depth.shape[1], depth.shape[0]), clip.cameras[frame]
+    whole = View(0, 0, camera.size_px, size, camera.undistorted())
+    if image is None:
+        image = torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera))
+    content = whole.mask(tissue_in(clip, frame), camera, RIM_PX)
+    return DepthFrame(depth, camera.undistorted().resized(size), clip.camera_from_world[frame], image, content, std)
 
 
 def told(items: Iterable, total: int, title: str) -> Iterable:
