@@ -62,9 +62,8 @@ def fuse(
     options = Fusion(voxel, hole_voxels=hole_voxels, least_share=least_share, most_blocks=most_blocks, unit=clip.unit)
     sources = tuple(path for path in (prediction, sequence, masks) if path is not None)
     with writing_folder(out, inputs=sources) as folder:
-        scales = clip_scales(
-            told(((frame, depth_maps.read(path)) for frame, path in maps.items()), len(maps), "scales"), clip
-        )
+        read = told(((frame, depth_maps.read(path)) for frame, path in maps.items()), len(maps), "scales")
+        scales = clip_scales(read, clip, maps=depth_maps.grid_of(prediction))
         fused = fuse_frames(told(views(maps, clip, scales.factor, prediction), len(maps), "fuse"), options)
         ply.write(fused.surface, folder / "surface.ply")
         write_scales(folder / "scales.csv", list(maps), clip, scales)
@@ -103,19 +102,22 @@ def matched(maps: dict[str, Path], clip: Sequence, prediction: Path) -> dict[int
 
 def views(maps: dict[int, Path], clip: Sequence, factors: Tensor, prediction: Path) -> Iterator[DepthFrame]:
     """The frames with these maps, each times its factor, read when asked for."""
+    grid = depth_maps.grid_of(prediction)
     for (frame, path), factor in zip(maps.items(), factors.tolist(), strict=True):
         depth = depth_maps.read(path) * factor
         size = depth.shape[1], depth.shape[0]
         camera = clip.cameras[frame]
-        whole = View(0, 0, camera.size_px, size, camera.undistorted())
+        shown = grid.camera(camera, size)
+        whole = View.whole(grid.undistorted or camera, size)
         deviation = prediction / "std" / path.name
         yield DepthFrame(
             depth,
-            camera.undistorted().resized(size),
+            shown,
             clip.camera_from_world[frame],
             torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera)),
             whole.mask(tissue_in(clip, frame), camera, RIM_PX),
             depth_maps.read(deviation) * factor if deviation.is_file() else None,
+            grid.kind_of(camera),
         )
 
 
@@ -170,9 +172,9 @@ def picture(fused: Fused, frames: list[int], clip: Sequence) -> torch.Tensor:
         frame = frames[place]
         camera = clip.cameras[frame]
         size = width, max(1, round(width * camera.size_px[1] / camera.size_px[0]))
-        whole = View(0, 0, camera.size_px, size, camera.undistorted())
+        whole = View.whole(camera, size)
         image = torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera))
-        pinhole, motion = camera.undistorted().resized(size), clip.camera_from_world[frame]
-        shaded = surface_picture(fused.surface, pinhole, motion, coloured=False)
-        rows.append([image, shaded, surface_picture(fused.surface, pinhole, motion)])
+        motion = clip.camera_from_world[frame]
+        shaded = surface_picture(fused.surface, whole.camera, motion, coloured=False)
+        rows.append([image, shaded, surface_picture(fused.surface, whole.camera, motion)])
     return contact_sheet(rows, ("frame", "surface", "surface with colours"))
