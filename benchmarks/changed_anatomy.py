@@ -22,7 +22,7 @@ import torch
 from learned import learned_frames, scene_of, target_of, thinned, true_points, unlike_by
 from registration import similarity
 
-from depthscope.commands.demo import true_from_sfm_by_points
+from depthscope.evaluation.ground_truth import true_from_sfm_by_points
 from depthscope.formats import read_sequence
 from depthscope.registration import Target
 from depthscope.simulation.anatomy.field import Ripples

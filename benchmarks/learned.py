@@ -28,13 +28,10 @@ from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from depthscope.commands.demo import demo_recipe, true_from_sfm_by_points
-from depthscope.commands.fuse import matched, views as depth_frames
-from depthscope.commands.predict import predict
-from depthscope.commands.register import views_of
 from depthscope.evaluation.depth import FrameDepth, evaluated
 from depthscope.evaluation.depth_folders import resized_to
 from depthscope.evaluation.frame_names import same_frames
+from depthscope.evaluation.ground_truth import true_from_sfm_by_points
 from depthscope.evaluation.surface import sampled_faces, surface_error
 from depthscope.formats import depth_maps, ply, read_sequence
 from depthscope.formats.ct import extracted_surface, read_ct
@@ -42,6 +39,10 @@ from depthscope.fusion import Fusion, clip_scales, fuse
 from depthscope.fusion.fusion import DepthFrame
 from depthscope.geometry import Similarity, Surface
 from depthscope.geometry.depth import backprojected
+from depthscope.pipeline.demo import demo_recipe
+from depthscope.pipeline.fusion import matched, views as depth_frames
+from depthscope.pipeline.prediction import predict_folder
+from depthscope.pipeline.registration import views_of
 from depthscope.prediction import points_of
 from depthscope.registration import Evidence, Registration, Target, View, refusals
 from depthscope.registration.calibration import ON_PHANTOMS as CONFIDENCE
@@ -148,7 +149,7 @@ def measured(clip: Path, other: Path, folder: Path, given: argparse.Namespace, t
         run, began = work / "run", time.process_time()
         train_recipe(demo_recipe(given.steps), [sequence], run, resume=(run / LAST).is_file(), quiet=True)
         seconds = time.process_time() - began
-    predict(run, folder, work / "prediction", sequence=folder, clouds=0, video=False)
+    predict_folder(run, folder, work / "prediction", sequence=folder, clouds=0, video=False)
     true_from_sfm = true_from_sfm_by_points(sequence, truth, clip / "depth")
     frames = learned_frames(sequence, work / "prediction")
     depth, samples = depth_errors(clip, sequence, work / "prediction", float(true_from_sfm.scale))

@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from depthscope.cli import main as depthscope
-from depthscope.commands.demo import path_of
+from depthscope.evaluation.ground_truth import path_of
 from depthscope.formats import read_sequence
 from depthscope.simulation.anatomy import SPLITS
 from depthscope.simulation.patients.folder import simulate_patients

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from depthscope.commands.demo import path_of
+from depthscope.evaluation.ground_truth import path_of
 from depthscope.formats import camera_file, colmap, read_sequence
 from depthscope.reconstruction.job import Frame, Job
 from depthscope.reconstruction.lens import known_lens

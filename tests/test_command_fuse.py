@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.register import views_of
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps, ply, read_sequence
+from depthscope.pipeline.registration import views_of
 from tiny_runs import tube_clip
 
 

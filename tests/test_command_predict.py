@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from depthscope.commands.predict import in_order
+from depthscope.pipeline.prediction import in_order
 
 
 def test_the_order_is_kept_whichever_ends_first():

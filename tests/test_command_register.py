@@ -8,11 +8,11 @@ import SimpleITK
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.register import target_surface, what_may_help
 from depthscope.errors import BadInputError
 from depthscope.formats import ply
 from depthscope.formats.ct import write_nifti
 from depthscope.geometry import Surface
+from depthscope.pipeline.registration import target_surface, what_may_help
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
 from noses import seen_in

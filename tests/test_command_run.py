@@ -9,9 +9,9 @@ import torch
 
 from depthscope.case import RECORD
 from depthscope.cli import main
-from depthscope.commands.run import sequence_of
 from depthscope.errors import NoAnswerError
 from depthscope.formats import colmap, ply, read_sequence
+from depthscope.pipeline.cases import sequence_of
 from depthscope.recipes import to_yaml
 from depthscope.sequence import Sequence
 from tiny_runs import tiny, tube_clip
@@ -68,7 +68,7 @@ def refusing(outcome, registered):
 
 @pytest.mark.parametrize(("outcome", "word"), [("refused", "was refused"), ("cannot tell", "cannot be confirmed")])
 def test_a_reconstruction_that_is_not_accepted_ends_the_run_in_its_own_words(tmp_path, monkeypatch, outcome, word):
-    monkeypatch.setattr("depthscope.commands.reconstruct.reconstruct", refusing(outcome, 30))
+    monkeypatch.setattr("depthscope.pipeline.reconstruction.reconstruct_folder", refusing(outcome, 30))
     (tmp_path / "clip.mp4").touch()
     with pytest.raises(NoAnswerError, match=f"{word}: no parallax: move; .*--accept-rejected"):
         sequence_of(tmp_path / "clip.mp4", None, tmp_path / "out", accept_rejected=False)
@@ -76,7 +76,7 @@ def test_a_reconstruction_that_is_not_accepted_ends_the_run_in_its_own_words(tmp
 
 
 def test_without_any_placed_frame_there_is_nothing_to_go_on_with(tmp_path, monkeypatch):
-    monkeypatch.setattr("depthscope.commands.reconstruct.reconstruct", refusing("refused", 0))
+    monkeypatch.setattr("depthscope.pipeline.reconstruction.reconstruct_folder", refusing("refused", 0))
     with pytest.raises(NoAnswerError) as caught:
         sequence_of(tmp_path / "clip.mp4", None, tmp_path / "out", accept_rejected=True)
     assert "--accept-rejected" not in str(caught.value)

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from depthscope.agreement import agreement, depth_remarks, turned_axes
-from depthscope.commands.predict import open_recording
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, kitti, read_truth, recognised
 from depthscope.formats.intrinsics import other_size, remarks_on_centre
 from depthscope.geometry import Brown, Camera, KannalaBrandt, RigidMotion, Scaramuzza
+from depthscope.pipeline.recordings import open_recording
 from depthscope.truth import TruthClip
 from miniatures.dataset_folders import (
     Truth,
@@ -208,7 +208,7 @@ def test_simcol3d_without_poses_and_camera_and_with_half_of_the_poses(tmp_path):
 
 @pytest.mark.parametrize("writer", [c3vd, simcol])
 def test_depth_among_the_frames_is_not_reconstructed_from(tmp_path, writer):
-    from depthscope.commands.reconstruct import frames_of
+    from depthscope.pipeline.reconstruction import frames_of
 
     folder, _ = writer(tmp_path / "clip")
     with pytest.raises(BadInputError, match="depth and other pictures among its frames"):

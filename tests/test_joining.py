@@ -11,10 +11,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from depthscope.cli import main
-from depthscope.commands.reconstruct import joined_maps, summary
-from depthscope.commands.run import usable
 from depthscope.formats import read_sequence, write_sequence
 from depthscope.geometry import Camera, RigidMotion, Similarity
+from depthscope.pipeline.cases import usable
+from depthscope.pipeline.reconstruction import joined_maps, summary
 from depthscope.reconstruction.clips import Display
 from depthscope.reconstruction.joining import in_matched_frames, in_shared_frames, joint_of, maps_of, merged
 from depthscope.reconstruction.joining.appearance import Appearance

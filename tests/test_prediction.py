@@ -8,11 +8,11 @@ import cv2
 import pytest
 import torch
 
-from depthscope.commands.predict import open_recording, with_scale_of
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps
 from depthscope.geometry import Brown, Camera, KannalaBrandt
 from depthscope.geometry.depth import pixel_grid
+from depthscope.pipeline.recordings import open_recording, with_scale_of
 from depthscope.prediction import (
     DepthMap,
     Recording,

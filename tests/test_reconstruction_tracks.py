@@ -8,10 +8,10 @@ import pycolmap
 import pytest
 import torch
 
-from depthscope.commands.reconstruct import check_frames
 from depthscope.errors import BadInputError
 from depthscope.formats import tracks
 from depthscope.geometry import Similarity
+from depthscope.pipeline.reconstruction import check_frames
 from depthscope.reconstruction.attempts import Attempt, EveryPair
 from depthscope.reconstruction.features import detect, match, support
 from depthscope.reconstruction.followed import places_of

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.commands.uses.retrieval import spread_in_time
 from depthscope.corpus import CorpusOptions
+from depthscope.inference.retrieval import spread_in_time
 from depthscope.pretext import stored_options, stored_weights
 from depthscope.pretext.deepcluster import DeepCluster
 from depthscope.pretext.exemplar import Exemplar

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, strategies as st
 
 from depthscope.calibration import Chessboard, seen_boards
-from depthscope.commands.predict import plain_recording
 from depthscope.commands.reconstruct import reconstruct
 from depthscope.corpus import CorpusOptions, read_corpus
 from depthscope.errors import BadInputError, NoAnswerError
+from depthscope.pipeline.recordings import plain_recording
 from depthscope.video import Cut, open_frames, survey, write_clip, write_image
 from depthscope.video.cut import seconds_of
 from moving_pictures import disc, encode, pan

@@ -20,13 +20,14 @@ from depthscope.evaluation.depth_folders import (
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.formats import depth_maps
 from depthscope.geometry.map_grid import MapGrid
-from depthscope.prediction import Recording, load_model, predict, resolved_device
+from depthscope.prediction import Recording, load_model, predict
 from depthscope.recipes import Recipe, read_recipe, recipe_named, with_steps
 from depthscope.runs import train_recipe
 from depthscope.runs.inputs import told_apart
 from depthscope.sequence import Sequence
 from depthscope.supervision import Holdout
 from depthscope.supervision.clip import held_out
+from depthscope.training.devices import resolved_device
 from depthscope.workspace import (
     atomic_folder,
     scratch_folder,

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import torch
@@ -164,13 +163,6 @@ def _built(options: NetworkOptions, weights: dict[str, Tensor], path: Path) -> n
     network = options.build()
     network.load_state_dict(weights)
     return network
-
-
-def resolved_device(device: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
-    """What "auto" means here: the GPU where there is one."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
 
 
 def predict(

@@ -7,8 +7,6 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import Device
-from depthscope.commands.stage_options import with_device_and_seed
 from depthscope.comparison import (
     all_judged,
     compared,
@@ -21,6 +19,8 @@ from depthscope.evaluation import DENSE
 from depthscope.evaluation.depth_folders import (
     POINTS,
 )
+from depthscope.pipeline.cases import with_device_and_seed
+from depthscope.training.devices import Device
 from depthscope.workspace import (
     content_hash,
     holding,

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import ContentMask, Device, Part
+from depthscope.commands.flags import ContentMask, Part
+from depthscope.training.devices import Device
 from depthscope.video.cut import WHOLE
 
 
@@ -43,8 +44,10 @@ def depth(
         size: Maps of the network's size, or full: of the frame's, enlarged along its edges.
         undistort: Also write frames and maps without the lens's distortion, this many degrees across the wider side.
     """
-    from depthscope.commands.predict import Writing, open_recording, write_prediction
-    from depthscope.prediction import load_model, resolved_device
+    from depthscope.pipeline.prediction import Writing, write_prediction
+    from depthscope.pipeline.recordings import open_recording
+    from depthscope.prediction import load_model
+    from depthscope.training.devices import resolved_device
 
     began = time.perf_counter()
     recording = open_recording(input, camera, mask, part)

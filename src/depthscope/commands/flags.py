@@ -2,7 +2,7 @@
 
 import types
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from tyro.conf import OmitArgPrefixes, arg
 from tyro.constructors import (
@@ -13,9 +13,6 @@ from tyro.constructors import (
 )
 
 from depthscope.video.cut import Cut
-
-Device = Literal["auto", "cpu", "cuda"]
-"""``--device``: where a network computes."""
 
 ContentMask = Annotated[Path | None, arg(name="content-mask", aliases=("--mask",))]
 """``--content-mask``: one image for all frames; ``--masks`` is a folder with a mask for each. Once called --mask."""

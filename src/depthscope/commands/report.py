@@ -1,27 +1,12 @@
 """``depthscope report CASE [--out FILE.html]``."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from depthscope.errors import BadInputError
-from depthscope.report import open_case, page, write_downloads
-from depthscope.workspace import (
-    sweep,
-    telling_write_errors,
-    write_provenance,
-    write_result,
-    write_text,
-    writing_folder,
-)
-
-REPORT = "report"
-"""Folder of the page in a case."""
-
-PAGE = "index.html"
-"""Its file."""
+from depthscope.pipeline.reporting import write_page, write_report
 
 
 def report(case: Annotated[Positional[Path], arg(metavar="CASE")], /, out: Path | None = None) -> int:
@@ -42,34 +27,3 @@ def report(case: Annotated[Positional[Path], arg(metavar="CASE")], /, out: Path 
     place = write_report(case, lambda line: console.print(line, markup=False)) if out is None else write_page(case, out)
     console.print(f"report: {place}", markup=False)
     return 0
-
-
-def write_report(case: Path, told=print) -> Path:
-    """The page in the case's own folder, with its downloads and its provenance.
-
-    Args:
-        case: Folder of the case.
-        told: Is given a line where the page shows less than it could.
-    """
-    start = time.perf_counter()
-    found = open_case(case)
-    with writing_folder(case / REPORT) as folder:
-        downloads = write_downloads(found, folder)
-        text = page(found, told, downloads=downloads).encode()
-        (folder / PAGE).write_bytes(text)
-        stages = [name for name, results in found.stages.items() if results]
-        figures = {"page": PAGE, "bytes": len(text), "stages": stages, "missing": found.missing}
-        figures["downloads"] = [file.address for file in downloads]
-        write_result(folder, {**figures, "clips": [clip.name for clip in found.clips if clip.name]})
-        write_provenance(folder, options={}, inputs={}, seconds=time.perf_counter() - start)
-    return case / REPORT / PAGE
-
-
-def write_page(case: Path, out: Path) -> Path:
-    """The page alone."""
-    text = page(open_case(case))
-    with telling_write_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        sweep(out.parent, deep=False)
-        write_text(out, text)
-    return out

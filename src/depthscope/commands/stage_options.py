@@ -1,6 +1,5 @@
 """``run --set STAGE.OPTION=VALUE``: options of single stages, read by the parsers of their own commands."""
 
-import dataclasses
 import functools
 import importlib
 import inspect
@@ -85,10 +84,3 @@ def arguments_of(verb: str, words: tuple[str, ...]) -> dict[str, Any]:
 
     line = ["INPUT"] * INPUTS[verb] + ["--out", "OUT", *words]
     return tyro.cli(asked, args=line, prog=f"depthscope run --set {verb}", registry=REGISTRY)
-
-
-def with_device_and_seed(recipe: Recipe, device: str | None, seed: int | None) -> Recipe:
-    """The recipe with another device or another seed of training, where they are given."""
-    given = {"accelerator": device, "seed": seed}
-    training = dataclasses.replace(recipe.training, **{key: value for key, value in given.items() if value is not None})
-    return dataclasses.replace(recipe, training=training)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from depthscope.errors import BadInputError, InterruptedRunError
 from depthscope.threads import usable_cores
 from depthscope.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
-from depthscope.training.devices import Fabric
+from depthscope.training.devices import Fabric, resolved_device
 from depthscope.training.draws import Draws, batches
 from depthscope.training.interruption import interruption
 from depthscope.training.logs import RunLog
@@ -70,7 +70,7 @@ def launched(options: Training) -> Fabric:
         logging.getLogger(name).setLevel(logging.WARNING)
     device_type = options.accelerator
     if device_type == "auto":
-        device_type = "cuda" if torch.cuda.is_available() else "cpu"
+        device_type = resolved_device()
     precision = resolved_precision(options.precision, device_type)
     fabric = lightning_fabric.Fabric(
         accelerator=device_type,

@@ -8,12 +8,11 @@ from typing import Annotated
 import torch
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import Device, Part
+from depthscope.commands.flags import Part
 from depthscope.errors import BadInputError
+from depthscope.inference.moments import light, write_neighbours
+from depthscope.training.devices import Device, resolved_device
 from depthscope.video.cut import WHOLE
-
-NEAREST = 30
-"""Moments that are listed for a query."""
 
 
 def audio_visual(
@@ -65,8 +64,7 @@ def audio_visual(
             "train again without --fused",
         )
     network = stored_listener(run, options)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolved_device(device)
     network.to(device)
     sound = heard(read_sound(Path(input), options.spectrogram.rate_hz), Path(input), options.spectrogram.snippet_s)
     opened = Input.of(Path(input), part)
@@ -126,25 +124,3 @@ def audio_visual(
         f"{loudest.time_s:.1f} s ({loudest.correspondence:.2f}): {out}"
     )
     return 0
-
-
-def light(sounding):
-    """A moment without its picture and map, to be kept for all of a long video."""
-    from dataclasses import replace
-
-    frame = replace(sounding.frame, image=torch.zeros(1, 1, 3, dtype=torch.uint8))
-    return replace(sounding, frame=frame, heat=torch.zeros(1, 1))
-
-
-def write_neighbours(path: Path, found: list, query_time: float, name_of) -> None:
-    """Frames nearest to the sound of a moment, and sounds nearest to its frame, the nearest first."""
-    asked = min(found, key=lambda one: abs(one.time_s - query_time))
-    with path.open("w", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["of", "rank", "time_s", "frame", "distance"])
-        for kind, mine, theirs in (("frame of this sound", "heard", "seen"), ("sound of this frame", "seen", "heard")):
-            query = getattr(asked, mine)
-            away = [(float((getattr(one, theirs) - query).norm()), one) for one in found]
-            away.sort(key=lambda pair: pair[0])
-            for rank, (distance, one) in enumerate(away[:NEAREST], 1):
-                table.writerow([kind, rank, f"{one.time_s:.3f}", name_of(one.frame.index), f"{distance:.4f}"])

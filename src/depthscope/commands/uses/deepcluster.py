@@ -9,10 +9,9 @@ from tyro.conf import Positional, arg
 
 from depthscope.commands.flags import Part
 from depthscope.errors import BadInputError
+from depthscope.inference.clusters import cluster_sheet, keyframe_order
+from depthscope.training.devices import resolved_device
 from depthscope.video.cut import WHOLE
-
-ROWS, ACROSS = 20, 6
-"""Clusters on the contact sheet, the largest first, and frames of each, the most typical first."""
 
 
 def deepcluster(
@@ -36,7 +35,7 @@ def deepcluster(
         store: Where to keep the decoded frames (default: nowhere).
         part: Which frames of it are used.
     """
-    from depthscope.commands.uses.sheets import frames_of, write_keyframes, write_rows
+    from depthscope.inference.sheets import frames_of, write_keyframes, write_rows
     from depthscope.pretext import stored_options, stored_weights
     from depthscope.pretext.deepcluster import ClusterTask, DeepCluster, agreement
     from depthscope.pretext.stored import checkpoint_of
@@ -48,7 +47,7 @@ def deepcluster(
     start = time.perf_counter()
     options = stored_options(run)[1]
     assert isinstance(options, DeepCluster)
-    network = options.restored(stored_weights(run)).to("cuda" if torch.cuda.is_available() else "cpu")
+    network = options.restored(stored_weights(run)).to(resolved_device())
     if not bool(network.centres.any()):
         raise BadInputError(f"{run} has no clusters yet", "a finished run", "go on with pretrain ... --resume")
     with (
@@ -86,33 +85,3 @@ def deepcluster(
         f"{figures['frames']} frames in {figures['clusters']} clusters, {keyframes} keyframes: {out / 'clusters.png'}"
     )
     return 0
-
-
-def keyframe_order(whitened, cluster, distance, count: int):
-    """Frames that differ: first those nearest to the centres of their clusters, then any, the farthest always next."""
-    from depthscope.networks.descriptors import farthest_first
-
-    typical = torch.stack([_nearest(cluster, distance, one)[0] for one in cluster.unique().tolist()])
-    order = typical[farthest_first(whitened[typical], count)]
-    more = farthest_first(whitened, count - len(order), chosen=order.tolist())
-    return torch.cat([order, more])
-
-
-def _nearest(cluster, distance, one: int):
-    members = (cluster == one).nonzero().flatten()
-    return members[distance[members].argsort()]
-
-
-def cluster_sheet(corpus, cluster, distance):
-    """A row for each of the largest clusters: its most typical frames and how many there are."""
-    from depthscope.commands.uses.sheets import HEIGHT_PX, shown
-    from depthscope.pictures import contact_sheet
-
-    counts = cluster.bincount()
-    largest = counts.argsort(descending=True, stable=True)[: min(ROWS, int((counts > 0).sum()))].tolist()
-    rows = []
-    for one in largest:
-        pictures = [shown(corpus, number) for number in _nearest(cluster, distance, one)[:ACROSS].tolist()]
-        rows.append(pictures + [torch.full_like(pictures[0], 255)] * (ACROSS - len(pictures)))
-    titles = ["nearest to the centre", *[""] * (ACROSS - 1)]
-    return contact_sheet(rows, titles, [f"{counts[one]} x" for one in largest], HEIGHT_PX)

@@ -7,8 +7,9 @@ from typing import Annotated
 import torch
 from tyro.conf import Positional, arg
 
-from depthscope.commands.flags import Device, Part
+from depthscope.commands.flags import Part
 from depthscope.errors import BadInputError
+from depthscope.training.devices import Device, resolved_device
 from depthscope.video.cut import WHOLE
 
 LISTED_FPS = 10
@@ -52,8 +53,7 @@ def error_boosting(
     console, start = Console(highlight=False), time.perf_counter()
     options = stored_options(run)[1]
     network, classes = stored_segmenter(run, options)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolved_device(device)
     network.to(device)
     opened = Input.of(Path(input), part)
     window = opened.window(options.frames)

@@ -36,7 +36,7 @@ def jigsaw(
         store: Where to keep the decoded frames (default: nowhere).
         part: Which frames of it are used.
     """
-    from depthscope.commands.uses.retrieval import RetrievalOptions, retrieve
+    from depthscope.inference.retrieval import RetrievalOptions, retrieve
     from depthscope.pretext.jigsaw import Jigsaw, descriptors
 
     def described(network, options, corpus):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from depthscope.errors import BadInputError, require_file
+from depthscope.training.devices import resolved_device
 from depthscope.video.cut import WHOLE, Cut
 
 Describe = Callable[..., Tensor]
@@ -52,7 +52,7 @@ def retrieve(run: Path, source: Path, out: Path, asked: RetrievalOptions, descri
     Raises:
         BadInputError: Nothing is asked for, more keyframes than there are frames, or a file is missing.
     """
-    from depthscope.commands.uses.sheets import frames_of, row_sheet, shown, title, write_keyframes
+    from depthscope.inference.sheets import frames_of, row_sheet, shown, title, write_keyframes
     from depthscope.networks.descriptors import farthest_first, standardised
     from depthscope.pretext import stored_options, stored_weights
     from depthscope.pretext.stored import checkpoint_of
@@ -72,7 +72,7 @@ def retrieve(run: Path, source: Path, out: Path, asked: RetrievalOptions, descri
         require_file(asked.query, "the picture to find")
     start = time.perf_counter()
     options = stored_options(run)[1]
-    network = options.restored(stored_weights(run)).to("cuda" if torch.cuda.is_available() else "cpu")
+    network = options.restored(stored_weights(run)).to(resolved_device())
     with (
         frames_of(source, options.frames, asked.every_s, asked.store, asked.part) as corpus,
         writing_folder(out, inputs=(checkpoint_of(run), source)) as folder,
@@ -150,7 +150,7 @@ def spread_in_time(corpus, order, apart_s: float, count: int) -> list[int]:
 
 def write_neighbours(folder: Path, corpus, order, similar) -> None:
     """All frames, the most similar first."""
-    from depthscope.commands.uses.sheets import write_rows
+    from depthscope.inference.sheets import write_rows
 
     rows = [
         (rank + 1, corpus.names[number], float(corpus.time_s[number]), round(float(similar[number]), 4))
