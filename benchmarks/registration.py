@@ -30,6 +30,7 @@ from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import normals, pixel_grid
 from depthscope.geometry.motion import rotate
+from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.registration import (
     Alignment,
     Evidence,
@@ -43,7 +44,6 @@ from depthscope.registration import (
     register,
 )
 from depthscope.registration.calibration import ON_PHANTOMS
-from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import SPLITS, Anatomy, patient
 from depthscope.simulation.ct import scanned
 from depthscope.simulation.path import camera_from_world
@@ -68,7 +68,7 @@ def scene(anatomy: Anatomy, clip: int) -> tuple[tuple[View, ...], Similarity, di
     """Views with realistic depth in a frame of their own, the true similarity, the landmarks seen, and the error."""
     draw = np.random.default_rng((anatomy.seed, clip, 97))
     motions = camera_from_world(anatomy, clip, FRAMES * STEP, subject(anatomy.seed, "nasal").trajectory)[::STEP]
-    scale, turn = math.exp(draw.normal(0, 1)), exponential(torch.from_numpy(draw.normal(0, 1.2, 3)))
+    scale, turn = math.exp(draw.normal(0, 1)), rotation_from_vector(torch.from_numpy(draw.normal(0, 1.2, 3)))
     source_from_ct = Similarity(
         torch.tensor(1 / scale, dtype=torch.float64), RigidMotion(turn, torch.from_numpy(draw.normal(0, 5, 3)))
     )
@@ -168,7 +168,7 @@ def measured(views: tuple[View, ...], true: Similarity, landmarks: dict, found: 
 def off_by(true: Similarity, points: torch.Tensor, draw: np.random.Generator, turn_deg: float, away_mm: float):
     """A start that is off: by a turn about the points' middle, a shift, and 10 % of scale."""
     axis, way = (torch.from_numpy(v / np.linalg.norm(v)) for v in draw.normal(size=(2, 3)))
-    turn, size = exponential(math.radians(turn_deg) * axis), math.exp(0.1 * draw.choice([-1, 1]))
+    turn, size = rotation_from_vector(math.radians(turn_deg) * axis), math.exp(0.1 * draw.choice([-1, 1]))
     middle = true.apply(points).mean(0)
     shift = middle + away_mm * way - size * (turn @ middle)
     return Similarity(torch.tensor(size, dtype=torch.float64), RigidMotion(turn, shift)) @ true

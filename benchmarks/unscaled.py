@@ -19,8 +19,8 @@ import torch
 from depthscope.errors import DepthscopeError
 from depthscope.formats.ct import extracted_surface
 from depthscope.geometry import RigidMotion, Similarity, Surface
+from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.registration import Registration, Search, Target, register, register_unscaled
-from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
 
@@ -50,7 +50,7 @@ def patch(
     points = points[rows] + noise_mm * torch.from_numpy(draw.standard_normal((len(rows), 3)))
     normals = normals[rows] + 0.17 * torch.from_numpy(draw.standard_normal((len(rows), 3)))
     axis = draw.normal(size=3)
-    turn = exponential(torch.from_numpy(1.5 * axis / np.linalg.norm(axis)))
+    turn = rotation_from_vector(torch.from_numpy(1.5 * axis / np.linalg.norm(axis)))
     scale = torch.tensor(math.exp(draw.uniform(math.log(0.03), math.log(30))), dtype=torch.float64)
     own = Similarity(scale, RigidMotion(turn, torch.from_numpy(draw.normal(0, 5, 3))))
     normals = torch.nn.functional.normalize(normals, dim=-1) @ turn.T

@@ -10,8 +10,8 @@ from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import normals, pixel_grid
 from depthscope.geometry.motion import rotate
+from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.registration import View
-from depthscope.registration.residuals import exponential
 from depthscope.simulation.anatomy import Anatomy
 from depthscope.simulation.path import camera_from_world
 
@@ -37,7 +37,7 @@ class Seen:
 def similarity(draw: np.random.Generator, scale: float, angle: float = 1.5, shift: float = 5.0) -> Similarity:
     """A drawn rotation and shift with this scale."""
     axis = draw.normal(size=3)
-    turn = exponential(torch.from_numpy(angle * axis / np.linalg.norm(axis)))
+    turn = rotation_from_vector(torch.from_numpy(angle * axis / np.linalg.norm(axis)))
     return Similarity(
         torch.tensor(scale, dtype=torch.float64), RigidMotion(turn, torch.from_numpy(draw.normal(0, shift, 3)))
     )

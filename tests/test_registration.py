@@ -10,6 +10,7 @@ from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats.ct import extracted_surface
 from depthscope.fusion import DepthFrame
 from depthscope.geometry import Camera, RigidMotion, Similarity, Surface
+from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.geometry.surface import vertex_normals
 from depthscope.registration import (
     Alignment,
@@ -23,7 +24,6 @@ from depthscope.registration import (
     register,
 )
 from depthscope.registration.frames import frame_views
-from depthscope.registration.residuals import exponential
 from depthscope.registration.search import _unlike
 from depthscope.simulation.anatomy import patient
 from depthscope.simulation.ct import Scanner, scanned
@@ -93,7 +93,7 @@ def test_wrong_and_mirrored_and_turned_targets_are_refused(seen, target):
 
 def test_a_start_alone_is_enough_and_a_scale_prior_holds(seen, target):
     middle = seen.target_from_source.apply(seen.points).mean(0)
-    turn = exponential(torch.tensor([0.1, -0.15, 0.1], dtype=torch.float64))
+    turn = rotation_from_vector(torch.tensor([0.1, -0.15, 0.1], dtype=torch.float64))
     one = torch.tensor(1.05, dtype=torch.float64)
     off = Similarity(one, RigidMotion(turn, middle - 1.05 * turn @ middle + torch.tensor([2.0, -1.0, 1.0])))
     true = float(seen.target_from_source.scale)

@@ -3,6 +3,9 @@
     import depthscope as ds
 
     ds.depth("frame.png").show()
+    sequence = ds.reconstruct("clip.mp4")
+    depths = ds.predict(ds.train(sequence), sequence)
+    ds.fuse(depths).save("surface.ply")
 
 What a notebook needs is imported when it is first used, so that ``import depthscope`` itself costs nothing.
 """
@@ -14,7 +17,19 @@ from typing import TYPE_CHECKING, Any
 from depthscope.threads import wait_patiently
 
 if TYPE_CHECKING:
-    from depthscope.public import FrameDepth, depth, load
+    from depthscope.public import (
+        FrameDepth,
+        FrameDepths,
+        FusedSurface,
+        Registered,
+        depth,
+        fuse,
+        load,
+        predict,
+        reconstruct,
+        register,
+        train,
+    )
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when cv2 is loaded; its own bound is 16 times
 
@@ -22,7 +37,19 @@ wait_patiently()  # first of all: pools of threads read their settings when they
 
 __version__ = "0.1.0"
 
-__all__ = ["FrameDepth", "depth", "load"]
+__all__ = [
+    "FrameDepth",
+    "FrameDepths",
+    "FusedSurface",
+    "Registered",
+    "depth",
+    "fuse",
+    "load",
+    "predict",
+    "reconstruct",
+    "register",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

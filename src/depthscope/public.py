@@ -2,10 +2,15 @@
 
 import depthscope as ds
 
-depth = ds.depth("frame.png")
-depth.depth, depth.std, depth.show()
+depth = ds.depth("frame.png")                            # the weights that ship; depth.depth, depth.std, depth.show()
+sequence = ds.reconstruct("clip.mp4", camera="camera.yaml")
+model = ds.train(sequence)                               # or ds.load("run")
+depths = ds.predict(model, sequence)                     # of every frame
+surface = ds.fuse(depths); surface.save("surface.ply")
+found = ds.register(depths, "ct.nii.gz"); found.target_from_source
 """
 
+from collections.abc import Iterator, Sequence as Rows
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, Kind, Surface
-from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict
+from depthscope.pipeline.clip_depth import ClipDepth
+from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_maps
 from depthscope.pretrained import SHIPPED
+from depthscope.recipes import Recipe, recipe_named
+from depthscope.sequence import Sequence
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,6 +85,77 @@ class FrameDepth:
         return Image.fromarray(self.picture())
 
 
+@dataclass(frozen=True, eq=False)
+class FrameDepths:
+    """The depth of every frame of a clip, one after the other: an iterable of `FrameDepth`.
+
+    Attributes:
+        maps: What is gone through.
+    """
+
+    maps: ClipDepth
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __iter__(self) -> Iterator[FrameDepth]:
+        return (FrameDepth.of(found) for found in self.maps)
+
+
+@dataclass(frozen=True, eq=False)
+class FusedSurface:
+    """One surface of a clip.
+
+    Attributes:
+        surface: Its mesh, with normals and colours.
+        unit: "sfm", "mm".
+        voxel: Side of a voxel, in `unit`.
+    """
+
+    surface: Surface
+    unit: str
+    voxel: float
+
+    @property
+    def points(self) -> Float[np.ndarray, "points 3"]:
+        """Its vertices in the world of the clip."""
+        return self.surface.points.numpy()
+
+    @property
+    def faces(self) -> Int[np.ndarray, "faces 3"]:
+        """Its triangles, as numbers of vertices."""
+        faces = self.surface.faces
+        return np.zeros((0, 3), np.int64) if faces is None else faces.numpy()
+
+    def save(self, path: Path | str) -> Path:
+        """Writes a PLY file."""
+        from depthscope.formats import ply
+
+        ply.write(self.surface, Path(path))
+        return Path(path)
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """Where a surface lies in a CT.
+
+    Attributes:
+        target_from_source: Similarity as a 4x4 matrix, row-major, from the surface to LPS mm.
+        scale: Millimetres to a unit of the surface.
+        residual_mm: Mean distance of what was registered to the CT's surface.
+        confidence: Probability that it lies right.
+        ambiguous: Whether it was refused.
+        reasons: Why.
+    """
+
+    target_from_source: Float[np.ndarray, "4 4"]
+    scale: float
+    residual_mm: float
+    confidence: float
+    ambiguous: bool
+    reasons: tuple[str, ...]
+
+
 def depth(
     image: "np.ndarray | Image | Path | str",
     camera: Camera | Path | str | None = None,
@@ -115,7 +194,7 @@ def depth(
     pixels = torch.from_numpy(frame)
     shown = content_of_image(pixels) if mask is None else torch.from_numpy(np.ascontiguousarray(mask, bool))
     recording = Recording(("image",), [pixels], size, camera, shown)
-    return FrameDepth.of(next(iter(predict(load(run), recording))))
+    return FrameDepth.of(next(iter(predict_maps(load(run), recording))))
 
 
 @lru_cache(maxsize=2)
@@ -126,6 +205,99 @@ def load(run: Path | str = SHIPPED) -> DepthModel:
         BadInputError: There is none.
     """
     return load_model(run)
+
+
+def reconstruct(
+    source: Path | str, camera: Camera | Path | str | None = None, *, out: Path | str | None = None
+) -> Sequence:
+    """Structure from motion on a video or a folder of images: the accepted clip with the most frames.
+
+    Args:
+        source: Video file or folder of images.
+        camera: The camera or its camera.yaml; without it the camera is self-calibrated, which is less sure.
+        out: Folder for the frames and the model; one that lasts as long as this process by default.
+
+    Raises:
+        BadInputError: The source cannot be read.
+        NoAnswerError: No clip can be trusted.
+    """
+    from depthscope.pipeline import values
+
+    return values.reconstruct(source, camera, out=out)
+
+
+def train(
+    sequence: Sequence | Rows[Sequence],
+    recipe: Recipe | str = "adapt",
+    *,
+    steps: int | None = None,
+    out: Path | str | None = None,
+) -> DepthModel:
+    """A network that has learned from the points of a sequence, or of several, ready to predict.
+
+    Args:
+        sequence: From `reconstruct`, or `read_sequence` of depthscope.formats.
+        recipe: How, or the name of a recipe; "adapt" fits the weights that ship, "fast" begins with nothing.
+        steps: In place of the recipe's number.
+        out: Folder of the run; one that lasts as long as this process by default.
+
+    Raises:
+        BadInputError: The recipe is not known, or cannot learn from this sequence.
+    """
+    from depthscope.pipeline import values
+
+    chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    return values.train(sequence, chosen, steps=steps, out=out)
+
+
+def predict(model: DepthModel, sequence: Sequence) -> FrameDepths:
+    """The depth of every frame of a sequence, in its unit, made when asked for.
+
+    Args:
+        model: From `train` or `load`.
+        sequence: The frames.
+    """
+    from depthscope.pipeline import values
+
+    return FrameDepths(values.predict(model, sequence))
+
+
+def fuse(depths: FrameDepths) -> FusedSurface:
+    """One surface from the depth of a clip's frames.
+
+    Args:
+        depths: From `predict`.
+    """
+    from depthscope.pipeline import values
+
+    found = values.fuse(depths.maps)
+    return FusedSurface(found.surface, found.surface.unit, found.voxel)
+
+
+def register(source: FusedSurface | FrameDepths, target: Path | str) -> Registered:
+    """Where a surface lies in a CT, without a start by hand; depths of frames are placed more surely than a surface.
+
+    Args:
+        source: From `fuse`, or from `predict`.
+        target: CT (DICOM folder, NIfTI, NRRD, MetaImage), or a surface in LPS mm with normals into the air.
+
+    Raises:
+        BadInputError: The target cannot be read, or there is too little to register.
+    """
+    from depthscope.formats import ct
+    from depthscope.pipeline import values
+    from depthscope.pipeline.registration import target_surface
+
+    goal, _, _ = target_surface(Path(target), ct.AIR_BELOW, None, 0.0)
+    found = values.register(source.surface if isinstance(source, FusedSurface) else source.maps, goal)
+    return Registered(
+        found.target_from_source.matrix.numpy(),
+        float(found.scale),
+        found.residuals.figures["mean"],
+        found.confidence,
+        found.ambiguous,
+        tuple(found.reasons),
+    )
 
 
 def _as_array(image: Any) -> UInt8[np.ndarray, "rows columns 3"]:

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from depthscope.geometry import RigidMotion, Similarity, Surface
+from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.geometry.surface import vertex_normals
 from depthscope.registration import Annealing, Noise, Target, View, iterated_closest_points, viewpoint
 from depthscope.registration.certainty import covariance, displaced
-from depthscope.registration.residuals import believed, exponential, noised, stepped, terms
+from depthscope.registration.residuals import believed, noised, stepped, terms
 from depthscope.registration.search import rotations
 from depthscope.registration.solve import Problem, normal_equations, solve
 from depthscope.registration.target import Beliefs, closest_points
@@ -219,7 +220,7 @@ def test_rotations_leave_no_gap():
     tried = rotations(20.0)
     worst = 0.0
     for _ in range(100):
-        turn = exponential(torch.from_numpy(draw.normal(0, 2, 3)))
+        turn = rotation_from_vector(torch.from_numpy(draw.normal(0, 2, 3)))
         trace = torch.einsum("rij,ij->r", tried, turn)
         worst = max(worst, float(torch.arccos(((trace - 1) / 2).clamp(-1, 1)).min()))
     assert math.degrees(worst) < 22

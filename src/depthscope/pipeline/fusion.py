@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -13,6 +14,7 @@ from depthscope.footage import tissue_in
 from depthscope.formats import depth_maps
 from depthscope.formats.frame_masks import masked
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
+from depthscope.geometry.map_grid import RECORDED, MapGrid
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_image, write_image
@@ -46,21 +48,36 @@ def views(maps: dict[int, Path], clip: Sequence, factors: Tensor, prediction: Pa
     """The frames with these maps, each times its factor, read when asked for."""
     grid = depth_maps.grid_of(prediction)
     for (frame, path), factor in zip(maps.items(), factors.tolist(), strict=True):
-        depth = depth_maps.read(path) * factor
-        size = depth.shape[1], depth.shape[0]
-        camera = clip.cameras[frame]
-        shown = grid.camera(camera, size)
-        whole = View.whole(grid.undistorted or camera, size)
         deviation = prediction / "std" / path.name
-        yield DepthFrame(
-            depth,
-            shown,
-            clip.camera_from_world[frame],
-            torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera)),
-            whole.mask(tissue_in(clip, frame), camera, RIM_PX),
-            depth_maps.read(deviation) * factor if deviation.is_file() else None,
-            grid.kind_of(camera),
-        )
+        std = depth_maps.read(deviation) * factor if deviation.is_file() else None
+        yield frame_of(clip, frame, depth_maps.read(path) * factor, std, grid=grid)
+
+
+def frame_of(
+    clip: Sequence,
+    frame: int,
+    depth: Float[Tensor, "height width"],
+    std: Float[Tensor, "height width"] | None,
+    image: UInt8[Tensor, "height width 3"] | None = None,
+    grid: MapGrid = RECORDED,
+) -> DepthFrame:
+    """A frame of a clip with its depth, as it is fused and registered.
+
+    Args:
+        clip: The sequence.
+        frame: Its number there.
+        depth: In the unit of the clip.
+        std: Its standard deviation, or None.
+        image: The frame on the pixels of the depth; read and resampled if None.
+        grid: What the pixels of the depth are.
+    """
+    size, camera = (depth.shape[1], depth.shape[0]), clip.cameras[frame]
+    whole = View.whole(grid.undistorted or camera, size)
+    if image is None:
+        image = torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera))
+    content = whole.mask(tissue_in(clip, frame), camera, RIM_PX)
+    motion = clip.camera_from_world[frame]
+    return DepthFrame(depth, grid.camera(camera, size), motion, image, content, std, grid.kind_of(camera))
 
 
 def told(items: Iterable, total: int, title: str) -> Iterable:
