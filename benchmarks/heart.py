@@ -21,7 +21,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from depthscope.evaluation import DepthEvaluation, FrameDepth, evaluated
+from depthscope.evaluation import ComparedFrame, DepthEvaluation, evaluated
 from depthscope.evaluation.depth_folders import consistency, flat_frames, frames_at_points
 from depthscope.formats import depth_maps, read_sequence
 from depthscope.geometry import depth as depth_module
@@ -127,7 +127,7 @@ def predicted_maps(run: Path, sequence: Sequence) -> dict[str, Path]:
     return depth_maps.listed(folder)
 
 
-def only(frames: Iterator[FrameDepth], sequence: Sequence, chosen: Tensor | None) -> Iterator[FrameDepth]:
+def only(frames: Iterator[ComparedFrame], sequence: Sequence, chosen: Tensor | None) -> Iterator[ComparedFrame]:
     """The frames that are chosen, or all."""
     for frame in frames:
         if chosen is None or bool(chosen[sequence.frame_names.index(frame.name)]):

@@ -28,7 +28,7 @@ from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from depthscope.evaluation.depth import FrameDepth, evaluated
+from depthscope.evaluation.depth import ComparedFrame, evaluated
 from depthscope.evaluation.depth_folders import resized_to
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.evaluation.ground_truth import true_from_sfm_by_points
@@ -44,7 +44,7 @@ from depthscope.pipeline.fusion import matched, views as depth_frames
 from depthscope.pipeline.prediction import predict_folder
 from depthscope.pipeline.registration import views_of
 from depthscope.prediction import points_of
-from depthscope.registration import Evidence, Registration, Target, View, refusals
+from depthscope.registration import Registration, RegistrationEvidence, SurfaceView, Target, refusals
 from depthscope.registration.calibration import ON_PHANTOMS as CONFIDENCE
 from depthscope.registration.frames import frame_views
 from depthscope.registration.halves import register_by_halves
@@ -209,7 +209,7 @@ def target_of(clip: Path, targets: dict[Path, Target]) -> Target:
 
 
 def against(
-    views: tuple[View, ...], points: Tensor, target: Target, true: Similarity | None, kind: str = "right"
+    views: tuple[SurfaceView, ...], points: Tensor, target: Target, true: Similarity | None, kind: str = "right"
 ) -> dict:
     """A registration of what cameras saw, checked by halves, and its error over some points of the source."""
     watch = time.process_time()
@@ -237,7 +237,7 @@ def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: 
     maps = depth_maps.listed(prediction)
     truths = depth_maps.true_maps(clip, depth_maps.grid_of(prediction))
     names = {other: name for name, other in same_frames(truths, maps).items()}
-    rows: dict[str, list[FrameDepth]] = {"learned": [], "flat": [], "light": []}
+    rows: dict[str, list[ComparedFrame]] = {"learned": [], "flat": [], "light": []}
     columns: dict[str, list[np.ndarray]] = {"features": [], "error": [], "std": []}
     for frame, name in enumerate(sequence.frame_names):
         if name not in names or name not in maps:
@@ -251,7 +251,7 @@ def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: 
         light = (red / 255).clamp_min(0.05) ** (-2.2 / 2)
         light = light.clamp_max(4 * float(light[known].median()))  # what is black is not known to be so far
         for kind, map_ in (("learned", depth), ("flat", torch.ones_like(depth)), ("light", light)):
-            rows[kind].append(FrameDepth(name, map_[known], truth[known]))
+            rows[kind].append(ComparedFrame(name, map_[known], truth[known]))
         size = depth.shape[1], depth.shape[0]
         pixels, sparse = points_of(sequence, frame, size)
         focal_px = min(sequence.cameras[frame].resized(size).focal_px)
@@ -300,7 +300,7 @@ def told(name: str, record: dict) -> str:
 def summary(records: list[dict]) -> dict:
     """The table, with the confidence of today's coefficients."""
     for one in registrations(records):
-        evidence = Evidence(**one["evidence"])
+        evidence = RegistrationEvidence(**one["evidence"])
         one["confidence"] = CONFIDENCE(evidence)
         one["reasons"] = list(refusals(evidence, one["confidence"], Registration()))
     kinds = {

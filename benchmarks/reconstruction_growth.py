@@ -24,7 +24,7 @@ import numpy as np
 
 from depthscope.evaluation.ground_truth import path_of
 from depthscope.formats import camera_file, colmap, read_sequence
-from depthscope.reconstruction.job import Frame, Job
+from depthscope.reconstruction.job import Job, JobFrame
 from depthscope.reconstruction.lens import known_lens
 from depthscope.reconstruction.process import Limits, run_child
 from depthscope.simulation.anatomy import SPLITS
@@ -80,7 +80,7 @@ def measured(clip: Path, count: int, work: Path) -> dict[str, Any]:
     truth = read_sequence(clip)
     camera = camera_file.read(clip / "camera.yaml")
     images = list_images(clip / "images")[:count]
-    frames = tuple(Frame(image.name, str(image)) for image in images)
+    frames = tuple(JobFrame(image.name, str(image)) for image in images)
     lenses = (known_lens(camera),)
     hours = 6 * 3600.0
     job = Job(str(work), frames, camera.size_px, lenses, str(clip / "mask.png"), threads=os.cpu_count() or 1)

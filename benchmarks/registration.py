@@ -33,10 +33,10 @@ from depthscope.geometry.motion import rotate
 from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.registration import (
     Alignment,
-    Evidence,
     Registration,
+    RegistrationEvidence,
+    SurfaceView,
     Target,
-    View,
     coherent_point_drift,
     iterated_closest_points,
     nearest,
@@ -64,7 +64,7 @@ def smooth_field(draw: np.random.Generator, sigma_px: float = 14.0) -> np.ndarra
     return (field - field.mean()) / field.std()
 
 
-def scene(anatomy: Anatomy, clip: int) -> tuple[tuple[View, ...], Similarity, dict[str, torch.Tensor], float]:
+def scene(anatomy: Anatomy, clip: int) -> tuple[tuple[SurfaceView, ...], Similarity, dict[str, torch.Tensor], float]:
     """Views with realistic depth in a frame of their own, the true similarity, the landmarks seen, and the error."""
     draw = np.random.default_rng((anatomy.seed, clip, 97))
     motions = camera_from_world(anatomy, clip, FRAMES * STEP, subject(anatomy.seed, "nasal").trajectory)[::STEP]
@@ -87,7 +87,7 @@ def scene(anatomy: Anatomy, clip: int) -> tuple[tuple[View, ...], Similarity, di
         world = motion.inverse()
         points = source_from_ct.apply(world.apply((told[..., None] * rays)[known]))
         directions = rotate(turn, rotate(world.rotation, normal[known]))
-        views.append(View(Surface(points, directions), source_from_ct.apply(motion.origin)))
+        views.append(SurfaceView(Surface(points, directions), source_from_ct.apply(motion.origin)))
         for name, place in anatomy.landmarks.items():
             pixel = CAMERA.project(motion.apply(place[None]))[0]
             inside = bool(((pixel > 0) & (pixel < torch.tensor(CAMERA.size_px))).all())
@@ -122,7 +122,7 @@ def inside_out(surface: Surface) -> Surface:
     return Surface(surface.points, -surface.normals, None, surface.faces.flip(1), "mm")
 
 
-def registered(views: tuple[View, ...], target: Target) -> dict:
+def registered(views: tuple[SurfaceView, ...], target: Target) -> dict:
     """What registration finds and says."""
     watch = time.process_time()
     found = register(views, target)
@@ -151,7 +151,9 @@ def similarity(matrix: list[list[float]]) -> Similarity:
     return Similarity(scale, RigidMotion(rows[:3, :3] / scale, rows[:3, 3]))
 
 
-def measured(views: tuple[View, ...], true: Similarity, landmarks: dict, found: Similarity, anatomy: Anatomy) -> dict:
+def measured(
+    views: tuple[SurfaceView, ...], true: Similarity, landmarks: dict, found: Similarity, anatomy: Anatomy
+) -> dict:
     """Errors against the truth."""
     points = torch.cat([view.surface.points for view in views])[::7]
     error = (found.apply(points) - true.apply(points)).norm(dim=-1)
@@ -175,7 +177,7 @@ def off_by(true: Similarity, points: torch.Tensor, draw: np.random.Generator, tu
 
 
 def baselines(
-    views: tuple[View, ...], true: Similarity, target: Target, seed: tuple[int, int]
+    views: tuple[SurfaceView, ...], true: Similarity, target: Target, seed: tuple[int, int]
 ) -> dict[str, tuple[Similarity, float]]:
     """ICP with scaling and coherent point drift from 10 degrees and 3 mm off, ours from 20 and 5; and their seconds."""
     draw = np.random.default_rng((*seed, 98))
@@ -316,7 +318,7 @@ def summary(records: list[dict]) -> dict:
 
 def fitted(records: list[dict]) -> tuple[np.ndarray, float]:
     """Logistic regression with a ridge towards 0, of right against wrong."""
-    features = np.array([Evidence(**r["evidence"]).features for r in records])
+    features = np.array([RegistrationEvidence(**r["evidence"]).features for r in records])
     truth = np.array([is_right(r) for r in records], float)
 
     def loss(x: np.ndarray) -> float:
@@ -346,7 +348,7 @@ def main() -> None:
         do_patient(seed, given.scenes, given.wrong, folder)
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     for record in records:  # the same evidence under the coefficients of today
-        evidence = Evidence(**record["evidence"])
+        evidence = RegistrationEvidence(**record["evidence"])
         record["confidence"] = ON_PHANTOMS(evidence)
         record["reasons"] = list(refusals(evidence, record["confidence"], Registration()))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from depthscope.comparison import Judged, figures, flat_figures, judged, predicted, spread
-from depthscope.evaluation.depth import FrameDepth, evaluated
+from depthscope.evaluation.depth import ComparedFrame, evaluated
 from depthscope.evaluation.depth_folders import resized_to
 from depthscope.formats import depth_maps, read_sequence
 from depthscope.networks import as_prediction
@@ -182,7 +182,7 @@ def light_figures(one: Judged) -> dict[str, float]:
         known = truth > 0
         light = ((red / 255).clamp_min(0.05) ** (-2.2 / 2))[known]
         light = light.clamp_max(4 * float(light.median()))  # what is black is not known to be so far
-        frames.append(FrameDepth(name, light, truth[known]))
+        frames.append(ComparedFrame(name, light, truth[known]))
     return spread(evaluated(iter(frames), "dense-1"))
 
 

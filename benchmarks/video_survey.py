@@ -24,7 +24,7 @@ import torch
 from depthscope.video import circle_of_frame, content_area, open_frames, survey, write_clip, write_image
 from depthscope.video.clip_images import area_of_frame
 from depthscope.video.instruments import Neighbour
-from depthscope.video.masks import FrameMasks, frame_masks
+from depthscope.video.masks import ExcludedPixels, frame_masks
 from depthscope.video.movies import Frame
 from depthscope.video.sharpness import look_at, window_of
 from depthscope.video.static_marks import static_marks
@@ -134,7 +134,7 @@ def sheet(source, indices: list[int], area) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.vstack(rows)))
 
 
-def painted(frame: Frame, masks: FrameMasks) -> np.ndarray:
+def painted(frame: Frame, masks: ExcludedPixels) -> np.ndarray:
     """A frame with its masks in colours, small."""
     picture, content = frame.image.numpy().astype(float), masks.content.numpy()
     for name, colour in COLOURS.items():

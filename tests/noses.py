@@ -11,7 +11,7 @@ from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.depth import normals, pixel_grid
 from depthscope.geometry.motion import rotate
 from depthscope.geometry.rotation import rotation_from_vector
-from depthscope.registration import View
+from depthscope.registration import SurfaceView
 from depthscope.simulation.anatomy import Anatomy
 from depthscope.simulation.path import camera_from_world
 
@@ -22,7 +22,7 @@ CAMERA = Camera((48, 40), (24.0, 24.0), (24.0, 20.0))
 class Seen:
     """Views in a frame and unit of their own, and the truth."""
 
-    views: tuple[View, ...]
+    views: tuple[SurfaceView, ...]
     target_from_source: Similarity
 
     @property
@@ -68,5 +68,5 @@ def seen_in(
         world = motion.inverse()
         points = source_from_world.apply(world.apply((depth * torch.from_numpy(factor))[known][:, None] * rays[known]))
         turned = rotate(source_from_world.motion.rotation, rotate(world.rotation, normal[known]))
-        views.append(View(Surface(points, turned), source_from_world.apply(motion.origin)))
+        views.append(SurfaceView(Surface(points, turned), source_from_world.apply(motion.origin)))
     return Seen(tuple(views), source_from_world.inverse())

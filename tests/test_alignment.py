@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from depthscope.alignment import Alignment
+from depthscope.alignment import FieldPrior
 from depthscope.errors import BadInputError
 from depthscope.geometry.depth import pixel_grid, sampled_at
 
@@ -32,7 +32,7 @@ def abs_rel(depth: torch.Tensor, truth: torch.Tensor) -> float:
 
 def test_one_factor_is_found_exactly():
     truth = fold_and_wall()
-    field = Alignment()(truth / 7, *points_on(truth))
+    field = FieldPrior()(truth / 7, *points_on(truth))
     torch.testing.assert_close(field, torch.full_like(truth, 7.0), rtol=1e-4, atol=0)
 
 
@@ -41,8 +41,8 @@ def test_what_is_wrong_smoothly_is_put_right():
     x, y = pixel_grid(HEIGHT, WIDTH, truth).unbind(-1)
     wrong = truth * (0.25 * (x / WIDTH * 4).sin() + 0.15 * (y / HEIGHT * 3).cos()).exp() / 3
     pixels, sparse = points_on(truth)
-    before = abs_rel(wrong * Alignment(field=0.0, slope=0.0)(wrong, pixels, sparse), truth)
-    after = abs_rel(wrong * Alignment()(wrong, pixels, sparse), truth)
+    before = abs_rel(wrong * FieldPrior(field=0.0, slope=0.0)(wrong, pixels, sparse), truth)
+    after = abs_rel(wrong * FieldPrior()(wrong, pixels, sparse), truth)
     assert before > 0.08 and after < 0.02
 
 
@@ -51,14 +51,14 @@ def test_depth_that_is_too_flat_is_put_right_by_its_power():
     flat = truth**0.7
     pixels, sparse = points_on(truth)
     few = slice(0, 12)
-    assert abs_rel(flat * Alignment(slope=0.5)(flat, pixels[few], sparse[few]), truth) < 0.03
+    assert abs_rel(flat * FieldPrior(slope=0.5)(flat, pixels[few], sparse[few]), truth) < 0.03
 
 
 def test_what_a_near_fold_needs_does_not_leak_across_its_edge():
     truth = fold_and_wall()
     x = pixel_grid(HEIGHT, WIDTH, truth)[..., 0]
     wrong = torch.where(x < 30, truth * 1.3, truth)
-    right = wrong * Alignment(slope=0.0)(wrong, *points_on(truth, 400))
+    right = wrong * FieldPrior(slope=0.0)(wrong, *points_on(truth, 400))
     beside = (x > 31) & (x < 36)
     assert abs_rel(right[beside], truth[beside]) < 0.02
     inside = (x > 24) & (x < 29)
@@ -70,7 +70,7 @@ def test_gross_errors_of_a_tenth_of_the_points_do_not_matter():
     pixels, sparse = points_on(truth, 400)
     spoilt = sparse.clone()
     spoilt[::10] *= 3
-    assert abs_rel(truth * Alignment()(truth, pixels, spoilt), truth) < 0.01
+    assert abs_rel(truth * FieldPrior()(truth, pixels, spoilt), truth) < 0.01
 
 
 def test_far_from_every_point_the_frames_own_factor_holds():
@@ -80,7 +80,7 @@ def test_far_from_every_point_the_frames_own_factor_holds():
     left = pixels[:, 0] < 20
     sparse = torch.where(left & (pixels[:, 1] < 20), sparse * 1.2, sparse)
     pixels, sparse = pixels[left], sparse[left]
-    field = Alignment(slope=0.0)(truth, pixels, sparse)
+    field = FieldPrior(slope=0.0)(truth, pixels, sparse)
     assert (field[x > 60] - 1).abs().max() < 0.02 and field[:15, :10].mean() > 1.12
 
 
@@ -88,7 +88,7 @@ def test_a_unit_changes_nothing_else():
     truth = fold_and_wall()
     wrong = truth * (truth / 20) ** 0.2
     pixels, sparse = points_on(truth)
-    one, other = Alignment()(wrong, pixels, sparse), Alignment()(wrong * 50, pixels, sparse * 0.1)
+    one, other = FieldPrior()(wrong, pixels, sparse), FieldPrior()(wrong * 50, pixels, sparse * 0.1)
     torch.testing.assert_close(one, other * 500, rtol=1e-3, atol=0)
 
 
@@ -96,12 +96,12 @@ def test_unknown_depth_and_no_points():
     truth = fold_and_wall()
     truth[:10] = 0
     pixels, sparse = points_on(fold_and_wall())
-    assert Alignment()(truth, pixels, sparse).isfinite().all()
-    assert torch.equal(Alignment()(truth, pixels[:0], sparse[:0]), torch.ones_like(truth))
-    one = Alignment()(truth * 2, pixels[-1:], sparse[-1:])
+    assert FieldPrior()(truth, pixels, sparse).isfinite().all()
+    assert torch.equal(FieldPrior()(truth, pixels[:0], sparse[:0]), torch.ones_like(truth))
+    one = FieldPrior()(truth * 2, pixels[-1:], sparse[-1:])
     assert float(one[-1, -1]) == pytest.approx(0.5, rel=0.1) and math.isfinite(float(one.sum()))
 
 
 def test_numbers_without_meaning_are_refused():
     with pytest.raises(BadInputError, match="positive numbers"):
-        Alignment(reach=0.0)
+        FieldPrior(reach=0.0)

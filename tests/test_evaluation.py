@@ -8,25 +8,25 @@ import torch
 from hypothesis import given, strategies as st
 
 from depthscope.errors import BadInputError
-from depthscope.evaluation import DepthMetrics, FrameDepth, cross_view_difference, evaluated, flat_wall, median
+from depthscope.evaluation import ComparedFrame, DepthMetrics, cross_view_difference, evaluated, flat_wall, median
 from scenes import F64, WALL, grid, motion, pinhole, plane_depth, stacked, tensor
 
 
-def frame(depth, truth, name: str = "a", **fields) -> FrameDepth:
-    return FrameDepth(name, tensor(*depth), tensor(*truth), **fields)
+def frame(depth, truth, name: str = "a", **fields) -> ComparedFrame:
+    return ComparedFrame(name, tensor(*depth), tensor(*truth), **fields)
 
 
 def close(a: DepthMetrics, b: DepthMetrics) -> bool:
     return astuple(a) == pytest.approx(astuple(b), rel=1e-12, abs=1e-12)
 
 
-def random_frames(count: int = 5, pixels: int = 50) -> list[FrameDepth]:
+def random_frames(count: int = 5, pixels: int = 50) -> list[ComparedFrame]:
     generator = torch.Generator().manual_seed(0)
     frames = []
     for i in range(count):
         truth = 1 + torch.rand(pixels, generator=generator, dtype=F64)
         noise = torch.randn(pixels, generator=generator, dtype=F64)
-        frames.append(FrameDepth(f"{i}", truth * (0.2 * noise).exp(), truth))
+        frames.append(ComparedFrame(f"{i}", truth * (0.2 * noise).exp(), truth))
     return frames
 
 

@@ -24,7 +24,7 @@ from depthscope.geometry import Brown, Camera, KannalaBrandt, Scaramuzza, Simila
 from depthscope.reconstruction import child, clip_task, clips, mapping, outcome, process
 from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incremental, Neighbours, Size, ladder
 from depthscope.reconstruction.clip_task import reconstruct_clip
-from depthscope.reconstruction.features import Support, camera_of, pairs_of
+from depthscope.reconstruction.features import MatchSupport, camera_of, pairs_of
 from depthscope.reconstruction.front_end import (
     HUSHED_FROM_PX,
     eroded,
@@ -35,7 +35,7 @@ from depthscope.reconstruction.front_end import (
     working_name,
 )
 from depthscope.reconstruction.held_out import sampson_px, spared, write_held_out
-from depthscope.reconstruction.job import Frame, FrontEnd, Job, Lens, read_job, write_job
+from depthscope.reconstruction.job import FrontEnd, Job, JobFrame, Lens, read_job, write_job
 from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report, fitted, guessed_lenses, known_lens
 from depthscope.reconstruction.mapping import Mapped, finished, mapped
 from depthscope.reconstruction.outcome import depth_order_notes, no_lens_because, unregistered_because
@@ -64,7 +64,7 @@ LIMITS = Limits(seconds=120.0, silent_seconds=120.0)
 
 
 def job_of(folder: Path, frames: int = 12, **changes) -> Job:
-    rows = tuple(Frame(f"{n:03d}.png", str(folder / f"{n:03d}.png")) for n in range(frames))
+    rows = tuple(JobFrame(f"{n:03d}.png", str(folder / f"{n:03d}.png")) for n in range(frames))
     return replace(Job(str(folder), rows, (320, 256), (LENS,)), **changes)
 
 
@@ -870,10 +870,10 @@ class SlowMachine:
     process_time = monotonic
 
 
-LIGHT = Support(900.0, 40, 480, 50.0)
+LIGHT = MatchSupport(900.0, 40, 480, 50.0)
 
 
-def attempts_of(monkeypatch, job: Job, support: Support = LIGHT) -> tuple[list[float | None], dict]:
+def attempts_of(monkeypatch, job: Job, support: MatchSupport = LIGHT) -> tuple[list[float | None], dict]:
     """The limit that each mapping of a clip gets in which nothing can be placed, and the report."""
     limits: list[float | None] = []
 
@@ -920,7 +920,7 @@ def test_a_limit_of_time_that_was_asked_for_ends_the_attempts_and_is_told(tmp_pa
 def test_attempts_end_at_an_effort_that_is_counted(tmp_path, monkeypatch):
     """Many features in many pairs cost much, so fewer attempts are made; the count says so on any machine."""
     made = []
-    for support in (LIGHT, Support(6000.0, 4800, 4800, 50.0)):
+    for support in (LIGHT, MatchSupport(6000.0, 4800, 4800, 50.0)):
         folder = tmp_path / f"{support.features_per_frame:.0f}"
         folder.mkdir()
         made.append(len(attempts_of(monkeypatch, job_of(folder, frames=40), support)[0]))

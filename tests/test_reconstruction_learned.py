@@ -17,7 +17,7 @@ from depthscope.reconstruction.described import Described, mutual_matches
 from depthscope.reconstruction.features import detect, match, support
 from depthscope.reconstruction.front_end import prepare
 from depthscope.reconstruction.held_out import spared
-from depthscope.reconstruction.job import Frame, Job, Lens
+from depthscope.reconstruction.job import Job, JobFrame, Lens
 from depthscope.reconstruction.learned import LEARNED, Aliked, Disk, XFeat, available, describe
 from depthscope.reconstruction.learned.networks import check_installed, features_of
 from depthscope.reconstruction.learned.weights import Weights
@@ -40,7 +40,7 @@ def clip(folder: Path, **changes) -> tuple[Job, Scene]:
     rows = []
     for number, image in enumerate(seen.images):
         write_image(folder / f"{number:03d}.png", torch.from_numpy(image))
-        rows.append(Frame(f"{number:03d}.png", str(folder / f"{number:03d}.png")))
+        rows.append(JobFrame(f"{number:03d}.png", str(folder / f"{number:03d}.png")))
     lens = Lens("PINHOLE", (*FOCAL, *CENTRE))
     return replace(Job(str(folder / "child"), tuple(rows), SIZE, (lens,)), **changes), seen
 

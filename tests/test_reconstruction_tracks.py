@@ -18,7 +18,7 @@ from depthscope.reconstruction.followed import places_of
 from depthscope.reconstruction.front_end import prepare, working_name
 from depthscope.reconstruction.given_tracks import write_followed
 from depthscope.reconstruction.held_out import spared
-from depthscope.reconstruction.job import Frame, Job, Lens
+from depthscope.reconstruction.job import Job, JobFrame, Lens
 from depthscope.reconstruction.mapping import mapped
 from depthscope.video import survey, write_image
 from miniatures.scene import CENTRE, FOCAL, SIZE, Scene, scene
@@ -42,7 +42,7 @@ def made(folder: Path, textured: bool) -> tuple[Job, Scene, tracks.Tracks]:
             x, y = np.minimum(seen.pixels[number, point] + (7 * number if wrong else 0), SIZE)
             rows.append((f"{number:03d}", int(point), float(x), float(y), 0.2 if wrong else 0.9))
     found = tracks.read(tracks.write(folder / "tracks.csv", rows))
-    frames = tuple(Frame(f"{n:03d}.png", str(folder / "images" / f"{n:03d}.png")) for n in range(FRAMES))
+    frames = tuple(JobFrame(f"{n:03d}.png", str(folder / "images" / f"{n:03d}.png")) for n in range(FRAMES))
     followed = folder / "followed.npz"
     count = write_followed(followed, found, [f"{n:03d}" for n in range(FRAMES)], 0.5)
     assert count == int((found.confidence > 0.5).sum())

@@ -14,12 +14,12 @@ from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.geometry.surface import vertex_normals
 from depthscope.registration import (
     Alignment,
-    Evidence,
     Registration,
+    RegistrationEvidence,
     Residuals,
     ScalePrior,
     Search,
-    View,
+    SurfaceView,
     coherent_point_drift,
     register,
 )
@@ -119,7 +119,7 @@ def test_a_cylinder_is_ambiguous():
     assert float((inward[:, :2] * points[:, :2]).sum(-1).max()) < 0
     tube = Surface(points, inward, None, faces, "mm")
     part = points[:, 2].abs() < 10
-    view = View(Surface(points[part], inward[part]), torch.tensor([0.0, 0.0, -11.0], dtype=torch.float64))
+    view = SurfaceView(Surface(points[part], inward[part]), torch.tensor([0.0, 0.0, -11.0], dtype=torch.float64))
     answer = register((view,), tube, QUICK)
     assert answer.ambiguous
     assert float(answer.covariance[5, 5].sqrt()) > 5  # it could lie anywhere along the tube
@@ -145,7 +145,7 @@ def test_bad_input_is_told(seen, target):
     with pytest.raises(BadInputError, match="no views"):
         register((), target, QUICK)
     backwards = tuple(
-        View(Surface(v.surface.points, -v.surface.normals), v.centre)
+        SurfaceView(Surface(v.surface.points, -v.surface.normals), v.centre)
         for v in seen.views
         if v.surface.normals is not None
     )
@@ -219,7 +219,7 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
         torch.tensor([[0.0, 0, 1]] * 3, dtype=torch.float64),
         faces=torch.tensor([[0, 1, 2]]),
     )
-    sure = Evidence(20.0, 1.0, 1.5, 0.98, 0.0, 0.0, 0.5, 0.95, 0.5)
+    sure = RegistrationEvidence(20.0, 1.0, 1.5, 0.98, 0.0, 0.0, 0.5, 0.95, 0.5)
 
     def at(x_mm: float) -> Alignment:
         shift = RigidMotion(torch.eye(3, dtype=torch.float64), torch.tensor([x_mm, 0, 0], dtype=torch.float64))

@@ -11,18 +11,18 @@ from depthscope.errors import NoAnswerError
 from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.registration import (
     Alignment,
-    Evidence,
     Registration,
+    RegistrationEvidence,
     Residuals,
     ScalePrior,
     Search,
+    SurfaceView,
     Target,
-    View,
     register_unscaled,
     registration as core,
     unscaled,
 )
-from depthscope.registration.view import Noise, sampled, viewpoint
+from depthscope.registration.view import PointNoise, sampled, viewpoint
 from depthscope.simulation.anatomy import patient
 from noses import similarity
 
@@ -46,7 +46,7 @@ SQUARE = Surface(
 
 def placed_at(x_mm: float, scale: float = 1.0, reasons: tuple[str, ...] = ()) -> Alignment:
     shift = RigidMotion(torch.eye(3, dtype=torch.float64), torch.tensor([x_mm, 0, 0], dtype=torch.float64))
-    sure = Evidence(20.0, 1.0, 1.5, 0.98, 0.0, 0.0, 0.5, 0.95, 0.5)
+    sure = RegistrationEvidence(20.0, 1.0, 1.5, 0.98, 0.0, 0.0, 0.5, 0.95, 0.5)
     place = Similarity(torch.tensor(scale, dtype=torch.float64), shift)
     residuals = Residuals(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.bool))
     spread, middle = torch.eye(7, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -100,7 +100,7 @@ def test_a_known_scale_or_a_refusal_asks_no_halves(monkeypatch):
 
 def test_shrinking_costs_likelihood_without_cameras_only():
     surface = bowl()
-    samples = sampled((View(surface, viewpoint(surface)),), Noise(), 300)
+    samples = sampled((SurfaceView(surface, viewpoint(surface)),), PointNoise(), 300)
     scale = torch.tensor([1e-3, 0.03, 1.0, 30.0], dtype=torch.float64)
     blur = core._blur(samples, scale, Registration(), cameras=False)
     assert bool((blur.diff() < 0).all())
@@ -114,7 +114,7 @@ def test_shrinking_costs_likelihood_without_cameras_only():
 
 def test_a_surface_is_no_speck_and_no_larger_than_its_target():
     surface = bowl()
-    samples = sampled((View(surface, viewpoint(surface)),), Noise(), 300)
+    samples = sampled((SurfaceView(surface, viewpoint(surface)),), PointNoise(), 300)
     own = float((surface.points - surface.points.mean(0)).square().sum(-1).mean().sqrt())
     ball = trimesh.creation.icosphere(subdivisions=3, radius=60.0)
     points = torch.from_numpy(np.array(ball.vertices))

@@ -27,7 +27,7 @@ CELLS = (24, 20, 10)
 
 
 @dataclass(frozen=True)
-class Alignment:
+class FieldPrior:
     """What is known of the field before the points are seen.
 
     Attributes:
@@ -140,5 +140,5 @@ class Alignment:
         return functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=True)[0, 0, 0]
 
 
-TO_POINTS = Alignment()
+TO_POINTS = FieldPrior()
 """What `predict` uses: chosen by points held out of the structure from motion of a simulated nose and of a real one."""

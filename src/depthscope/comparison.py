@@ -12,7 +12,7 @@ from depthscope.errors import BadInputError
 from depthscope.evaluation import DENSE, DepthEvaluation, evaluated
 from depthscope.evaluation.depth_folders import (
     POINTS,
-    Frames,
+    ComparedFrames,
     flat_frames,
     frames_at_points,
     pairs_of_maps,
@@ -178,7 +178,7 @@ def predicted(run: Path, sequence: Sequence) -> dict[str, Path]:
 def figures(maps: dict[str, Path], one: Judged, run: Path) -> dict[str, float]:
     """Errors of depth maps against the truth, or at the points that were kept from training."""
     if one.truth is not None:
-        return spread(evaluated(Frames(pairs_of_maps(maps, one.truth), DENSE), DENSE.name))
+        return spread(evaluated(ComparedFrames(pairs_of_maps(maps, one.truth), DENSE), DENSE.name))
     kept = held_out(one.sequence, load_model(run, last=True).recipe.supervision).points
     return spread(evaluated(frames_at_points(maps, one.sequence, kept), POINTS))
 

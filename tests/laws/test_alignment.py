@@ -10,7 +10,7 @@ import torch
 from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.geometry.rotation import rotation_from_vector
 from depthscope.geometry.surface import vertex_normals
-from depthscope.registration import Annealing, Noise, Target, View, iterated_closest_points, viewpoint
+from depthscope.registration import Annealing, PointNoise, SurfaceView, Target, iterated_closest_points, viewpoint
 from depthscope.registration.certainty import covariance, displaced
 from depthscope.registration.residuals import believed, noised, stepped, terms
 from depthscope.registration.search import rotations
@@ -35,7 +35,9 @@ def bumpy(draw: np.random.Generator, count: int = 40, size: float = 20.0) -> Sur
     return Surface(points, normals, None, faces, "mm")
 
 
-def view_of(surface: Surface, true: Similarity, count: int, draw: np.random.Generator, noise: float = 0.0) -> View:
+def view_of(
+    surface: Surface, true: Similarity, count: int, draw: np.random.Generator, noise: float = 0.0
+) -> SurfaceView:
     """Points in the middle of faces of a surface, as a camera above it would have them; `noise` is relative."""
     target, source_from_target = Target(surface), true.inverse()
     inner = (target.corners.mean(1)[:, :2].abs().amax(1) < 15).nonzero()[:, 0].numpy()
@@ -45,7 +47,7 @@ def view_of(surface: Surface, true: Similarity, count: int, draw: np.random.Gene
     points = centre + way * torch.from_numpy(np.exp(noise * draw.standard_normal(count)))[:, None]
     normals = target.face_normals[faces] @ source_from_target.motion.rotation.T
     moved = source_from_target.apply(points)
-    return View(Surface(moved, normals), source_from_target.apply(centre), max(noise, 0.005))
+    return SurfaceView(Surface(moved, normals), source_from_target.apply(centre), max(noise, 0.005))
 
 
 def batch(*several: Similarity) -> Similarity:
@@ -134,10 +136,10 @@ def test_no_match_crosses_a_thin_sheet():
 def test_analytic_derivatives_are_numeric_ones():
     draw = np.random.default_rng(4)
     true = similarity(draw, 1.7)
-    samples = sampled((view_of(bumpy(draw), true, 80, draw, 0.03),), Noise(), 80)
+    samples = sampled((view_of(bumpy(draw), true, 80, draw, 0.03),), PointNoise(), 80)
     samples = replace(samples, along=samples.across)  # the noise's own turning is frozen within a step
     at = batch(true)
-    stage = noised(samples, at.scale, Noise(), 0.5, 0.1)
+    stage = noised(samples, at.scale, PointNoise(), 0.5, 0.1)
     point = true.apply(samples.position)[None] + torch.from_numpy(draw.normal(0, 0.5, (1, len(samples), 3)))
     normal = torch.nn.functional.normalize(torch.from_numpy(draw.normal(size=(1, len(samples), 3))), dim=-1)
     found = terms(samples, at, point, normal, stage)
@@ -156,12 +158,12 @@ def test_analytic_derivatives_are_numeric_ones():
 def test_exact_data_gives_the_exact_similarity(scale):
     draw = np.random.default_rng(5)
     surface, true = bumpy(draw), similarity(draw, scale)
-    samples = sampled((view_of(surface, true, 500, draw),), Noise(), 400)
+    samples = sampled((view_of(surface, true, 500, draw),), PointNoise(), 400)
     middle = about(samples)
     truth = true @ middle.inverse()
     off = torch.tensor([[0.15, -0.1, 0.12, 1.0, -1.5, 0.8, 0.1]], dtype=torch.float64)
     start = stepped(batch(truth), off)
-    problem = Problem(samples.moved(middle), Target(surface), Noise())
+    problem = Problem(samples.moved(middle), Target(surface), PointNoise())
     found = solve(problem, start, Annealing(start_mm=2.0, iterations=14, scale_std=1e4)).target_from_source
     assert float(displaced(problem.samples, found, truth)[0]) < 5e-3  # steps end at 2e-3 mm
     assert float(found.scale[0]) == pytest.approx(scale, rel=2e-4)
@@ -169,7 +171,7 @@ def test_exact_data_gives_the_exact_similarity(scale):
 
 def test_scale_is_unbiased_and_the_covariance_covers():
     draw = np.random.default_rng(6)
-    surface, true, noise = bumpy(draw), similarity(draw, 1.4), Noise(surface_mm=0.02, across=1e-3)
+    surface, true, noise = bumpy(draw), similarity(draw, 1.4), PointNoise(surface_mm=0.02, across=1e-3)
     target, logs, z = Target(surface), [], []
     for _ in range(12):
         samples = sampled((view_of(surface, true, 400, draw, 0.02),), noise, 400)
@@ -195,11 +197,11 @@ def test_scale_is_unbiased_and_the_covariance_covers():
 def test_a_start_far_away_ends_better_than_it_began():
     draw = np.random.default_rng(7)
     surface, true = bumpy(draw), similarity(draw, 1.0)
-    samples = sampled((view_of(surface, true, 500, draw, 0.01),), Noise(), 300)
+    samples = sampled((view_of(surface, true, 500, draw, 0.01),), PointNoise(), 300)
     middle = about(samples)
     truth = true @ middle.inverse()
     start = stepped(batch(truth), torch.tensor([[0.0, 0.0, 0.0, 0.0, 9.0, 12.0, 0.0]], dtype=torch.float64))
-    problem = Problem(samples.moved(middle), Target(surface), Noise())
+    problem = Problem(samples.moved(middle), Target(surface), PointNoise())
     found = solve(problem, start, Annealing(iterations=30, exact=False))
     assert float(displaced(problem.samples, found.target_from_source, truth)[0]) < 15
     assert 0.4 < float(found.target_from_source.scale[0]) < 2.5  # and has not collapsed

@@ -3,9 +3,9 @@
 from depthscope.evaluation.association import LIMIT_S, Association, associated
 from depthscope.evaluation.conventions import path_warnings
 from depthscope.evaluation.depth import (
+    ComparedFrame,
     DepthEvaluation,
     DepthMetrics,
-    FrameDepth,
     cross_view_difference,
     evaluated,
     flat_wall,
@@ -63,7 +63,7 @@ __all__ = [
     "DepthEvaluation",
     "DepthMetrics",
     "Distances",
-    "FrameDepth",
+    "ComparedFrame",
     "PathError",
     "RelativeError",
     "SurfaceError",

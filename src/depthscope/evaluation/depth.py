@@ -59,7 +59,7 @@ class DepthMetrics:
 
 
 @dataclass(frozen=True, eq=False)
-class FrameDepth:
+class ComparedFrame:
     """Predicted and true depth at the same places of one frame.
 
     Attributes:
@@ -113,7 +113,7 @@ class DepthEvaluation:
 
 
 def evaluated(
-    frames: Iterable[FrameDepth], protocol: str, clamp: tuple[float, float] | None = None, *, metric: bool = False
+    frames: Iterable[ComparedFrame], protocol: str, clamp: tuple[float, float] | None = None, *, metric: bool = False
 ) -> DepthEvaluation:
     """Metrics of the frames under both alignments.
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from depthscope.agreement import agreement, depth_remarks, ray_lengths
 from depthscope.errors import BadInputError
 from depthscope.evaluation import (
+    ComparedFrame,
     DepthEvaluation,
     DepthProtocol,
-    FrameDepth,
     MapPair,
     MeanErrorProtocol,
     along_ray,
@@ -62,13 +62,13 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class ComparedFrames:
     """What a protocol compares of each pair."""
 
     pairs: Pairs
     protocol: DepthProtocol
 
-    def __iter__(self) -> Iterator[FrameDepth]:
+    def __iter__(self) -> Iterator[ComparedFrame]:
         for pair in self.pairs:
             yield self.protocol.frame(*pair)
 
@@ -146,7 +146,7 @@ def by_protocol(pairs: Pairs, protocol: DepthProtocol, units: set[str | None]) -
         raise BadInputError(
             f"predictions in '{other}' for {protocol.name}", "millimetres: it scales nothing", "predict with a scale"
         )
-    compared = Frames(pairs, protocol)
+    compared = ComparedFrames(pairs, protocol)
     result = evaluated(compared, protocol.name, protocol.clamp, metric=protocol.metric and metric)
     own = protocol.figures(pairs)
     return result, {"as_published": own} if own else {}
@@ -268,7 +268,7 @@ def held_out_points(sequence: Sequence, run: Path) -> Bool[Tensor, " points"]:
 
 def frames_at_points(
     maps: dict[str, Path], sequence: Sequence, measured: Bool[Tensor, " points"] | None, grid: MapGrid = RECORDED
-) -> Iterator[FrameDepth]:
+) -> Iterator[ComparedFrame]:
     """Predicted depth and SfM depth at the points of every frame that has a prediction."""
     for number, name in enumerate(sequence.frame_names):
         if name not in maps:
@@ -282,7 +282,7 @@ def frames_at_points(
             return found[found > 0], truth[found > 0].float()
 
         anchors = None if measured is None else compared(~measured)
-        yield FrameDepth(name, *compared(measured), scale_from=anchors)
+        yield ComparedFrame(name, *compared(measured), scale_from=anchors)
 
 
 def rays_at_points(
@@ -306,14 +306,14 @@ def rays_at_points(
 
 def flat_frames(
     maps: dict[str, Path], sequence: Sequence, measured: Bool[Tensor, " points"] | None, grid: MapGrid = RECORDED
-) -> Iterator[FrameDepth]:
+) -> Iterator[ComparedFrame]:
     """The same frames with a flat wall in place of the prediction."""
     for frame in frames_at_points(maps, sequence, measured, grid):
         anchors = frame.truth if frame.scale_from is None else frame.scale_from[1]
         if not len(anchors):
             continue
         wall = flat_wall(frame.truth, anchors)
-        yield FrameDepth(frame.name, wall, frame.truth, (torch.ones(1), torch.ones(1)))
+        yield ComparedFrame(frame.name, wall, frame.truth, (torch.ones(1), torch.ones(1)))
 
 
 def pairs_of_maps(maps: dict[str, Path], truths: depth_maps.TrueMaps) -> Pairs:

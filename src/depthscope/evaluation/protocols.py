@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.evaluation.depth import FrameDepth, median
+from depthscope.evaluation.depth import ComparedFrame, median
 
 Map = Float[Tensor, "_ _"]  # of any size: a crop of it is another one
 MapPair = tuple[str, Map, Map]  # name, prediction and truth of one size, 0 where unknown
@@ -99,7 +99,7 @@ class MedianProtocol:
     crop: Crop | ShareCrop | None = None
     metric: bool = False
 
-    def frame(self, name: str, depth: Map, truth: Map) -> FrameDepth:
+    def frame(self, name: str, depth: Map, truth: Map) -> ComparedFrame:
         """The pixels of a frame that count."""
         if self.crop is not None:
             depth, truth = self.crop(depth), self.crop(truth)
@@ -107,7 +107,7 @@ class MedianProtocol:
         if self.ends_count:
             within = (truth >= self.nearest) & (truth <= self.farthest)
         used = within & (depth > 0) & (truth > 0)
-        return FrameDepth(name, depth[used], truth[used])
+        return ComparedFrame(name, depth[used], truth[used])
 
     def figures(self, pairs: Iterable[MapPair]) -> dict[str, float | int]:
         """Nothing beside the metrics of both alignments."""
@@ -124,10 +124,10 @@ class MeanErrorProtocol:
     clamp: None = None
     metric: bool = True
 
-    def frame(self, name: str, depth: Map, truth: Map) -> FrameDepth:
+    def frame(self, name: str, depth: Map, truth: Map) -> ComparedFrame:
         """The pixels that both know; none where too few have truth."""
         used = (depth > 0) & (truth > 0) & (float((truth > 0).double().mean()) >= self.least_coverage)
-        return FrameDepth(name, depth[used], truth[used])
+        return ComparedFrame(name, depth[used], truth[used])
 
     def figures(self, pairs: Iterable[MapPair]) -> dict[str, float | int]:
         """The mean over frames of their mean absolute errors, and how many frames have too little truth."""
@@ -154,10 +154,10 @@ class TrajectoryScaleProtocol:
     clamp: None = None
     metric: bool = False
 
-    def frame(self, name: str, depth: Map, truth: Map) -> FrameDepth:
+    def frame(self, name: str, depth: Map, truth: Map) -> ComparedFrame:
         """The pixels that both know, for the alignments that are always given."""
         used = (depth > 0) & (truth > 0)
-        return FrameDepth(name, depth[used], truth[used])
+        return ComparedFrame(name, depth[used], truth[used])
 
     def figures(self, pairs: Iterable[MapPair]) -> dict[str, float | int]:
         """Mean error, median relative error and root mean square error, each the mean over frames.
@@ -199,11 +199,11 @@ class MedianSquaresProtocol:
     clamp: None = None
     metric: bool = False
 
-    def frame(self, name: str, depth: Map, truth: Map) -> FrameDepth:
+    def frame(self, name: str, depth: Map, truth: Map) -> ComparedFrame:
         """The pixels that both know in the middle square, for the alignments that are always given."""
         depth, truth = self._square(depth), self._square(truth)
         used = (depth > 0) & (truth > 0)
-        return FrameDepth(name, depth[used], truth[used])
+        return ComparedFrame(name, depth[used], truth[used])
 
     def figures(self, pairs: Iterable[MapPair]) -> dict[str, float | int]:
         """The errors that the script prints, means over frames."""

@@ -66,7 +66,7 @@ def mask_in(path: Path, clip: WholeClip) -> Tensor:
     return found
 
 
-class Followed:
+class FollowedClip:
     """What is followed through a clip; rows and pictures come as the frames go by.
 
     Args:

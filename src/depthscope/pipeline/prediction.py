@@ -261,23 +261,3 @@ def predict_folder(
         recording = with_scale_of(recording, read_sequence(sequence))
     write_prediction(model, recording, source, out, given, scaled=sequence is not None)
     return 0
-
-
-def write_undistorted(folder: Path, depth_map: DepthMap, field_deg: float) -> None:
-    """The frame and its map without distortion, with the pinhole of their pixels, as a folder of predictions."""
-    from depthscope.formats import camera_file
-    from depthscope.video import write_image
-    from depthscope.workspace import write_result
-
-    made, share = undistorted_map(depth_map, field_deg)
-    assert made.camera is not None
-    if not (folder / "result.json").is_file():
-        for name in ("depth", "images", *(() if made.std is None else ("std",))):
-            (folder / name).mkdir(parents=True)
-        camera_file.write(made.camera, folder / "camera.yaml")
-        said = {"depth": made.kind, "undistorted": True, "unit": made.unit, "size_px": list(made.camera.size_px)}
-        write_result(folder, {**said, "field_deg": field_deg, "share_of_content": share})
-    depth_maps.write(folder / "depth" / f"{made.name}.tiff", made.depth)
-    write_image(folder / "images" / f"{made.name}.png", made.image)
-    if made.std is not None:
-        depth_maps.write(folder / "std" / f"{made.name}.tiff", made.std)

@@ -18,7 +18,7 @@ from depthscope.geometry import Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.surface import vertex_normals
 from depthscope.pipeline.registration_pictures import distance_colours, picture
-from depthscope.registration import Alignment, Registration, ScalePrior, Target, View, nearest, register_unscaled
+from depthscope.registration import Alignment, Registration, ScalePrior, SurfaceView, Target, nearest, register_unscaled
 from depthscope.registration.frames import CERTAIN, FEWEST, frame_views
 from depthscope.registration.halves import register_by_halves
 from depthscope.registration.options import WORKING_MM
@@ -59,7 +59,7 @@ def source_surface(path: Path) -> tuple[Surface, Path, str]:
     return surface, path, f"its own, in {surface.unit}"
 
 
-def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
+def views_of(surface: Surface, folder: Path) -> tuple[SurfaceView, ...]:
     """What each of some cameras of a sequence sees of the surface, where its depth is as certain as that of `CERTAIN`.
 
     Raises:
@@ -88,7 +88,7 @@ def views_of(surface: Surface, folder: Path) -> tuple[View, ...]:
         if len(seen) >= FEWEST:
             normals = None if surface.normals is None else surface.normals[seen]
             std = None if surface.std is None else surface.std[seen]
-            found.append(View(Surface(surface.points[seen], normals, unit=surface.unit), centre, std=std))
+            found.append(SurfaceView(Surface(surface.points[seen], normals, unit=surface.unit), centre, std=std))
     if not found:
         raise BadInputError(
             f"no camera of {folder} sees a part of the surface that is certain",
@@ -219,7 +219,7 @@ def register_folder(
         raise BadInputError("--masks alone", "the depth maps that they are of", "give --prediction too")
     began, console = time.perf_counter(), Console(highlight=False)
     mesh, place, axes = source_surface(surface)
-    views: tuple[View, ...] | None = None
+    views: tuple[SurfaceView, ...] | None = None
     if prediction is not None:
         views = frame_views(some_maps(prediction, sequence, masks))
     elif sequence is not None:

@@ -22,7 +22,7 @@ from depthscope.reconstruction.attempts import (
     matching_effort,
     most_effort,
 )
-from depthscope.reconstruction.features import Support, detect, match, support
+from depthscope.reconstruction.features import MatchSupport, detect, match, support
 from depthscope.reconstruction.front_end import prepare
 from depthscope.reconstruction.held_out import LEAST_MATCHES, spared, write_held_out
 from depthscope.reconstruction.job import Job, Lens, read_job
@@ -185,14 +185,14 @@ def earlier(folder: Path) -> dict[str, Any]:
         "out_of_time": False,
         "attempts": [],
         "best": None,
-        "support": asdict(Support()),
+        "support": asdict(MatchSupport()),
         "seconds": {},
         "cpu_seconds": {},
         "finished": False,
     }
 
 
-def matched(job: Job, attempt: Attempt, images: Path, masks: Path, watch: "Watch") -> tuple[Path, Support]:
+def matched(job: Job, attempt: Attempt, images: Path, masks: Path, watch: "Watch") -> tuple[Path, MatchSupport]:
     """The database with the attempt's features and matches."""
     database = Path(job.folder) / f"features_{attempt.peak_threshold:g}.db"
     detect(job, images, masks, database, attempt.peak_threshold, tell)
@@ -207,7 +207,7 @@ def attempted(
     attempt: Attempt,
     lens: Lens,
     database: Path,
-    seen: Support,
+    seen: MatchSupport,
     best: Size,
     seconds: float | None,
     watch: "Watch",

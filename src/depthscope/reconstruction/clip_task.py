@@ -11,7 +11,7 @@ from typing import Any
 
 from depthscope.geometry import Camera
 from depthscope.reconstruction.front_end import window_of
-from depthscope.reconstruction.job import FOLLOWED, Frame, FrontEnd, Job, Lens
+from depthscope.reconstruction.job import FOLLOWED, FrontEnd, Job, JobFrame, Lens
 from depthscope.reconstruction.learned import LEARNED, describe
 from depthscope.reconstruction.outcome import Outcome, figures, judge, move_into
 from depthscope.reconstruction.process import LOG, PROGRESS, SECOND, Limits, StoppedError, run_child
@@ -83,7 +83,7 @@ class ClipTask:
         images = list_images(self.frames / "images")
         masks = [self.frames / "masks" / f"{image.name}.png" for image in images]
         rows = tuple(
-            Frame(image.name, str(image), str(mask) if mask.is_file() else "")
+            JobFrame(image.name, str(image), str(mask) if mask.is_file() else "")
             for image, mask in zip(images, masks, strict=True)
         )
         area, followed, front_end = self.frames / "mask.png", self.frames / FOLLOWED, FrontEnd()

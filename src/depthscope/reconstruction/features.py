@@ -28,7 +28,7 @@ Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Support:
+class MatchSupport:
     """What the features and matches of a clip look like before anything is put together: reasons come from here.
 
     Attributes:
@@ -168,7 +168,7 @@ def pairs_of(frames: int, pairs: Neighbours | EveryPair):
     return ((a, b) for a in range(frames) for b in range(a + 1, min(a + 1 + reach, frames)))
 
 
-def support(job: Job, database: Path) -> Support:
+def support(job: Job, database: Path) -> MatchSupport:
     """What was found."""
     opened = pycolmap.Database.open(database)
     images = sorted(opened.read_all_images(), key=lambda image: image.name)
@@ -193,7 +193,7 @@ def support(job: Job, database: Path) -> Support:
             one, other = (opened.read_keypoints(i)[:, :2] for i in (a, b))
             moved.append(np.median(np.linalg.norm(one[found[:, 0]] - other[found[:, 1]], axis=1)))
     opened.close()
-    return Support(
+    return MatchSupport(
         features_per_frame=float(np.median(counts)) if counts else 0.0,
         matched_pairs=len(inliers),
         asked_pairs=int(asked),

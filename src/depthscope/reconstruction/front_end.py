@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from depthscope.brightness import contrast_equaliser
-from depthscope.reconstruction.job import Frame, FrontEnd, Job
+from depthscope.reconstruction.job import FrontEnd, Job, JobFrame
 from depthscope.workspace import write_bytes
 
 HUSHED_FROM_PX = 12
@@ -97,7 +97,7 @@ def window_of(mask: np.ndarray, size_px: tuple[int, int]) -> tuple[int, int, int
     return left, top, min(right, width) - left, min(bottom, height) - top
 
 
-def own_mask(frame: Frame, size_px: tuple[int, int], front_end: FrontEnd) -> np.ndarray | None:
+def own_mask(frame: JobFrame, size_px: tuple[int, int], front_end: FrontEnd) -> np.ndarray | None:
     """The frame's own mask at working size, or None."""
     if not frame.mask:
         return None

@@ -23,7 +23,7 @@ LEAST_MATCHES = 60
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HiddenPairs:
     """Hidden matches: rows of two frames and a keypoint in each.
 
     Attributes:
@@ -40,7 +40,7 @@ class HeldOut:
         return len(self.images)
 
 
-def spared(database: Path, target: Path, share: float, seed: int) -> HeldOut:
+def spared(database: Path, target: Path, share: float, seed: int) -> HiddenPairs:
     """Writes a database for mapping that lacks the matches of a share of the tracks, and returns them."""
     target.unlink(missing_ok=True)
     pycolmap.Database.open(target).close()
@@ -63,11 +63,11 @@ def spared(database: Path, target: Path, share: float, seed: int) -> HeldOut:
     source.close()
     mapping.close()
     if not images:
-        return HeldOut(np.empty((0, 2), np.int64), np.empty((0, 2), np.int64), np.empty((0, 2, 2)))
-    return HeldOut(np.concatenate(images), np.concatenate(keypoints), np.concatenate(pixels).astype(np.float64))
+        return HiddenPairs(np.empty((0, 2), np.int64), np.empty((0, 2), np.int64), np.empty((0, 2, 2)))
+    return HiddenPairs(np.concatenate(images), np.concatenate(keypoints), np.concatenate(pixels).astype(np.float64))
 
 
-def sampson_px(held_out: HeldOut, model: pycolmap.Reconstruction) -> np.ndarray:
+def sampson_px(held_out: HiddenPairs, model: pycolmap.Reconstruction) -> np.ndarray:
     """Distance of each hidden match from the epipolar geometry of the model, working pixels; NaN if not registered."""
     errors = np.full(len(held_out), np.nan)
     camera = next(iter(model.cameras.values()))
@@ -84,7 +84,7 @@ def sampson_px(held_out: HeldOut, model: pycolmap.Reconstruction) -> np.ndarray:
     return errors
 
 
-def write_held_out(path: Path, held_out: HeldOut, model: pycolmap.Reconstruction, job: Job) -> None:
+def write_held_out(path: Path, held_out: HiddenPairs, model: pycolmap.Reconstruction, job: Job) -> None:
     """``held_out_matches.npz``: names of the frames, and of each hidden match the frames, pixels and Sampson error.
 
     Pixels are those of the original frames; errors are those of the working images, against poses that never saw the

@@ -58,7 +58,7 @@ class Lens:
 
 
 @dataclass(frozen=True)
-class Frame:
+class JobFrame:
     """One frame.
 
     Attributes:
@@ -97,7 +97,7 @@ class Job:
     """
 
     folder: str
-    frames: tuple[Frame, ...]
+    frames: tuple[JobFrame, ...]
     size_px: tuple[int, int]
     lenses: tuple[Lens, ...]
     area: str = ""

@@ -2,28 +2,28 @@
 
 from depthscope.registration.alignment import Alignment, Residuals
 from depthscope.registration.baselines import coherent_point_drift, iterated_closest_points
-from depthscope.registration.certainty import Calibration, Evidence, Mode
+from depthscope.registration.certainty import ConfidenceCalibration, Mode, RegistrationEvidence
 from depthscope.registration.options import Registration, ScalePrior, refusals
 from depthscope.registration.registration import nearest, register
 from depthscope.registration.search import Search
 from depthscope.registration.solve import Annealing
 from depthscope.registration.target import Target
 from depthscope.registration.unscaled import register_unscaled
-from depthscope.registration.view import Noise, View, viewpoint
+from depthscope.registration.view import PointNoise, SurfaceView, viewpoint
 
 __all__ = [
     "Alignment",
     "Annealing",
-    "Calibration",
-    "Evidence",
+    "ConfidenceCalibration",
+    "RegistrationEvidence",
     "Mode",
-    "Noise",
+    "PointNoise",
     "Registration",
     "Residuals",
     "ScalePrior",
     "Search",
     "Target",
-    "View",
+    "SurfaceView",
     "coherent_point_drift",
     "iterated_closest_points",
     "nearest",

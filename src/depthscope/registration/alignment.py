@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from depthscope.geometry import Similarity
-from depthscope.registration.certainty import Evidence, Mode
+from depthscope.registration.certainty import Mode, RegistrationEvidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Alignment:
     covariance: Float[Tensor, "7 7"]
     centroid: Float[Tensor, "3"]
     modes: tuple[Mode, ...]
-    evidence: Evidence
+    evidence: RegistrationEvidence
     confidence: float
     reasons: tuple[str, ...]
     converged: bool

@@ -1,8 +1,8 @@
 """The confidence's coefficients, fitted by ``benchmarks/learned.py --fit`` with the scenes of ``registration.py``."""
 
-from depthscope.registration.certainty import Calibration
+from depthscope.registration.certainty import ConfidenceCalibration
 
-ON_PHANTOMS = Calibration(
+ON_PHANTOMS = ConfidenceCalibration(
     weights=(0.81, -0.08, -0.21, 1.57, -1.42, 0.0),
     offset=1.81,
     limit_mm=2.0,

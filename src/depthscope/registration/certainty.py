@@ -89,7 +89,7 @@ def displaced(samples: Samples, several: Similarity, one: Similarity) -> Float[T
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RegistrationEvidence:
     """What the confidence is judged by.
 
     Attributes:
@@ -130,7 +130,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ConfidenceCalibration:
     """Logistic regression from evidence to the probability that the error at the surface is below the limit.
 
     Attributes:
@@ -145,7 +145,7 @@ class Calibration:
     limit_mm: float
     fitted_on: str
 
-    def __call__(self, evidence: Evidence) -> float:
+    def __call__(self, evidence: RegistrationEvidence) -> float:
         """The probability."""
         total = self.offset + sum(w * f for w, f in zip(self.weights, evidence.features, strict=True))
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))

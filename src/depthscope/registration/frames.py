@@ -9,7 +9,7 @@ from depthscope.fusion.fusion import DepthFrame, Fusion, trusted_pixels
 from depthscope.geometry import Surface
 from depthscope.geometry.depth import backprojected, normals
 from depthscope.geometry.motion import rotate
-from depthscope.registration.view import View
+from depthscope.registration.view import SurfaceView
 
 FEWEST = 30
 """Pixels without which a frame says nothing."""
@@ -19,7 +19,7 @@ CERTAIN = Fusion(most_relative_std=0.10)
 most certain alone are few and near, and a patch of wall fits many places."""
 
 
-def frame_views(frames: Iterable[DepthFrame], options: Fusion | None = None) -> tuple[View, ...]:
+def frame_views(frames: Iterable[DepthFrame], options: Fusion | None = None) -> tuple[SurfaceView, ...]:
     """The trusted pixels of some frames in the world of their motions, with normals and standard deviations.
 
     Args:
@@ -41,7 +41,7 @@ def frame_views(frames: Iterable[DepthFrame], options: Fusion | None = None) -> 
         points = world.apply(backprojected(solid, lens)[0][trusted].double())
         directions = rotate(world.rotation, normals(solid, lens)[0][trusted].double())
         std = None if frame.std is None else frame.std[trusted]
-        found.append(View(Surface(points, directions), world.translation, std=std))
+        found.append(SurfaceView(Surface(points, directions), world.translation, std=std))
     if not found:
         raise BadInputError(
             "no depth map with pixels that can be trusted", "at least one", "check the maps, or their uncertainty"

@@ -15,14 +15,14 @@ from depthscope.registration.options import Registration, refusals
 from depthscope.registration.registration import register
 from depthscope.registration.search import Search
 from depthscope.registration.target import Target
-from depthscope.registration.view import View
+from depthscope.registration.view import SurfaceView
 
 FEWEST_IN_HALVES = 6
 """Views that are still enough when halved."""
 
 
 def register_by_halves(
-    views: tuple[View, ...],
+    views: tuple[SurfaceView, ...],
     target: Surface | Target,
     options: Registration | None = None,
     starts: Rows[Similarity] = (),
@@ -64,7 +64,7 @@ def _apart(points: Float[Tensor, "points 3"], one: Similarity, other: Similarity
 
 
 def _alone(
-    half: tuple[View, ...], target: Target, options: Registration, told: Callable[[str], None], number: int
+    half: tuple[SurfaceView, ...], target: Target, options: Registration, told: Callable[[str], None], number: int
 ) -> Similarity | None:
     """Where half of the views lies by itself, or None where it fits nowhere or is too little."""
     told(f"half {number} of 2")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from depthscope.errors import BadInputError
 from depthscope.registration.calibration import ON_PHANTOMS
-from depthscope.registration.certainty import Calibration, Evidence
+from depthscope.registration.certainty import ConfidenceCalibration, RegistrationEvidence
 from depthscope.registration.search import Search
 from depthscope.registration.solve import Annealing
-from depthscope.registration.view import Noise
+from depthscope.registration.view import PointNoise
 
 FROM_AFAR = Annealing(start_mm=4.0, start_angle_deg=40.0, iterations=20, exact=False)
 FROM_NEARBY = Annealing(start_mm=1.5, start_angle_deg=20.0, iterations=16, exact=False)
@@ -65,7 +65,7 @@ class Registration:
     """
 
     search: Search | None = field(default_factory=Search)
-    noise: Noise = field(default_factory=Noise)
+    noise: PointNoise = field(default_factory=PointNoise)
     scale_prior: ScalePrior | None = None
     working_mm: tuple[float, float] | None = WORKING_MM
     least_radius_mm: float = 4.0
@@ -76,7 +76,7 @@ class Registration:
     contested: int = 4
     contested_cost: float = 0.4
     stages: tuple[Annealing, Annealing, Annealing] = (FROM_AFAR, FROM_NEARBY, AT_LAST)
-    calibration: Calibration = ON_PHANTOMS
+    calibration: ConfidenceCalibration = ON_PHANTOMS
     least_log_odds: float = math.log(20.0)
     most_tre_mm: float = 1.8
     most_apart_mm: float = 3.0
@@ -90,7 +90,7 @@ class Registration:
             raise BadInputError(f"working distances {self.working_mm}", "two positive numbers, the least first")
 
 
-def refusals(evidence: Evidence, confidence: float, options: Registration) -> tuple[str, ...]:
+def refusals(evidence: RegistrationEvidence, confidence: float, options: Registration) -> tuple[str, ...]:
     """Why an answer is refused, in words."""
     reasons = []
     if evidence.log_odds < options.least_log_odds:

@@ -13,8 +13,8 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.registration.alignment import Alignment, Residuals
 from depthscope.registration.certainty import (
-    Evidence,
     Mode,
+    RegistrationEvidence,
     covariance,
     displaced,
     independent_samples,
@@ -26,11 +26,11 @@ from depthscope.registration.search import distinct, found_starts, panoramas
 from depthscope.registration.sight import Sight, sighted
 from depthscope.registration.solve import Annealing, Problem, Solved, normal_equations, solve
 from depthscope.registration.target import Beliefs, Target
-from depthscope.registration.view import Noise, Samples, View, sampled, viewpoint
+from depthscope.registration.view import PointNoise, Samples, SurfaceView, sampled, viewpoint
 
 
 def register(
-    source: Surface | tuple[View, ...],
+    source: Surface | tuple[SurfaceView, ...],
     target: Surface | Target,
     options: Registration | None = None,
     starts: Rows[Similarity] = (),
@@ -57,7 +57,7 @@ def register(
     if options.search is None and not starts:
         raise BadInputError("neither a search nor a start", "one of them", "give a start, or leave the search on")
     cameras = not isinstance(source, Surface)
-    views = (View(source, viewpoint(source)),) if isinstance(source, Surface) else source
+    views = (SurfaceView(source, viewpoint(source)),) if isinstance(source, Surface) else source
     if not views:
         raise BadInputError("no views", "at least one")
     target = target if isinstance(target, Target) else Target(target)
@@ -287,7 +287,7 @@ def _modes(
     return several, modes, float(near.square().mean().sqrt()), picked
 
 
-def _signed(samples: Samples, target: Target, at: Similarity, noise: Noise) -> Float[Tensor, " samples"]:
+def _signed(samples: Samples, target: Target, at: Similarity, noise: PointNoise) -> Float[Tensor, " samples"]:
     """Distances to the matched planes in declared standard deviations, in front positive."""
     batch = Similarity(at.scale[None], at.motion.unsqueeze(0))
     stage = noised(samples, batch.scale, noise, 0.0, 0.0)
@@ -323,7 +323,7 @@ def _concluded(
     sight = sighted(samples, target, batch, noise)
     elsewhere = [m.log_posterior for m in modes[1:] if m.away_mm > max(2.0, 2 * min(tre, 3.0))]
     log_odds = modes[0].log_posterior - max(elsewhere) if elsewhere else 50.0
-    evidence = Evidence(
+    evidence = RegistrationEvidence(
         min(50.0, log_odds),
         float(last.cost[0]),
         float(sight.cost[0]),

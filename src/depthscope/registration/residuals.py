@@ -10,7 +10,7 @@ from torch import Tensor
 from depthscope.geometry import RigidMotion, Similarity
 from depthscope.geometry.rotation import rotation_from_vector, skew
 from depthscope.registration.target import Beliefs
-from depthscope.registration.view import Noise, Samples
+from depthscope.registration.view import PointNoise, Samples
 
 SATURATION = 7.8
 """Energy at which a point is given up: half of twice chi-square of 3 degrees at 0.95 (Geman-McClure)."""
@@ -30,7 +30,7 @@ class Noised:
 
 
 def noised(
-    samples: Samples, scale: Float[Tensor, " starts"], noise: Noise, added_mm: float, added_rad: float
+    samples: Samples, scale: Float[Tensor, " starts"], noise: PointNoise, added_mm: float, added_rad: float
 ) -> Noised:
     """C = S_x + (S_y + annealing)/s^2, diagonal along and across each ray, and kappa lowered by the annealing."""
     from_target = ((noise.surface_mm**2 + added_mm**2) / scale**2)[:, None]

@@ -9,7 +9,7 @@ from torch import Tensor
 from depthscope.geometry import Similarity
 from depthscope.registration.residuals import SATURATION, placed, robust
 from depthscope.registration.target import Target
-from depthscope.registration.view import Noise, Samples
+from depthscope.registration.view import PointNoise, Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Sight:
     cost: Float[Tensor, " starts"]
 
 
-def sighted(samples: Samples, target: Target, at: Similarity, noise: Noise) -> Sight:
+def sighted(samples: Samples, target: Target, at: Similarity, noise: PointNoise) -> Sight:
     """Casts the rays of all samples from their registered cameras."""
     count, size = len(at.scale), len(samples)
     centres = placed(at, samples.centres)

@@ -28,7 +28,7 @@ from depthscope.registration.residuals import (
     terms,
 )
 from depthscope.registration.target import Matches, Target
-from depthscope.registration.view import Noise, Samples
+from depthscope.registration.view import PointNoise, Samples
 
 AIR_MM, AIR_STD_MM = 0.5, 0.3
 """How far from tissue a camera is at least, and how sharply that is enforced."""
@@ -127,7 +127,7 @@ class Problem:
 
     samples: Samples
     target: Target
-    noise: Noise
+    noise: PointNoise
     cameras: bool = True
 
     def match(self, at: Similarity, stage: Noised, annealing: Annealing, exact: bool) -> Matches:

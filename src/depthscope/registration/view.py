@@ -13,7 +13,7 @@ from depthscope.geometry import Similarity, Surface
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SurfaceView:
     """What one camera saw of the source surface.
 
     Attributes:
@@ -40,7 +40,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Noise:
+class PointNoise:
     """What is assumed of the points' and normals' errors.
 
     Attributes:
@@ -132,7 +132,7 @@ class Samples:
         )
 
 
-def sampled(views: tuple[View, ...], noise: Noise, count: int) -> Samples:
+def sampled(views: tuple[SurfaceView, ...], noise: PointNoise, count: int) -> Samples:
     """About `count` samples, evenly spread over each view, with the noise of a depth map.
 
     The normal's covariance follows from isotropic slope noise g: g cos^2 along the tilt and g cos across it, and a
@@ -176,7 +176,7 @@ def sampled(views: tuple[View, ...], noise: Noise, count: int) -> Samples:
     )
 
 
-def _view_samples(view: View, number: int, noise: Noise, count: int) -> tuple[Tensor, ...]:
+def _view_samples(view: SurfaceView, number: int, noise: PointNoise, count: int) -> tuple[Tensor, ...]:
     """Position, normal, ray, distance, deviation along the ray, cosine of incidence, weight and number of the view."""
     assert view.surface.normals is not None
     points, normals = view.surface.points.double(), functional.normalize(view.surface.normals.double(), dim=-1)

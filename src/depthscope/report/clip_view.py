@@ -10,7 +10,7 @@ from depthscope.errors import DepthscopeError
 from depthscope.formats import depth_maps, read_sequence, recognised
 from depthscope.geometry import Camera
 from depthscope.pictures import Picture, depth_picture, depth_range, error_picture, resized
-from depthscope.report.folder import Clip
+from depthscope.report.folder import ClipResults
 from depthscope.report.layers import masked, with_points
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
@@ -24,7 +24,7 @@ SAMPLED = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class StripFrame:
     """One frame of the strip.
 
     Attributes:
@@ -58,14 +58,14 @@ class Strip:
         total: Frames that there are.
     """
 
-    moments: tuple[Moment, ...]
+    moments: tuple[StripFrame, ...]
     limits: tuple[float, float] | None
     unit: str
     most_deviation: float
     total: int
 
 
-def sequence_of(clip: Clip) -> Sequence | None:
+def sequence_of(clip: ClipResults) -> Sequence | None:
     """The sequence that the results are about, or None where it is not there any more."""
     places = [clip.sequence.place]
     inputs = clip.sequence.provenance.get("inputs")
@@ -94,7 +94,7 @@ class ClipView:
         height: Of the pictures, in pixels.
     """
 
-    clip: Clip
+    clip: ClipResults
     sequence: Sequence | None
     names: tuple[str, ...]
     maps: dict[str, Path]
@@ -113,10 +113,10 @@ class ClipView:
         known = self.sequence is not None and name in self.sequence.frame_names
         return self.sequence.frame_names.index(name) if known and self.sequence is not None else None
 
-    def moment(self, name: str) -> Moment:
+    def moment(self, name: str) -> StripFrame:
         """All that there is of a frame."""
         frame, depth = self.frame(name), _read(self.maps.get(name))
-        return Moment(
+        return StripFrame(
             name,
             self.number(name),
             frame,
@@ -127,7 +127,7 @@ class ClipView:
         )
 
     def picture(self, name: str, panel: str) -> Picture | None:
-        """One of the pictures of a frame, by its name in `Moment`.
+        """One of the pictures of a frame, by its name in `StripFrame`.
 
         Raises:
             KeyError: There is no such panel.
@@ -194,7 +194,7 @@ class ClipView:
         return picture if picture is None or picture.shape[0] == self.height else resized(picture, self.height)
 
 
-def clip_view(clip: Clip, sequence: Sequence | None, height: int, most: int = SAMPLED) -> ClipView | None:
+def clip_view(clip: ClipResults, sequence: Sequence | None, height: int, most: int = SAMPLED) -> ClipView | None:
     """The frames of a clip, or None where there are none; the ends of the colours are those of `most` frames.
 
     Args:
@@ -222,7 +222,7 @@ def spread(names: tuple[str, ...], most: int) -> list[str]:
     return [names[i] for i in sorted(set(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)))]
 
 
-def strip_of(clip: Clip, sequence: Sequence | None, most: int, height: int) -> Strip | None:
+def strip_of(clip: ClipResults, sequence: Sequence | None, most: int, height: int) -> Strip | None:
     """Some frames of a clip with everything that is known of them.
 
     Args:
@@ -238,7 +238,7 @@ def strip_of(clip: Clip, sequence: Sequence | None, most: int, height: int) -> S
     return Strip(moments, view.limits, view.unit, view.most_deviation, len(view.names))
 
 
-def _maps(clip: Clip) -> dict[str, Path]:
+def _maps(clip: ClipResults) -> dict[str, Path]:
     try:
         return depth_maps.listed(clip.prediction.place) if clip.prediction.place.is_dir() else {}
     except DepthscopeError:
@@ -274,7 +274,7 @@ def _end(relative: list[torch.Tensor]) -> float:
     return next((end for end in STD_SHOWN if end >= high), STD_SHOWN[-1])
 
 
-def _deviation_of(clip: Clip, name: str, depth: torch.Tensor | None) -> torch.Tensor | None:
+def _deviation_of(clip: ClipResults, name: str, depth: torch.Tensor | None) -> torch.Tensor | None:
     """The standard deviation of a depth map, where there is one of its size."""
     std = _read(clip.prediction.place / "std" / f"{name}.tiff")
     return std if std is not None and depth is not None and std.shape == depth.shape else None

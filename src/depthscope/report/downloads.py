@@ -13,7 +13,7 @@ import torch
 from depthscope.formats import ply
 from depthscope.geometry import Surface
 from depthscope.report.clip_view import sequence_of
-from depthscope.report.folder import CaseFolder, Clip, Results
+from depthscope.report.folder import CaseFolder, ClipResults, Results
 from depthscope.report.space import placed_surface, space_of
 
 FOLDER = "downloads"
@@ -64,7 +64,7 @@ def write_downloads(case: CaseFolder, folder: Path) -> tuple[Download, ...]:
     return tuple(made)
 
 
-def _of_clip(case: CaseFolder, clip: Clip, place: Path) -> Iterator[tuple[str, str]]:
+def _of_clip(case: CaseFolder, clip: ClipResults, place: Path) -> Iterator[tuple[str, str]]:
     found = placed_surface(case, clip)
     if found is not None:
         place.mkdir(parents=True, exist_ok=True)

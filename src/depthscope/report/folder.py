@@ -90,7 +90,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipResults:
     """What was made of one clip.
 
     Attributes:
@@ -122,7 +122,7 @@ class CaseFolder:
     """
 
     place: Path
-    clips: tuple[Clip, ...]
+    clips: tuple[ClipResults, ...]
     stages: dict[str, Results]
     record: dict[str, Any]
 
@@ -177,20 +177,20 @@ def open_results(place: Path, name: str) -> Results:
     return Results(place, name, content, provenance, tuple(problems))
 
 
-def _clips(place: Path, stages: dict[str, Results]) -> tuple[Clip, ...]:
+def _clips(place: Path, stages: dict[str, Results]) -> tuple[ClipResults, ...]:
     listed = stages["sequence"].get("clips")
     rows = [row for row in listed if isinstance(row, dict) and "name" in row] if listed else []
     names = [str(row["name"]) for row in rows if not row.get("map")]  # clips of a map are shown as that
     names = [name for name in names if Path(name).name == name]  # a name is never a way out of the case
     if not names:
         of_clip = (stages[stage] for stage in ("sequence", "prediction", "surface", "registration"))
-        return (Clip("", *of_clip),)
+        return (ClipResults("", *of_clip),)
     return tuple(_clip(place, name) for name in names)
 
 
-def _clip(place: Path, name: str) -> Clip:
+def _clip(place: Path, name: str) -> ClipResults:
     parts = ("sequence", "prediction", "surface", "registration")
-    return Clip(name, *(open_results(place / part / name, f"{part}/{name}") for part in parts))
+    return ClipResults(name, *(open_results(place / part / name, f"{part}/{name}") for part in parts))
 
 
 def _read(path: Path, parse: Callable[[Path, str], Any]) -> tuple[dict[str, Any], bool]:

@@ -7,7 +7,7 @@ import torch
 from depthscope.errors import DepthscopeError
 from depthscope.geometry import depth_of
 from depthscope.pictures import Picture, depth_picture, depth_range
-from depthscope.report.folder import Clip
+from depthscope.report.folder import ClipResults
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_grey
@@ -37,7 +37,7 @@ def with_points(sequence: Sequence, number: int, window: View, frame: Picture | 
     return torch.from_numpy(canvas)
 
 
-def masked(clip: Clip, sequence: Sequence, number: int, window: View, frame: Picture | None) -> Picture | None:
+def masked(clip: ClipResults, sequence: Sequence, number: int, window: View, frame: Picture | None) -> Picture | None:
     """The frame with stripes over all that the content mask or the frame's own mask hides."""
     if frame is None:
         return None

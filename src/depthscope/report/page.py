@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from depthscope.report.clip_view import clip_view, sequence_of, strip_of
 from depthscope.report.downloads import Download
-from depthscope.report.folder import COMMANDS, STAGES, CaseFolder, Clip
+from depthscope.report.folder import COMMANDS, STAGES, CaseFolder, ClipResults
 from depthscope.report.images import embedded
 from depthscope.report.metadata import metadata
 from depthscope.report.policy import policy, sealed
@@ -16,7 +16,7 @@ from depthscope.report.provenance import records
 from depthscope.report.rendering import rendered
 from depthscope.report.sections import (
     Chart,
-    Frames,
+    FramesSection,
     distance_chart,
     frames_section,
     hero,
@@ -84,7 +84,7 @@ class ClipPart:
     name: str
     outcome: str
     reasons: tuple[str, ...]
-    frames: Frames | None
+    frames: FramesSection | None
     surface: SurfaceBox | None
     surface_caption: Markup
     distances: tuple[Chart, ...]
@@ -157,7 +157,7 @@ def document(case: CaseFolder, detail: Detail, downloads: tuple[Download, ...] =
     return sealed(text)
 
 
-def _clip(clip: Clip, space: Space, detail: Detail, number: int, several: bool) -> ClipPart:
+def _clip(clip: ClipResults, space: Space, detail: Detail, number: int, several: bool) -> ClipPart:
     """What there is of one clip."""
     key = f"clip-{number}"
     strip = strip_of(clip, sequence_of(clip), detail.moments, detail.height_px)
@@ -177,7 +177,7 @@ def _clip(clip: Clip, space: Space, detail: Detail, number: int, several: bool) 
     )
 
 
-def scale_error(clip: Clip, space: Space) -> float | None:
+def scale_error(clip: ClipResults, space: Space) -> float | None:
     """Relative standard deviation of the scale of a registration, which every length inherits; None without one."""
     scale, deviation = clip.registration.figure("scale"), clip.registration.figure("scale_sd")
     if space.unit != "mm" or scale is None or deviation is None or clip.registration.get("ambiguous") is True:

@@ -8,11 +8,11 @@ import torch
 from markupsafe import Markup
 
 from depthscope.report.charts import Line, histogram, line_chart, path_plot
-from depthscope.report.clip_view import ClipView, Moment, Strip
-from depthscope.report.folder import Clip, Results
+from depthscope.report.clip_view import ClipView, Strip, StripFrame
+from depthscope.report.folder import ClipResults, Results
 from depthscope.report.images import Embedded, embedded, picture_file
 from depthscope.report.markup import Figure, Part, amount, joined, phrase, share, significant, thousands, whole
-from depthscope.report.space import Distances, Space
+from depthscope.report.space import Space, SurfaceDistances
 from depthscope.report.surface_box import ColourScale, colour_scale, levels
 
 PANELS = {
@@ -57,7 +57,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Frames:
+class FramesSection:
     """Moments of a clip to step through.
 
     Attributes:
@@ -71,7 +71,7 @@ class Frames:
     note: str
 
 
-def frames_section(strip: Strip, scale: Figure | None = None) -> Frames:
+def frames_section(strip: Strip, scale: Figure | None = None) -> FramesSection:
     """The video, one moment at a time; depth in mm where `scale`, in mm to its unit, is known."""
     last = len(strip.moments) - 1
     printed = {round((i + 0.5) * last / PRINTED) for i in range(PRINTED)}
@@ -83,10 +83,10 @@ def frames_section(strip: Strip, scale: Figure | None = None) -> Frames:
     note = f"{total} of {strip.total} frames" if strip.total > total else f"All {strip.total} frames"
     if strip.limits is not None:
         note += ". Colour follows inverse depth, on one scale for the clip"
-    return Frames(shown, tuple(scales), note + ".")
+    return FramesSection(shown, tuple(scales), note + ".")
 
 
-def _shown(moment: Moment, printed: bool) -> Shown:
+def _shown(moment: StripFrame, printed: bool) -> Shown:
     pictures = []
     for key, (title, hint) in PANELS.items():
         picture = getattr(moment, key)
@@ -119,7 +119,7 @@ def deviation_scale(most: float) -> ColourScale:
     )
 
 
-def surface_caption(space: Space, clip: Clip) -> Markup:
+def surface_caption(space: Space, clip: ClipResults) -> Markup:
     """What the view of the surface shows, and in what unit."""
     shown = thousands(0 if space.surface is None or space.surface.faces is None else len(space.surface.faces))
     faces = whole(clip.surface.figure("faces")) or thousands(space.faces)
@@ -131,7 +131,7 @@ def surface_caption(space: Space, clip: Clip) -> Markup:
     )  # fmt: skip
 
 
-def distance_chart(distances: Distances) -> Chart | None:
+def distance_chart(distances: SurfaceDistances) -> Chart | None:
     """How the distances spread."""
     chosen = levels(cv2.COLORMAP_VIRIDIS)[(torch.arange(40) * 255 / 39).round().long()]
     colours = [f"rgb({r},{g},{b})" for r, g, b in chosen.tolist()]
@@ -191,7 +191,7 @@ def scale_chart(results: Results) -> Chart | None:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSection:
     """What is shown of a training.
 
     Attributes:
@@ -203,14 +203,14 @@ class Training:
     charts: tuple[Chart, ...]
 
 
-def training_section(run: Results) -> Training | None:
+def training_section(run: Results) -> TrainingSection | None:
     """The curves of the loss and of validation."""
     log, validation = run.table("log.csv"), run.table("validation.csv")
     steps, charts = _numbers(log.get("step")), []
     lines = [Line(name, steps, v) for name in CURVES if len(v := _numbers(log.get(name))) == len(steps) > 0]
     loss = line_chart(lines, title="Losses over the steps", across="step", up="loss", logarithmic=True)
     if loss is not None:
-        charts.append(Chart(loss, Markup("Training losses, as logged.")))
+        charts.append(Chart(loss, Markup("TrainingSection losses, as logged.")))
     at = _numbers(validation.get("step"))
     columns = (("abs_rel", "AbsRel, mean"), ("median", "relative error, median"), ("scale_drift", "scale drift"))
     lines = [
@@ -229,7 +229,7 @@ def training_section(run: Results) -> Training | None:
         amount(run.figure("pairs_per_second"), "pairs per second"),
     ]
     summary = joined(*parts, by=", ")
-    return Training(phrase("{}.", summary[:1].upper() + summary[1:]) if summary else Markup(""), tuple(charts))
+    return TrainingSection(phrase("{}.", summary[:1].upper() + summary[1:]) if summary else Markup(""), tuple(charts))
 
 
 def stored_pictures(stage: Results, names: tuple[tuple[str, str], ...]) -> list[tuple[Embedded, str]]:

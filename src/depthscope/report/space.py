@@ -12,7 +12,7 @@ from depthscope.errors import DepthscopeError
 from depthscope.formats import ply
 from depthscope.geometry import RigidMotion, Similarity, Surface
 from depthscope.geometry.nearest import on_triangles
-from depthscope.report.folder import CaseFolder, Clip, Results
+from depthscope.report.folder import CaseFolder, ClipResults, Results
 from depthscope.report.mesh import decimated
 from depthscope.sequence import Sequence
 
@@ -25,7 +25,7 @@ CANDIDATES = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Distances:
+class SurfaceDistances:
     """How far the vertices of the shown surface lie from another one.
 
     Attributes:
@@ -66,11 +66,11 @@ class Space:
     names: tuple[str, ...]
     unit: str
     scale_source: str
-    distances: tuple[Distances, ...]
+    distances: tuple[SurfaceDistances, ...]
     target: Path | None = None
 
 
-def space_of(case: CaseFolder, clip: Clip, sequence: Sequence | None, most_faces: int) -> Space:
+def space_of(case: CaseFolder, clip: ClipResults, sequence: Sequence | None, most_faces: int) -> Space:
     """The surface and the path of a clip, in millimetres where something tells them."""
     mesh = mesh_in(clip.surface.place / "surface.ply")
     small = None if mesh is None else decimated(mesh, most_faces)
@@ -97,7 +97,7 @@ def space_of(case: CaseFolder, clip: Clip, sequence: Sequence | None, most_faces
     )
 
 
-def placed_surface(case: CaseFolder, clip: Clip) -> tuple[Surface, str] | None:
+def placed_surface(case: CaseFolder, clip: ClipResults) -> tuple[Surface, str] | None:
     """The whole surface of a clip as `space_of` places it, and where its millimetres come from ("" without any)."""
     mesh = mesh_in(clip.surface.place / "surface.ply")
     if mesh is None:
@@ -108,7 +108,7 @@ def placed_surface(case: CaseFolder, clip: Clip) -> tuple[Surface, str] | None:
     return mesh, "the sequence, whose unit is mm" if mesh.unit == "mm" else ""
 
 
-def in_target(clip: Clip, space: Space) -> bool:
+def in_target(clip: ClipResults, space: Space) -> bool:
     """Whether a clip's space is that of the CT by a registration that was accepted."""
     return space.surface is not None and bool(clip.registration) and clip.registration.get("ambiguous") is False
 
@@ -133,7 +133,7 @@ class _Placement:
     how: str = ""
 
 
-def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
+def _placements(case: CaseFolder, clip: ClipResults) -> list[_Placement]:
     """By registration to a CT, and by the truth of a phantom; the first is the one to show.
 
     A registration that was refused tells no millimetres: it is shown only where there is nothing better, and named.
@@ -158,7 +158,7 @@ def _placements(case: CaseFolder, clip: Clip) -> list[_Placement]:
     return found[::-1] if refused else found
 
 
-def _distances(placed: _Placement, small: Surface) -> Distances | None:
+def _distances(placed: _Placement, small: Surface) -> SurfaceDistances | None:
     """Distances of the vertices to the target, where it can be read."""
     goal = None if placed.target is None else mesh_in(placed.target)
     if goal is None:
@@ -167,7 +167,7 @@ def _distances(placed: _Placement, small: Surface) -> Distances | None:
     distance = distance_to(goal, moved.points.float())
     high = float(distance.quantile(0.9))
     most = next((end for end in SHOWN_MM if end >= high), SHOWN_MM[-1])
-    return Distances(placed.against, distance, most, placed.results, placed.path, placed.how)
+    return SurfaceDistances(placed.against, distance, most, placed.results, placed.path, placed.how)
 
 
 def distance_to(goal: Surface, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:

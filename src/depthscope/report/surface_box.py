@@ -12,7 +12,7 @@ from depthscope.pictures import Picture, painted, surface_picture
 from depthscope.report.images import Embedded, embedded
 from depthscope.report.markup import significant
 from depthscope.report.mesh import described, shell, viewpoint
-from depthscope.report.space import Distances, Space
+from depthscope.report.space import Space, SurfaceDistances
 
 STILL_PX = (1280, 800)
 """Size of the surface's picture."""
@@ -151,6 +151,6 @@ def levels(colours: int) -> torch.Tensor:
     return painted(torch.arange(256)[None] / 255, torch.ones(1, 256, dtype=torch.bool), colours)[0]
 
 
-def _painted(surface: Surface, distances: Distances) -> Surface:
+def _painted(surface: Surface, distances: SurfaceDistances) -> Surface:
     level = (distances.mm / distances.most_mm * 255).round().clamp(0, 255).long()
     return replace(surface, colours=levels(cv2.COLORMAP_VIRIDIS)[level])

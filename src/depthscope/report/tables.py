@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from depthscope.report.folder import CaseFolder, Clip, Results
+from depthscope.report.folder import CaseFolder, ClipResults, Results
 from depthscope.report.markup import Figure, Part, amount, joined, phrase, share, spoken_amount, whole
 
 SQUARE_MM, SQUARE_UNITS = "mm\N{SUPERSCRIPT TWO}", "units\N{SUPERSCRIPT TWO}"
@@ -70,7 +70,7 @@ def key_figures(case: CaseFolder) -> Table | None:
     return Table("Key figures", ("Figure", "Value", "Context", "File"), tuple(rows), "figures") if rows else None
 
 
-def _of_clip(clip: Clip, several: bool) -> Iterable[tuple[Part, ...]]:
+def _of_clip(clip: ClipResults, several: bool) -> Iterable[tuple[Part, ...]]:
     of = f", {clip.name}" if several else ""
     placed = clip.sequence.figure("registered")
     if placed is not None:
@@ -153,7 +153,7 @@ def scene_table(case: CaseFolder) -> Table | None:
             )
         )
     head = (
-        "Clip",
+        "ClipResults",
         "Registration",
         "Residual, mean \N{PLUS-MINUS SIGN} sd",
         "Inliers",

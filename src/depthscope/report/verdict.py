@@ -5,7 +5,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from depthscope.report.folder import CaseFolder, Clip, Results
+from depthscope.report.folder import CaseFolder, ClipResults, Results
 from depthscope.report.markup import Figure, Part, amount, joined, phrase, plain, share, whole
 
 Standing = Literal["usable", "limited", "unusable", "unknown"]
@@ -30,7 +30,7 @@ RESEARCH_USE = "For research use only. Not a medical device: not for diagnosis, 
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerdictSection:
     """What a reader is told first.
 
     Attributes:
@@ -53,7 +53,7 @@ class Verdict:
         return plain(self.headline)
 
 
-def verdict(case: CaseFolder) -> Verdict:
+def verdict(case: CaseFolder) -> VerdictSection:
     """The verdict on a case."""
     sequence = case.stages["sequence"]
     reasons = tuple(reason for clip in case.clips for reason in clip.sequence.lines("reasons"))
@@ -67,12 +67,12 @@ def verdict(case: CaseFolder) -> Verdict:
         *_lens(case),
     )
     standing, label, headline = _headline(case)
-    return Verdict(
+    return VerdictSection(
         standing, label, phrase("{}", headline), tuple(phrase("{}", s) for s in sentences if s is not None), reasons
     )
 
 
-def outcome(clip: Clip) -> str:
+def outcome(clip: ClipResults) -> str:
     """What the checks said of a clip: accepted, refused, cannot tell, or nothing ("")."""
     accepted = clip.sequence.get("accepted")
     if not isinstance(accepted, bool):

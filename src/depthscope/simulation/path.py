@@ -140,7 +140,7 @@ def camera_from_world(
         raise BadInputError(f"{frames} frames", "at least 1")
     if clip_seed < 0:
         raise BadInputError(f"clip seed {clip_seed}", "0 or more")
-    way = Way.through(anatomy, trajectory.clearance_mm)
+    way = WayThrough.through(anatomy, trajectory.clearance_mm)
     draw = np.random.default_rng((anatomy.seed, clip_seed, 31))
     drawn = OFTEN[int(draw.integers(len(OFTEN)))]
     manner = trajectory.manner or drawn
@@ -180,7 +180,7 @@ def camera_from_world(
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
+class WayThrough:
     """The part of the lumen that is wide enough, as functions of the length along it.
 
     Attributes:
@@ -202,7 +202,7 @@ class Way:
     tree: KDTree
 
     @classmethod
-    def through(cls, anatomy: Anatomy, clearance_mm: float, tree: KDTree | None = None) -> "Way":
+    def through(cls, anatomy: Anatomy, clearance_mm: float, tree: KDTree | None = None) -> "WayThrough":
         """The longest wide enough stretch of the lumen; `tree` holds the surface's vertices, if it is there already.
 
         Raises:
@@ -254,7 +254,7 @@ class Way:
 
 
 def _posed(
-    way: Way, s: Times, offset: Float[Tensor, "frames 2"], gaze: Float[Tensor, "frames 2"], roll: Times
+    way: WayThrough, s: Times, offset: Float[Tensor, "frames 2"], gaze: Float[Tensor, "frames 2"], roll: Times
 ) -> RigidMotion:
     """Cameras at lengths along the way, off its middle, looking ahead but for the gaze's angles and the roll."""
     middle, ahead = way.at(way.middle, s), functional.normalize(way.at(way.ahead, s), dim=-1)
@@ -278,7 +278,7 @@ def _posed(
     return RigidMotion(rotation, -rotate(rotation, place))
 
 
-def _begin(way: Way, trajectory: TrajectoryOptions, draw: np.random.Generator) -> Times:
+def _begin(way: WayThrough, trajectory: TrajectoryOptions, draw: np.random.Generator) -> Times:
     share = float(draw.uniform(0.03, 0.75))
     share = share if trajectory.start is None else trajectory.start
     return torch.tensor([share * way.length_mm], dtype=torch.float64)

@@ -12,7 +12,7 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion
 from depthscope.geometry.motion import rotate
 from depthscope.simulation.anatomy import Anatomy
-from depthscope.simulation.path import Way
+from depthscope.simulation.path import WayThrough
 
 ATTEMPTS = 60
 """Viewpoints that are tried before an anatomy is called too narrow."""
@@ -60,7 +60,7 @@ class Viewpoints:
         gaze: How views are spread.
     """
 
-    ways: tuple[Way, ...]
+    ways: tuple[WayThrough, ...]
     gaze: Gaze
 
     @classmethod
@@ -75,7 +75,7 @@ class Viewpoints:
         ways, refused = [], None
         for lumen in anatomy.passages:
             try:
-                ways.append(Way.through(replace(anatomy, lumen=lumen), gaze.clearance_mm, tree))
+                ways.append(WayThrough.through(replace(anatomy, lumen=lumen), gaze.clearance_mm, tree))
             except BadInputError as error:  # one passage may be too narrow
                 refused = error
         if refused is not None and not ways:
@@ -99,7 +99,7 @@ class Viewpoints:
         )
 
 
-def _posed(way: Way, gaze: Gaze, draw: np.random.Generator) -> RigidMotion:
+def _posed(way: WayThrough, gaze: Gaze, draw: np.random.Generator) -> RigidMotion:
     s = torch.tensor([draw.uniform(0, way.length_mm)], dtype=torch.float64)
     ahead = functional.normalize(way.at(way.ahead, s)[0], dim=-1)
     down = way.at(way.down, s)[0]

@@ -25,7 +25,7 @@ LARGEST_SHIFT = 4.0
 
 
 @dataclass(frozen=True)
-class Calibration:
+class DeviationCalibration:
     """What was fitted.
 
     Attributes:
@@ -41,7 +41,7 @@ class Calibration:
     patients: tuple[str, ...]
 
 
-def calibration(network: nn.Module, unseen: UnseenPatients) -> Calibration:
+def calibration(network: nn.Module, unseen: UnseenPatients) -> DeviationCalibration:
     """The shift that fits these frames best; every frame counts the same.
 
     Raises:
@@ -63,7 +63,7 @@ def calibration(network: nn.Module, unseen: UnseenPatients) -> Calibration:
     coarse = min(np.arange(-LARGEST_SHIFT, LARGEST_SHIFT + 0.1, 0.25).tolist(), key=misfit)
     shift = min((coarse + np.arange(-0.25, 0.26, 0.01)).tolist(), key=misfit)
     names = tuple(f"{p.anatomy} {p.seed}" for p in unseen.store.patients)
-    return Calibration(shift, shares(shift), shares(0.0), names)
+    return DeviationCalibration(shift, shares(shift), shares(0.0), names)
 
 
 def moved(log_std: Float[Tensor, "*shape"], shift: float) -> Float[Tensor, "*shape"]:

@@ -22,7 +22,7 @@ GROWN_PX = 3
 
 
 @dataclass(frozen=True, eq=False)
-class FrameMasks:
+class ExcludedPixels:
     """The unusable parts of one frame, each of shape (height, width).
 
     Attributes:
@@ -67,7 +67,7 @@ def frame_masks(
     content: Bool[Tensor, "height width"],
     marks: StaticMarks = NO_MARKS,
     neighbour: Neighbour | None = None,
-) -> FrameMasks:
+) -> ExcludedPixels:
     """The masks of one frame.
 
     Args:
@@ -79,7 +79,7 @@ def frame_masks(
     pixels, inside = image.numpy(), content.numpy()
     size = inside.shape[1], inside.shape[0]
     overlay, dirt = marks.at(size)
-    return FrameMasks(
+    return ExcludedPixels(
         content=content,
         highlight=torch.from_numpy(highlight_pixels(pixels)),
         dark=torch.from_numpy(extremes(pixels)[0] < DARK_VALUE),

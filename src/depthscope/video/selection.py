@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthscope.errors import BadInputError
-from depthscope.video.sharpness import Look
+from depthscope.video.sharpness import FrameQuality
 
 BLACK, DARK, BRIGHT, BLURRED, FOGGED, OUTSIDE = (
     "black",
@@ -55,7 +55,9 @@ MOST_HELD = 512
 """Looks held back at most for the running median, whatever the frame rate."""
 
 
-def judged(looks: Iterable[Look], options: SelectionOptions, usual_redness: float) -> Iterator[tuple[Look, str]]:
+def judged(
+    looks: Iterable[FrameQuality], options: SelectionOptions, usual_redness: float
+) -> Iterator[tuple[FrameQuality, str]]:
     """Each look with what makes it unusable by itself, or ""; half a window of looks is held back at a time.
 
     Args:
@@ -63,7 +65,7 @@ def judged(looks: Iterable[Look], options: SelectionOptions, usual_redness: floa
         options: Limits.
         usual_redness: Median redness of the clip: where tissue is red, frames that are not are out of the body.
     """
-    waiting: deque[Look] = deque()
+    waiting: deque[FrameQuality] = deque()
     around: deque[tuple[float, float]] = deque()
     half_s = options.window_s / 2
     for look in looks:
@@ -76,8 +78,8 @@ def judged(looks: Iterable[Look], options: SelectionOptions, usual_redness: floa
 
 
 def _judged(
-    look: Look, around: deque[tuple[float, float]], options: SelectionOptions, usual_redness: float
-) -> tuple[Look, str]:
+    look: FrameQuality, around: deque[tuple[float, float]], options: SelectionOptions, usual_redness: float
+) -> tuple[FrameQuality, str]:
     half_s = options.window_s / 2
     while around and (around[0][0] < look.time_s - half_s - 1e-9 or len(around) > MOST_HELD):
         around.popleft()
@@ -85,7 +87,7 @@ def _judged(
     return look, flaw(look, options, usual_sharpness=usual, usual_redness=usual_redness)
 
 
-def flaw(look: Look, options: SelectionOptions, *, usual_sharpness: float, usual_redness: float) -> str:
+def flaw(look: FrameQuality, options: SelectionOptions, *, usual_sharpness: float, usual_redness: float) -> str:
     """What makes a frame unusable by itself, or "".
 
     Args:

@@ -18,7 +18,7 @@ THUMBNAIL = (32, 24)
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class FrameQuality:
     """A frame as the survey sees it, small.
 
     Attributes:
@@ -50,7 +50,7 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class SharpnessWindow:
     """The part of the small frames that is looked at.
 
     Attributes:
@@ -64,15 +64,15 @@ class Window:
     inside: Bool[np.ndarray, "height width"]
 
 
-def window_of(area: ContentArea) -> Window:
+def window_of(area: ContentArea) -> SharpnessWindow:
     """The window for frames with this content area."""
     width, height = area.size_px
     scale = min(1.0, LOOK_PX / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return Window(size, size[0] / width, area.mask(size, erode_px=3.0 + area.spread_px * scale).numpy())
+    return SharpnessWindow(size, size[0] / width, area.mask(size, erode_px=3.0 + area.spread_px * scale).numpy())
 
 
-def look_at(frame: Frame, window: Window) -> Look:
+def look_at(frame: Frame, window: SharpnessWindow) -> FrameQuality:
     """Measures one frame.
 
     Args:
@@ -85,7 +85,7 @@ def look_at(frame: Frame, window: Window) -> Look:
     laplacian = cv2.Laplacian(grey, cv2.CV_32F)[inside]
     shown = colours[inside].astype(np.float32)
     total = shown.sum(1)
-    return Look(
+    return FrameQuality(
         index=frame.index,
         time_s=frame.time_s,
         colours=colours,

@@ -6,7 +6,7 @@ import numpy as np
 
 from depthscope.video.content_area import ContentArea
 from depthscope.video.selection import REPEATED, STILL, SelectionOptions
-from depthscope.video.sharpness import Look, Window, window_of
+from depthscope.video.sharpness import FrameQuality, SharpnessWindow, window_of
 from depthscope.video.tracking import Tracker
 
 LOST_SHARE = 0.25
@@ -51,12 +51,12 @@ class Shots:
     def __init__(self, area: ContentArea, options: SelectionOptions, *, every_frame: bool) -> None:
         self.options, self.every_frame = options, every_frame
         self.shots: list[Shot] = []
-        self.last: Look | None = None
+        self.last: FrameQuality | None = None
         self.area: ContentArea | None = None
-        self.window: Window = window_of(area)
+        self.window: SharpnessWindow = window_of(area)
         self.tracker = Tracker(self.window.inside)
 
-    def add(self, look: Look) -> tuple[float, str]:
+    def add(self, look: FrameQuality) -> tuple[float, str]:
         """Takes one usable frame.
 
         Returns:
@@ -91,12 +91,12 @@ class Shots:
         self.tracker = Tracker(self.window.inside)
         self.last = None
 
-    def _begin(self, look: Look, why: str) -> None:
+    def _begin(self, look: FrameQuality, why: str) -> None:
         self.shots.append(Shot(self.area, look.time_s, why, [look.index], [look.index]))
         self.tracker.begin(look.grey)
         self.last = look
 
-    def _go_on(self, look: Look, since_key_px: float, overlap: float) -> None:
+    def _go_on(self, look: FrameQuality, since_key_px: float, overlap: float) -> None:
         shot = self.shots[-1]
         shot.frames.append(look.index)
         far = since_key_px >= self.options.stride_share * self.window.size_px[0]
@@ -105,7 +105,7 @@ class Shots:
             shot.keyframes.append(look.index)
             self.tracker.begin(look.grey)
 
-    def _still(self, motion_px: float, look: Look) -> bool:
+    def _still(self, motion_px: float, look: FrameQuality) -> bool:
         if self.every_frame:
             return False
         if np.isnan(motion_px):  # nothing to follow: the brightness must tell
@@ -114,7 +114,7 @@ class Shots:
         return motion_px < self.options.least_motion_px
 
 
-def shows_something_else(one: Look, other: Look) -> bool:
+def shows_something_else(one: FrameQuality, other: FrameQuality) -> bool:
     """Whether two frames show different scenes, by their thumbnails."""
     a, b = one.thumbnail, other.thumbnail
     lit = np.maximum(a, b).max(2) > LIT_LEVEL  # the surround is alike in all frames

@@ -17,7 +17,7 @@ from depthscope.video.cut import WHOLE, Cut
 from depthscope.video.frames import FolderFrames, FrameSource, open_frames
 from depthscope.video.movies import Frame
 from depthscope.video.selection import BLACK, REPEATED, STILL, SelectionOptions, judged
-from depthscope.video.sharpness import Look, Window, look_at, window_of
+from depthscope.video.sharpness import FrameQuality, SharpnessWindow, look_at, window_of
 from depthscope.video.shots import Shot, Shots
 
 Progress = Callable[[int, int | None], None]
@@ -314,8 +314,8 @@ class AreaWatch:
 
 
 def _looks(
-    source: FrameSource, window: Window, watch: AreaWatch, notes: list[str], progress: Progress | None
-) -> Iterator[Look]:
+    source: FrameSource, window: SharpnessWindow, watch: AreaWatch, notes: list[str], progress: Progress | None
+) -> Iterator[FrameQuality]:
     for done, frame in enumerate(source.walk(notes.append), 1):
         if watch.look(frame):
             window = window_of(watch.area)
@@ -328,7 +328,7 @@ def _grey(frame: Frame) -> torch.Tensor:
     return torch.from_numpy(cv2.cvtColor(frame.image.numpy(), cv2.COLOR_RGB2GRAY))
 
 
-def _record(look: Look, motion_px: float, dropped: str) -> FrameRecord:
+def _record(look: FrameQuality, motion_px: float, dropped: str) -> FrameRecord:
     return FrameRecord(look.index, look.time_s, look.sharpness, look.under_share, look.over_share, motion_px, dropped)
 
 

@@ -2,7 +2,7 @@
 
 from depthscope.viewer.flight import fly_through, smoothed
 from depthscope.viewer.folder import write_viewer
-from depthscope.viewer.scene import Scene, open_scene
+from depthscope.viewer.scene import ViewerScene, open_scene
 from depthscope.viewer.server import ViewerServer, serving
 
-__all__ = ["Scene", "ViewerServer", "fly_through", "open_scene", "serving", "smoothed", "write_viewer"]
+__all__ = ["ViewerScene", "ViewerServer", "fly_through", "open_scene", "serving", "smoothed", "write_viewer"]

@@ -7,7 +7,7 @@ from depthscope.report.folder import CaseFolder
 from depthscope.report.images import jpeg
 from depthscope.report.policy import BESIDE, sealed
 from depthscope.viewer.page import page_name, picture_name, viewer_page
-from depthscope.viewer.scene import Scene, open_scene
+from depthscope.viewer.scene import ViewerScene, open_scene
 from depthscope.viewer.slices import PLANES
 
 
@@ -44,7 +44,7 @@ def write_viewer(case: CaseFolder, folder: Path, told: Callable[[int, int], None
     return count
 
 
-def write_slices(scene: Scene, folder: Path, number: int) -> int:
+def write_slices(scene: ViewerScene, folder: Path, number: int) -> int:
     """Writes every slice of the CT; returns how many."""
     if scene.slices is None:
         return 0

@@ -11,7 +11,7 @@ from depthscope.report.rendering import environment
 from depthscope.report.sections import PANELS, depth_scale, deviation_scale
 from depthscope.report.surface_box import ColourScale, surface_box
 from depthscope.report.verdict import RESEARCH_USE, outcome, verdict
-from depthscope.viewer.scene import Scene
+from depthscope.viewer.scene import ViewerScene
 
 CHOICES = {"depth": "Depth", "deviation": "Uncertainty", "points": "Points", "masked": "Masks"}
 """What can be shown below the frame."""
@@ -40,7 +40,7 @@ def picture_name(number: int, panel: str, frame: int) -> str:
     return f"clip-{number}/{panel}/{frame}.jpg"
 
 
-def viewer_page(case: CaseFolder, scene: Scene, number: int, images: str = SERVED) -> str:
+def viewer_page(case: CaseFolder, scene: ViewerScene, number: int, images: str = SERVED) -> str:
     """The page of one clip as text, not yet sealed.
 
     Args:
@@ -84,7 +84,7 @@ def viewer_page(case: CaseFolder, scene: Scene, number: int, images: str = SERVE
     return environment("depthscope.viewer").get_template("viewer.html.j2").render(values)
 
 
-def _verdict(case: CaseFolder, scene: Scene) -> tuple[str, Markup | str]:
+def _verdict(case: CaseFolder, scene: ViewerScene) -> tuple[str, Markup | str]:
     """Standing and words: of the case, or of the clip where there are several."""
     found, word = verdict(case), outcome(scene.clip)
     if len(case.clips) == 1:
@@ -93,12 +93,12 @@ def _verdict(case: CaseFolder, scene: Scene) -> tuple[str, Markup | str]:
     return standing, f"{scene.clip.name}: structure from motion {word or 'without a verdict'}. Case: {found.text}"
 
 
-def _shown(scene: Scene) -> list[str]:
+def _shown(scene: ViewerScene) -> list[str]:
     """The panels to start with: the frame, and one of what is known of it."""
     return (["frame"] if "frame" in scene.panels else []) + [panel for panel in CHOICES if panel in scene.panels][:1]
 
 
-def _scales(scene: Scene) -> list[tuple[str, ColourScale]]:
+def _scales(scene: ViewerScene) -> list[tuple[str, ColourScale]]:
     """What the colours mean, one for each panel that has any; in mm where the case gives them."""
     view = scene.view
     if view is None:
@@ -107,7 +107,7 @@ def _scales(scene: Scene) -> list[tuple[str, ColourScale]]:
     return [*made, ("deviation", deviation_scale(view.most_deviation))]
 
 
-def _note(scene: Scene) -> str:
+def _note(scene: ViewerScene) -> str:
     """In what unit the surface is, and what else is drawn."""
     space, registration = scene.space, scene.clip.registration
     lines = [f"Millimetres from {space.scale_source}." if space.scale_source else "Lengths are in free units."]
@@ -122,13 +122,13 @@ def _note(scene: Scene) -> str:
     return " ".join(lines)
 
 
-def _planes(scene: Scene) -> list[tuple[str, str, int]]:
+def _planes(scene: ViewerScene) -> list[tuple[str, str, int]]:
     """Plane, its axis, and how many slices it has."""
     assert scene.slices is not None
     axes = {"axial": "z, up", "coronal": "y, back", "sagittal": "x, left"}
     return [(plane, axis, scene.slices.count(plane)) for plane, axis in axes.items()]
 
 
-def _frames(scene: Scene, key: str) -> dict[str, Any]:
+def _frames(scene: ViewerScene, key: str) -> dict[str, Any]:
     assert scene.view is not None
     return {"names": scene.view.names, "frames": scene.frames, "place": key, "view": f"{key}-view"}

@@ -9,7 +9,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.geometry import Surface
 from depthscope.report.clip_view import ClipView, clip_view, sequence_of
-from depthscope.report.folder import CaseFolder, Clip
+from depthscope.report.folder import CaseFolder, ClipResults
 from depthscope.report.mesh import decimated, path, shell
 from depthscope.report.sections import PANELS
 from depthscope.report.space import Space, in_target, mesh_in, space_of
@@ -32,7 +32,7 @@ MARGIN = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class ViewerScene:
     """One clip of a case, ready to be shown.
 
     Attributes:
@@ -45,7 +45,7 @@ class Scene:
         others: Name, surface and path of every other clip that lies in the same CT.
     """
 
-    clip: Clip
+    clip: ClipResults
     view: ClipView | None
     space: Space
     around: Surface | None
@@ -86,7 +86,7 @@ class Scene:
         return tuple(known.get(name, -1) for name in self.view.names)
 
 
-def open_scene(case: CaseFolder, number: int) -> Scene:
+def open_scene(case: CaseFolder, number: int) -> ViewerScene:
     """Reads what there is of a clip.
 
     Args:
@@ -111,10 +111,10 @@ def open_scene(case: CaseFolder, number: int) -> Scene:
     if sequence is not None:
         camera = sequence.cameras[0]
         focal = 2 * camera.focal_px[1] / camera.size_px[1]
-    return Scene(clip, view, space, around, focal, slices_of(case, clip, space), others_of(case, clip, space))
+    return ViewerScene(clip, view, space, around, focal, slices_of(case, clip, space), others_of(case, clip, space))
 
 
-def others_of(case: CaseFolder, clip: Clip, space: Space) -> tuple[tuple[str, Space], ...]:
+def others_of(case: CaseFolder, clip: ClipResults, space: Space) -> tuple[tuple[str, Space], ...]:
     """The other clips that were registered to the same CT; without a registration every clip has a frame of its own."""
     if not in_target(clip, space):
         return ()

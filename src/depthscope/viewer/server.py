@@ -21,7 +21,7 @@ from depthscope.report.images import jpeg
 from depthscope.report.policy import MARK, SERVED, header
 from depthscope.report.sections import PANELS
 from depthscope.viewer.page import viewer_page
-from depthscope.viewer.scene import Scene, open_scene
+from depthscope.viewer.scene import ViewerScene, open_scene
 from depthscope.viewer.slices import PLANES
 
 HOST = "127.0.0.1"
@@ -74,7 +74,7 @@ class Drawn:
             data = self._picture(int(found[1]), found[2], int(found[3]))
         return None if data is None else ("image/jpeg", data)
 
-    def _open(self, number: int) -> Scene:
+    def _open(self, number: int) -> ViewerScene:
         return open_scene(self.case, number)
 
     def _draw(self, number: int, panel: str, frame: int) -> bytes | None:

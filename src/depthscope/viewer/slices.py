@@ -12,7 +12,7 @@ from scipy.ndimage import map_coordinates
 from depthscope.errors import DepthscopeError
 from depthscope.formats import ct as ct_files, surfaces
 from depthscope.pictures import Picture
-from depthscope.report.folder import CaseFolder, Clip
+from depthscope.report.folder import CaseFolder, ClipResults
 from depthscope.report.space import Space
 
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
@@ -98,7 +98,7 @@ class Slices:
         return {"low": list(self.low), "step": self.step, "counts": list(self.counts)}
 
 
-def slices_of(case: CaseFolder, clip: Clip, space: Space) -> Slices | None:
+def slices_of(case: CaseFolder, clip: ClipResults, space: Space) -> Slices | None:
     """The slices about a surface that lies in the frame of a CT, or None where there is no such CT."""
     if space.surface is None or space.target is None:
         return None
@@ -113,7 +113,7 @@ def slices_of(case: CaseFolder, clip: Clip, space: Space) -> Slices | None:
     return Slices(ct, corner, step, (x, y, z))
 
 
-def ct_of(case: CaseFolder, clip: Clip, space: Space) -> Path | None:
+def ct_of(case: CaseFolder, clip: ClipResults, space: Space) -> Path | None:
     """The CT whose frame the space has: that of the registration, or that of a simulated patient."""
     registered = space.target is not None and space.target.parent == clip.registration.place
     if not registered:

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from depthscope.commands.flags import Part
 from depthscope.errors import BadInputError
 from depthscope.formats import tracks
-from depthscope.inference.following import Followed, mask_in, points_in
+from depthscope.inference.following import FollowedClip, mask_in, points_in
 from depthscope.inference.whole_clip import whole_clip
 from depthscope.pretext import stored_options, stored_weights
 from depthscope.pretext.stored import checkpoint_of
@@ -74,7 +74,7 @@ def video_colorization(
         writing_folder(out, inputs=(checkpoint_of(run), input, *given)) as folder,
     ):
         wanted = None if points is None else points_in(points, clip)
-        followed = Followed(network, clip, options, wanted, None if mask is None else mask_in(mask, clip), grid)
+        followed = FollowedClip(network, clip, options, wanted, None if mask is None else mask_in(mask, clip), grid)
         if mask is not None:
             (folder / "masks").mkdir()
         write_video(folder / "video.mp4", followed.pictures(folder), clip.frames_per_second)
