@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import os
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pydicom.uid import RLELossless, generate_uid
 
 from depthscope.errors import BadInputError
 from depthscope.formats.ct import CT, extracted_surface, read_ct
+from depthscope.formats.ct.slices import files_under
 from scans import BALLS, CENTRE, Scan, hounsfield_at, turned, write_enhanced
 
 
@@ -479,3 +481,10 @@ def test_the_surface_of_a_mended_series_is_in_place(tmp_path):
     *centre, radius = BALLS[0]  # the largest
     error = np.abs(np.linalg.norm(local - centre, axis=1) - radius)
     assert float(np.quantile(error, 0.95)) < 0.35
+
+
+def test_a_pipe_among_the_slices_is_named_instead_of_waited_for(tmp_path):
+    (tmp_path / "0001.dcm").write_bytes(b"")
+    os.mkfifo(tmp_path / "0002.dcm")
+    with pytest.raises(BadInputError, match="0002.dcm is no file"):
+        files_under(tmp_path)

@@ -296,11 +296,17 @@ def _without_spare_bits(values: NDArray, header: Dataset) -> NDArray:
 
 
 def files_under(folder: Path) -> list[Path]:
-    """All files of a folder and of those within it, in order of their names; hidden ones are left out."""
-    found = []
+    """All files of a folder and of those within it, in order of their names; hidden ones are left out.
+
+    Raises:
+        BadInputError: Something else than a file lies there: opening a pipe would wait for ever.
+    """
+    found: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(place) / name for name in names if not name.startswith(".")]
+    if other := next((path for path in found if path.exists() and not path.is_file()), None):
+        raise BadInputError(f"{other} is no file", "a folder of DICOM slices", "move it away")
     return sorted(found, key=lambda path: [_natural(part) for part in path.relative_to(folder).parts])
 
 
