@@ -124,7 +124,7 @@ def test_few_steps_are_still_validated_and_saved():
 def parsed(monkeypatch):
     """The recipe that a command line of ``depthscope train`` asks for."""
     seen = []
-    monkeypatch.setattr("depthscope.pipeline.training.train", lambda *args, **options: seen.append(args[2]) or 0)
+    monkeypatch.setattr("depthscope.commands.train.train", lambda *args, **options: seen.append(args[2]) or 0)
 
     def recipe_of(*flags):
         assert parse(["clip", "--out", "run", *map(str, flags)])() == 0
