@@ -153,6 +153,24 @@ def test_tools_and_the_dark_rim_are_not_learned_from():
     assert (whole.depth[0, 10:20, 10:20] > 0).all()
 
 
+def middles(wander: float) -> list[float]:
+    """How far the optical axis lies from the middle of windows at a zoom of 2, in half windows."""
+    placement = Placement(0.0, 0.0, closest=2.0, farthest=2.0, shift=0.0, wander=wander, flip=False)
+    found = []
+    for seed in range(40):
+        _, _, rays, _ = placement(frame(), SIZE, np.random.default_rng(seed))
+        away = np.linalg.norm(rays, axis=-1)
+        row, column = np.unravel_index(away.argmin(), away.shape)
+        found.append(max(abs(column / SIZE[0] - 0.5), abs(row / SIZE[1] - 0.5)) * 2)
+    return found
+
+
+def test_a_window_on_a_part_of_a_frame_lies_anywhere_in_it():
+    assert max(middles(0.0)) < 0.15
+    wide = middles(1.0)
+    assert max(wide) > 0.8 and np.mean(wide) > 0.4
+
+
 def test_a_draw_is_a_function_of_its_number_alone():
     one, other = batch_of(4), StillDraws(Walls((), 4), (SIZE,), Placement(), 0).batch([2])
     torch.testing.assert_close(one.images[2], other.images[0])

@@ -28,19 +28,24 @@ class Placement:
         closest: Largest zoom: the window holds this part of the frame's smaller fit.
         farthest: Smallest zoom: the frame fills this part of the window, black around it.
         shift: Largest shift, as a share of the window.
+        wander: How far a window that holds a part of the frame may lie off its middle: 1 reaches the frame's edge. Seen
+            always about the lens's axis, cavities teach that what lies at the rim is near, whatever it looks like.
         flip: Mirror half of them.
     """
 
     turn_share: float = 0.4
     tilt_deg: float = 20.0
-    closest: float = 1.5
+    closest: float = 2.5
     farthest: float = 0.8
     shift: float = 0.1
+    wander: float = 1.0
     flip: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.turn_share <= 1 or not 0 <= self.tilt_deg <= 180 or not 0 <= self.shift < 0.5:
             raise BadInputError(f"a placement with {self}", "shares of 0 to 1, 0 to 180 degrees, a shift below 0.5")
+        if not 0 <= self.wander <= 1:
+            raise BadInputError(f"a placement with wander {self.wander}", "0 to 1")
         if not 0.2 <= self.farthest <= self.closest <= 5:
             raise BadInputError(f"zooms of {self.farthest} to {self.closest}", "0.2 to 5, in this order")
 
@@ -54,7 +59,8 @@ class Placement:
         turned = draw.random() < self.turn_share
         angle = draw.uniform(-math.pi, math.pi) if turned else math.radians(draw.uniform(-self.tilt_deg, self.tilt_deg))
         zoom = math.exp(draw.uniform(math.log(self.farthest), math.log(self.closest)))
-        across = draw.uniform(-self.shift, self.shift, 2) * size_px
+        reach = self.shift + self.wander * max(0.0, zoom - 1) / 2
+        across = draw.uniform(-reach, reach, 2) * size_px
         mirror = self.flip and draw.random() < 0.5
         return placed(frame, size_px, angle, zoom, across, mirror)
 
