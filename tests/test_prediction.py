@@ -439,6 +439,7 @@ def test_a_lens_that_folds_inside_the_content_is_told_and_gives_no_depth_there(m
     assert len(given.notes) == 1 and "no ray for" in given.notes[0] and "folds" in given.notes[0]
     assert float(first.depth[15, 18]) > 0 and float(first.depth[0, 0]) == 0
     outside = torch.zeros(80, 96, dtype=torch.bool)
-    outside[:12, :12] = True
+    outside[:14, :] = True
+    outside[:, 22:74] = False
     with pytest.raises(BadInputError, match="within the range of the lens; check the mask and the camera"):
         next(iter(predict(model, recording(camera=folding, mask=outside))))

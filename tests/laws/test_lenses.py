@@ -193,7 +193,7 @@ def test_the_wall_of_one_frame_is_the_wall_of_the_other(name, kind):
     assert bool(front.all())
     assert torch.allclose(shift[0], (result.position[0] - pixels)[row, column], 0, 1e-6)
     view = synthesised(
-        pixels.movedim(-1, 0)[None], near.nan_to_num(1.0).clamp(0.1, 30)[None], moved.inverse(), batch, batch,
+        pixels.movedim(-1, 0)[None], torch.where(known[0], near, 1.0)[None], moved.inverse(), batch, batch,
         known[0][None],
     )  # fmt: skip
     both = view.valid[0] & result.valid[0]
