@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from depthscope.alignment import TO_POINTS, Alignment
+from depthscope.alignment import TO_POINTS, FieldPrior
 from depthscope.evaluation.depth_folders import resized_to
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.formats import depth_maps, read_sequence
@@ -31,7 +31,7 @@ from depthscope.supervised.calibration import EXPECTED, TOLERANCE
 from depthscope.support import FEATURES, ON_PHANTOMS
 
 ARMS = {
-    "one factor": Alignment(field=0.0, slope=0.0),
+    "one factor": FieldPrior(field=0.0, slope=0.0),
     "factor and power": replace(TO_POINTS, field=0.0),
     "field": TO_POINTS,
 }
@@ -118,7 +118,7 @@ def errors_of(depth: torch.Tensor, truth: torch.Tensor) -> tuple[float, float, f
     )
 
 
-def held_out(alignment: Alignment, depth: torch.Tensor, pixels: torch.Tensor, sparse: torch.Tensor) -> float:
+def held_out(alignment: FieldPrior, depth: torch.Tensor, pixels: torch.Tensor, sparse: torch.Tensor) -> float:
     """AbsRel at points, a fifth of which at a time were left out."""
     rest = []
     for fold in range(5):

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--spreads", type=float, nargs="+", default=(0.5, 1.0, 2.0))
     given = parser.parse_args()
     place = given.learned / "changed_anatomy.json"
-    rows = json.loads(place.read_text())["rows"] if place.is_file() else []
+    rows = json.loads(place.read_text("utf-8"))["rows"] if place.is_file() else []
     done = {(row["clip"], row["spread_mm"]) for row in rows}
     clips = [clip for folder in given.patients for clip in sorted(folder.glob("**/clip_*")) if clip.is_dir()]
     for spread in given.spreads:

@@ -99,7 +99,7 @@ def name_of(clip: Path) -> str:
 
 def phantom_job(clip: Path) -> dict:
     """COLMAP's job for a simulated clip."""
-    told = yaml.safe_load((clip.parent / "patient.yaml").read_text())
+    told = yaml.safe_load((clip.parent / "patient.yaml").read_text("utf-8"))
     pictures = sorted((clip / "images").glob("*.png"))[:FRAMES]
     height, width, _ = cv2.imread(str(pictures[0])).shape
     camera = subject(told["seed"], told["anatomy"], told["preset"], told["variety"], (width, height)).scope.camera

@@ -188,7 +188,7 @@ def falloff(clip: Path, every: int = 4) -> Falloff:
     brighter half of what is far, and flatten the slope. It is red light that is looked at: blood takes of the green, so
     its slope tells of the blood on the way into the lumen (-1.4 to -2.8 on the same clips) as much as of the lamp.
     """
-    told = yaml.safe_load((clip.parent / "patient.yaml").read_text())
+    told = yaml.safe_load((clip.parent / "patient.yaml").read_text("utf-8"))
     pictures = sorted((clip / "images").glob("*.png"))[::every]
     height, width, _ = read_image(pictures[0]).shape
     scope = subject(told["seed"], told["anatomy"], told["preset"], told["variety"], (width, height)).scope

@@ -19,7 +19,7 @@ import pycolmap
 
 def main() -> None:
     """Runs one job."""
-    job = json.loads(Path(sys.argv[1]).read_text())
+    job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     scratch = Path(job["scratch"])
     shutil.rmtree(scratch, ignore_errors=True)
     for name in ("images", "masks", "models"):

@@ -73,10 +73,10 @@ def measured(clip: str, features: str, data: Path, out: Path, threads: int) -> d
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         (place / "cpu.json").write_text(json.dumps(cpu))
-    found = json.loads((place / "result.json").read_text())
+    found = json.loads((place / "result.json").read_text("utf-8"))
     row = {"clip": clip, "features": features, "frames": found["frames"], "registered": found["registered"]}
     row |= {name: found[name] for name in ("points", "mean_track_length", "mean_reprojection_px", "outcome", "reasons")}
-    row["cpu_s"] = json.loads((place / "cpu.json").read_text())
+    row["cpu_s"] = json.loads((place / "cpu.json").read_text("utf-8"))
     row["path"] = None
     if clip == "sinus" and found["registered"]:
         row["path"] = path_error(read_sequence(place), read_sequence(data / SINUS))

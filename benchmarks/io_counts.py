@@ -156,7 +156,7 @@ def counted(log: Path) -> dict[str, dict[str, int]]:
     """
     found = {kind: Counter() for kind, _ in KINDS}
     names: dict[str, set[str]] = {kind: set() for kind, _ in KINDS}
-    rows = [line.split("\t", 2) for line in log.read_text().splitlines()]
+    rows = [line.split("\t", 2) for line in log.read_text("utf-8").splitlines()]
     for process, what, path in rows:
         place = f"{'main' if process == rows[0][0] else 'child'} {path}"
         for kind, pattern in KINDS:

@@ -36,7 +36,7 @@ def reconstructed(given: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
         if not (place / "result.json").is_file():
             arguments = ["--camera", str(clip / "camera.yaml"), "--features", given.features, "--threads", "1"]
             depthscope(["reconstruct", str(clip / "video.mp4"), *arguments, "--out", str(place)])
-        if json.loads((place / "result.json").read_text())["registered"] >= 3:
+        if json.loads((place / "result.json").read_text("utf-8"))["registered"] >= 3:
             found[name] = place, clip
     return found
 
@@ -66,7 +66,7 @@ def main() -> None:
     names = list(clips)
     out = given.out / "joined"
     depthscope(["join", *(str(place) for place, _ in clips.values()), "--accept-rejected", "--out", str(out)])
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text("utf-8"))
     patient = {name: name.split("-")[0] for name in names}
     unit = {name: mm_per_unit(*clips[name]) for name in names}
     same = [pair for pair in combinations(names, 2) if patient[pair[0]] == patient[pair[1]]]
@@ -76,7 +76,7 @@ def main() -> None:
     wrong = [j for j in believed if patient[j["between"][0]] != patient[j["between"][1]]]
     jumps = []
     for row in result["maps"]:
-        scales = json.loads((out / row["name"] / "result.json").read_text())["scales"]
+        scales = json.loads((out / row["name"] / "result.json").read_text("utf-8"))["scales"]
         mm = [math.log(unit[name] / scales[name]) for name in row["members"]]
         jumps += [abs(a - b) for a, b in combinations(mm, 2)]
     figures = {

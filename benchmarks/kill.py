@@ -32,7 +32,11 @@ def main() -> int:
     campaign, record = Campaign(given.out), given.out / "rounds.jsonl"
     campaign.prepare()
     commands = COMMANDS if given.only is None else {name: COMMANDS[name] for name in given.only}
-    rows = {row["number"]: row for row in map(json.loads, record.read_text().splitlines())} if record.is_file() else {}
+    rows = (
+        {row["number"]: row for row in map(json.loads, record.read_text("utf-8").splitlines())}
+        if record.is_file()
+        else {}
+    )
     began = time.monotonic()
     with record.open("a") as stream:
         for number in range(given.rounds):

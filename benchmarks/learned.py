@@ -85,7 +85,7 @@ def main() -> None:
         sequence = given.sfm / "clips" / clip.parent.name / clip.name
         if (
             not (sequence / "result.json").is_file()
-            or not json.loads((sequence / "result.json").read_text())["accepted"]
+            or not json.loads((sequence / "result.json").read_text("utf-8"))["accepted"]
         ):
             continue
         place = given.out / f"{name}.json"
@@ -94,7 +94,7 @@ def main() -> None:
             record = measured(clip, other, sequence, given, targets)
             place.with_suffix(".partial").write_text(json.dumps(record, indent=1))
             place.with_suffix(".partial").rename(place)
-        record = json.loads(place.read_text())
+        record = json.loads(place.read_text("utf-8"))
         if "unlike_mm" not in record["wrong"]:
             record["wrong"]["unlike_mm"] = unlike(clip, folders[record["wrong"]["patient"]], sequence, record)
             place.write_text(json.dumps(record, indent=1))

@@ -170,7 +170,7 @@ def counted(rows: list[dict]) -> str:
 
 def places_in(file: Path) -> list[tuple[Path, str, str, int]]:
     """Every site of a module's functions: file, class, function, number."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text("utf-8"))
     return [
         (file, owner, function.name, number)
         for owner, function in functions_of(tree)
@@ -180,7 +180,7 @@ def places_in(file: Path) -> list[tuple[Path, str, str, int]]:
 
 def mutant_at(part: str, file: Path, owner: str, name: str, number: int) -> Mutant | None:
     """The mutant of one site; None where Python does not take the change."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text("utf-8"))
     module = ".".join(file.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__")
     function = next(f for o, f in functions_of(tree) if (o, f.name) == (owner, name))
     node, change = list(sites_of(function))[number]

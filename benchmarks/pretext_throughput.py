@@ -80,7 +80,7 @@ def measured(task: str, videos: list[Path], out: Path, steps: int) -> dict:
             last = [row for row in csv.DictReader(lines) if row["pairs_per_second"]][-1]
         stage = str(log.parent.relative_to(run)).replace(".", "") or "all"
         stages[stage] = {"per_second": float(last["pairs_per_second"]), "waiting": float(last["data_wait"])}
-    return {"frames": json.loads((run / "result.json").read_text())["frames"], "stages": stages}
+    return {"frames": json.loads((run / "result.json").read_text("utf-8"))["frames"], "stages": stages}
 
 
 def sounding(video: Path, number: int, folder: Path) -> Path:

@@ -72,7 +72,7 @@ def main() -> None:
         common = ["--steps", given.steps, "--seeds", given.seeds, "--area-px", given.area_px, *extra]
         common += ["--shares", *given.shares, "--rates", *given.rates, "--baselines", given.out / "baselines"]
         depthscope("transfer", run, *inputs, "--out", place, *common)
-        rows[task] = json.loads((place / "result.json").read_text())
+        rows[task] = json.loads((place / "result.json").read_text("utf-8"))
         figures = {
             "machine": f"{platform.machine()}, torch {torch.__version__}",
             "date": time.strftime("%Y-%m-%d"),

@@ -48,7 +48,7 @@ def laparoscopy(video: Path, folder: Path) -> tuple[Path, Path, Path]:
     early, every, masks = folder / "early", folder / "frames", folder / "masks"
     if (masks / "classes.yaml").is_file():
         return early, every, masks
-    outlines = json.loads(OUTLINES.read_text())
+    outlines = json.loads(OUTLINES.read_text("utf-8"))
     for place in (early, every, masks):
         place.mkdir(parents=True, exist_ok=True)
     for frame in open_frames(video):

@@ -63,7 +63,7 @@ def main() -> None:
             finally:
                 begun.unlink()
         if place.is_file():
-            rows.append(json.loads(place.read_text()))
+            rows.append(json.loads(place.read_text("utf-8")))
             print(told(rows[-1]), flush=True)
     figures = summary(rows) | {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -117,7 +117,7 @@ def one_clip(clip: Path, out: Path, self_calibrated: bool) -> dict[str, Any]:
     began, used = time.perf_counter(), spent()
     depthscope(arguments if self_calibrated else [*arguments, "--camera", str(clip / "camera.yaml")])
     seconds, busy = time.perf_counter() - began, spent() - used
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text("utf-8"))
     row = {
         "clip": f"{clip.parent.name}/{clip.name}",
         "frames": result["frames"],

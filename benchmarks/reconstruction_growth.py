@@ -53,7 +53,7 @@ def main() -> None:
             draft = place.with_suffix(".partial")
             draft.write_text(json.dumps(row))
             draft.replace(place)
-        rows.append(json.loads(place.read_text()))
+        rows.append(json.loads(place.read_text("utf-8")))
         print(told(rows[-1]), flush=True)
     figures = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -346,7 +346,7 @@ def main() -> None:
     first = SPLITS[given.split].start + given.first
     for seed in range(first, first + given.patients):
         do_patient(seed, given.scenes, given.wrong, folder)
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    records = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
     for record in records:  # the same evidence under the coefficients of today
         evidence = RegistrationEvidence(**record["evidence"])
         record["confidence"] = ON_PHANTOMS(evidence)

@@ -108,7 +108,7 @@ def main() -> int:
         found = record["patients"][folder.name] = patient_figures(folder)
         fine &= found.get("dicom_as_nifti", True) and found["ct_surface_mm_95"] <= LIMITS["ct_surface_mm_95"]
         print(folder.name, found, flush=True)
-        drawn = yaml.safe_load((folder / "patient.yaml").read_text())["subject"]["disturbances"]
+        drawn = yaml.safe_load((folder / "patient.yaml").read_text("utf-8"))["subject"]["disturbances"]
         rigid = not (drawn["planar"] or drawn["breathing"]["breath_mm"] or drawn["breathing"]["pulse_mm"])
         caster = RayCaster(ply.read(folder / "anatomy.ply"))
         for clip in sorted(folder.glob("clip_*")):

@@ -48,7 +48,9 @@ def main() -> None:
             if not (run / "done").is_file():
                 train_recipe(seeded, [read_sequence(given.sequence)], run, quiet=True, store=given.out / "store" / name)
                 (run / "done").write_text(f"{time.process_time() - began:.1f}")
-            rows.append({"arm": name, "seed": seed, "cpu_s": float((run / "done").read_text()), **judged(run, given)})
+            rows.append(
+                {"arm": name, "seed": seed, "cpu_s": float((run / "done").read_text("utf-8")), **judged(run, given)}
+            )
             print(json.dumps(rows[-1]), flush=True)
     record = {"machine": f"{platform.machine()}, torch {torch.__version__}", "date": time.strftime("%Y-%m-%d")}
     (given.out / "start.json").write_text(json.dumps({**record, "rows": rows}, indent=2) + "\n")
@@ -81,7 +83,7 @@ def judged(run: Path, given: argparse.Namespace) -> dict[str, float]:
         subprocess.run([*depthscope, *predict, "--clouds", "0", "--no-video"], check=True, capture_output=True)
         evaluate = ["evaluate", str(maps), str(given.truth), "--out", str(error)]
         subprocess.run([*depthscope, *evaluate], check=True, capture_output=True)
-    found = json.loads((error / "result.json").read_text())["alignment"]
+    found = json.loads((error / "result.json").read_text("utf-8"))["alignment"]
     frame = found["per_frame_median"]
     return {"abs_rel": frame["abs_rel"], "delta1": frame["delta1"], "one_scale": found["per_sequence"]["abs_rel"]}
 

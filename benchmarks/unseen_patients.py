@@ -97,7 +97,7 @@ def clips_of(folder: Path) -> list[Path]:
 def verdict(place: Path) -> bool:
     """Whether `reconstruct` accepted a clip."""
     result = place / "result.json"
-    return result.is_file() and bool(json.loads(result.read_text())["accepted"])
+    return result.is_file() and bool(json.loads(result.read_text("utf-8"))["accepted"])
 
 
 def learn(arm: str, recipe: Recipe, clips: Rows[Path], run: Path, store: Path) -> None:

@@ -110,7 +110,7 @@ def clips_in(folders: list[Path]) -> list[Path]:
 
 def collected(folders, path: Path, dials, seeds: int, goods: int, seconds: float, frames: int = 0) -> list[dict]:
     """All cases, those of earlier calls read from the file."""
-    cases = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    cases = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
     done = {case["name"] for case in cases}
     start = time.monotonic()
     plan = []

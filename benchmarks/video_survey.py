@@ -108,7 +108,7 @@ def table(record: dict[str, Any]) -> str:
 
 def mask_shares(folder: Path) -> dict[str, str]:
     """What each mask takes of the content area of the keyframes."""
-    rows = [row["shares"] for row in json.loads((folder / "frames.json").read_text())["frames"]]
+    rows = [row["shares"] for row in json.loads((folder / "frames.json").read_text("utf-8"))["frames"]]
     return {
         name: f"{np.median([row[name] for row in rows]):.1%}, {max(row[name] for row in rows):.1%}" for name in rows[0]
     }

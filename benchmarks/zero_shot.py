@@ -84,7 +84,7 @@ def of_stills(model: DepthModel, store: StillStore, size_px: tuple[int, int] = (
     rows: dict[str, list[float]] = defaultdict(list)
     within: list[tuple[float, float]] = []
     for patient in store.patients:
-        fields = json.loads((patient.folder / "result.json").read_text())["field_deg"]
+        fields = json.loads((patient.folder / "result.json").read_text("utf-8"))["field_deg"]
         first = sum(p.frames for p in store.patients[: store.patients.index(patient)])
         frames = [store[first + n] for n in range(patient.frames)]
         for at in range(0, len(frames), 8):
@@ -169,7 +169,7 @@ def of_clips(run: str, clips: Path, out: Path) -> dict:
         ):
             if not (out / name / {"predict": "depth", "evaluate": "error"}[what] / "result.json").is_file():
                 subprocess.run([sys.executable, "-m", "depthscope", *arguments], check=True, capture_output=True)
-        alignment = json.loads((out / name / "error" / "result.json").read_text())["alignment"]
+        alignment = json.loads((out / name / "error" / "result.json").read_text("utf-8"))["alignment"]
         found[name] = {kind: alignment[kind]["abs_rel"] for kind in ("per_frame_median", "per_sequence")}
         found[name]["delta1"] = alignment["per_frame_median"]["delta1"]
     return found

@@ -52,7 +52,7 @@ def main() -> None:
     pages = {"commands": commands(), "recipes": recipes(), "errors": errors(), **results()}
     for name, text in pages.items():
         place = folder / f"{name}.md"
-        if not place.is_file() or place.read_text() != text:
+        if not place.is_file() or place.read_text("utf-8") != text:
             place.write_text(text)
     for place in folder.glob("*.md"):
         if place.stem not in pages:

@@ -133,7 +133,7 @@ class Campaign:
             (self.inputs / "tiny.yaml").write_text(to_yaml(tiny(**steps)))
             self.work.mkdir(parents=True, exist_ok=True)
             told = self._forked(lambda: self._verb("train", out=self.inputs / "run"), None)
-            assert told == 0, self.told.read_text()
+            assert told == 0, self.told.read_text("utf-8")
             (self.inputs / "ready").touch()
 
     def reference(self, command: str) -> Left:
@@ -145,8 +145,8 @@ class Campaign:
                 code = self._forked(lambda: self._verb(command), None, count=True)
                 self._remember()
                 seconds = time.monotonic() - began[1] if command == "reconstruct" else _cpu_s() - began[0]
-            events = int((self.folder / "events.txt").read_text())
-            assert code == (3 if command == "reconstruct" else 0), self.told.read_text()
+            events = int((self.folder / "events.txt").read_text("utf-8"))
+            assert code == (3 if command == "reconstruct" else 0), self.told.read_text("utf-8")
             self.references[command] = Left(code, dict(_hashes(self.out)), events, seconds)
             shutil.rmtree(self.folder / "reference" / command, ignore_errors=True)
             shutil.copytree(self.out, self.folder / "reference" / command)
@@ -161,7 +161,7 @@ class Campaign:
             landed += code != reference.code
             problems += [f"{fault.sign}: {problem}" for problem in self._after(fault, code, reference)]
         code = self._forked(lambda: self._verb(one.command), None) if not one.real else self._real(one.command, None)
-        told = self.told.read_text()
+        told = self.told.read_text("utf-8")
         if code != reference.code or "Traceback" in told:
             problems.append(f"the last call ended with {code}: {told[-2000:]}")
         problems += [f"left behind: {path}" for path in self._left_behind()]
@@ -172,7 +172,7 @@ class Campaign:
 
     def _after(self, fault: Fault, code: int, reference: Left) -> Iterator[str]:
         """What is wrong after a call that was ended."""
-        told = self.told.read_text()
+        told = self.told.read_text("utf-8")
         survivors = _survivors()
         if survivors:
             yield f"{survivors} processes outlived it"
@@ -300,7 +300,7 @@ class Campaign:
 
     def _remember(self) -> None:
         """Takes what a forked process has computed and imported into this one, where the next ones find it."""
-        for name in (self.folder / "modules.txt").read_text().splitlines():
+        for name in (self.folder / "modules.txt").read_text("utf-8").splitlines():
             with suppress(Exception):
                 importlib.import_module(name)
         for file in self.memo.glob("*.pickle"):
@@ -319,7 +319,7 @@ class Campaign:
         for path in sorted(expected.rglob("*.json")):
             other = self.out / path.relative_to(expected)
             if other.is_file() and path.name not in UNLIKE:
-                pair = (_timeless(json.loads(p.read_text())) for p in (other, path))
+                pair = (_timeless(json.loads(p.read_text("utf-8"))) for p in (other, path))
                 found += [f"{path.name}{line}" for line in _differences(*pair)]
         return found
 
@@ -425,7 +425,9 @@ def _survivors(patience_s: float = 10.0) -> int:
             break
         time.sleep(0 if pid else 0.01)
     own = f" {os.getpid()} "
-    living = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/stat") if own in p.read_text().split(")")[1][:20]]
+    living = [
+        int(p.parent.name) for p in Path("/proc").glob("[0-9]*/stat") if own in p.read_text("utf-8").split(")")[1][:20]
+    ]
     for pid in living:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -441,7 +443,7 @@ def _hashes(out: Path) -> Iterator[tuple[str, str]]:
         if path.name in UNLIKE:
             content = b"there"
         elif path.suffix == ".json":
-            content = json.dumps(_timeless(json.loads(path.read_text())), sort_keys=True).encode()
+            content = json.dumps(_timeless(json.loads(path.read_text("utf-8"))), sort_keys=True).encode()
         elif path.name == LAST:
             content = _bits(torch.load(path, weights_only=True))
         else:

@@ -21,7 +21,7 @@ from moving_pictures import SIZE, encode, pan, tensors, turned
 def child_finds_nothing(monkeypatch):
     """Structure from motion is left out: what goes in and what is told are looked at."""
     report = {"attempts": [], "best": None, "support": {}, "seconds": {}, "cpu_seconds": {}, "finished": True}
-    monkeypatch.setattr(clip_task, "run_child", lambda job, limits, stop=None: Ended("", report, "", 0))
+    monkeypatch.setattr(clip_task, "run_child", lambda job, limits, stop=None, **_: Ended("", report, "", 0))
 
 
 def sound(path: Path) -> Path:
@@ -93,7 +93,7 @@ ODD: dict[str, tuple[Callable[[Path], Path], tuple[int, ...], str]] = {
 def reconstructed(source: Path, out: Path, *more: str) -> dict:
     """What ``result.json`` says of a recording that structure from motion made nothing of."""
     assert main(["reconstruct", str(source), "--out", str(out), *more]) == 3
-    found = json.loads((out / "result.json").read_text())
+    found = json.loads((out / "result.json").read_text("utf-8"))
     assert found["accepted"] is False and found["reasons"][0].startswith("none of the ")
     return found
 
@@ -106,7 +106,7 @@ def test_an_odd_recording_is_read_as_it_is_shown(kind, tmp_path, child_finds_not
     assert told in " ".join(found["notes"])
     images = list_images(tmp_path / "out" / "images")
     assert len(images) == found["frames"] and all(image_size(image) == size for image in images)
-    rows = json.loads((tmp_path / "out" / "frames.json").read_text())["frames"]
+    rows = json.loads((tmp_path / "out" / "frames.json").read_text("utf-8"))["frames"]
     times = [row["time_s"] for row in rows]
     if kind == "variable rate":
         expected = [(row["index"] ** 2 // 4 + row["index"]) / 25 for row in rows]

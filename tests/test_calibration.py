@@ -209,7 +209,7 @@ def test_pictures_of_a_board_become_a_camera(tmp_path):
     assert (
         main(["calibrate", str(folder), "--board", "7x9", "--square-mm", "3", "--out", str(out)]) == 0
     )  # either order
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text("utf-8"))
     assert result["views_found"] == 9 and result["near_duplicates"] == 1 and result["views_used"] == 8
     assert result["model"] == "brown" and result["holdout_rms_px"] < 0.1 and result["board_error_mm"] is None
     assert close(camera_file.read(out / "camera.yaml"))
@@ -267,7 +267,7 @@ def test_a_charuco_board_calibrates_though_cut(tmp_path):
     out, board = tmp_path / "out", "charuco:7x5"
     given = ["calibrate", str(views), "--board", board, "--square-mm", "4", "--marker-mm", "3", "--out", str(out)]
     assert main(given) == 0
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text("utf-8"))
     assert result["views_used"] == 8 and result["holdout_rms_px"] < 0.25
     assert close(camera_file.read(out / "camera.yaml"), 0.006, 2.0)
 
@@ -339,7 +339,7 @@ def test_nine_views_of_a_laparoscope(tmp_path, corners, held_out_px):
     out = tmp_path / "out"
     call = ["calibrate", str(data), "--board", "14x10", "--square-mm", "3", "--corners", corners, "--out", str(out)]
     assert main(call) == 0
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text("utf-8"))
     assert result["views_found"] == result["views_used"] == 9
     assert result["model"] == "brown" and result["holdout_rms_px"] < held_out_px and result["board_error_mm"] > 0.03
     errors = []

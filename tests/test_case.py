@@ -108,7 +108,7 @@ def test_a_case_that_could_not_begin_leaves_nothing(tmp_path, source):
 def test_the_last_duration_is_told(tmp_path, source):
     stages, told = river(source), []
     Case(tmp_path / "case").walk(stages, str)
-    record = json.loads((tmp_path / "case" / RECORD).read_text())
+    record = json.loads((tmp_path / "case" / RECORD).read_text("utf-8"))
     record["run"]["seconds"] = 300.0
     (tmp_path / "case" / RECORD).write_text(json.dumps(record))
     stages[1] = replace(stages[1], options={"steps": 6})

@@ -28,7 +28,7 @@ def made(tmp_path_factory):
 
 def test_it_leaves_one_table_and_one_page(made):
     out = made[0] / "out"
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text("utf-8"))
     names = [FLAT, "tiny", "endoscopy-photometric"]
     assert list(result["recipes"]) == names and result["judged_by"] == {"tube": "dense-1"}
     assert len(result["rows"]) == 1 + 2 * 2
@@ -47,12 +47,12 @@ def test_it_leaves_one_table_and_one_page(made):
 
 def test_it_goes_on_where_it_was(made):
     place, call = made
-    before = json.loads((place / "out" / "result.json").read_text())["rows"]
-    stamp = (place / "out/runs/tiny-0/log.csv").read_text()
+    before = json.loads((place / "out" / "result.json").read_text("utf-8"))["rows"]
+    stamp = (place / "out/runs/tiny-0/log.csv").read_text("utf-8")
     assert main(call) == 0
-    after = json.loads((place / "out" / "result.json").read_text())["rows"]
+    after = json.loads((place / "out" / "result.json").read_text("utf-8"))["rows"]
     assert [row["abs_rel"] for row in before] == [row["abs_rel"] for row in after]
-    assert (place / "out/runs/tiny-0/log.csv").read_text() == stamp
+    assert (place / "out/runs/tiny-0/log.csv").read_text("utf-8") == stamp
 
 
 def test_points_kept_from_training_judge_where_there_is_no_depth(made, tmp_path):
@@ -69,7 +69,7 @@ def test_points_kept_from_training_judge_where_there_is_no_depth(made, tmp_path)
         str(tmp_path / "out"),
     ]
     assert main([*call, "--steps", "1", "--seeds", "1", "--area-px", "4000"]) == 0
-    result = json.loads((tmp_path / "out/result.json").read_text())
+    result = json.loads((tmp_path / "out/result.json").read_text("utf-8"))
     assert result["judged_by"] == {"tube": "sfm-points-1"} and 0.01 < result["recipes"][FLAT]["abs_rel"] < 1
 
 

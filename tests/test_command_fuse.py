@@ -42,7 +42,7 @@ def fused(clip, spoilt, tmp_path_factory):
 
 
 def test_it_leaves_what_the_contract_says(fused, clip):
-    found = json.loads((fused / "result.json").read_text())
+    found = json.loads((fused / "result.json").read_text("utf-8"))
     surface = ply.read(fused / "surface.ply")
     assert found["vertices"] == len(surface.points) and found["faces"] == len(surface.faces)
     assert found["unit"] == surface.unit == read_sequence(clip).unit

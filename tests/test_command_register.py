@@ -39,7 +39,7 @@ def test_register_writes_what_others_open(case, tmp_path, capsys):
     roughly = f"{float(seen.target_from_source.scale):.2g}"  # without it, the surface's halves are registered too
     code = main([*arguments, "--start", str(place / "start.txt"), "--scale", roughly])
     out = tmp_path / "out"
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text("utf-8"))
     assert code == (3 if result["ambiguous"] else 0)
     assert ("next: give the depth maps" in capsys.readouterr().out) == result["ambiguous"]
     assert {"scale", "confidence", "converged", "seconds", "predicted_tre_mm", "modes"} <= result.keys()

@@ -45,12 +45,12 @@ def test_a_sequence_becomes_a_surface(case, clip):
     assert {path.name for path in case.iterdir()} == {RECORD, "sequence", "run", "prediction", "surface", "report"}
     surface = ply.read(case / "surface" / "surface.ply")
     assert len(surface.points) > 300 and surface.unit == read_sequence(clip).unit
-    assert json.loads((case / "prediction" / "result.json").read_text())["frames"] == len(read_sequence(clip))
+    assert json.loads((case / "prediction" / "result.json").read_text("utf-8"))["frames"] == len(read_sequence(clip))
 
 
 def test_accept_rejected_goes_on_after_a_stored_refusal(case, clip):
-    assert json.loads((clip / "result.json").read_text())["accepted"] is False
-    assert json.loads((case / "run" / "result.json").read_text())["steps"] >= 4
+    assert json.loads((clip / "result.json").read_text("utf-8"))["accepted"] is False
+    assert json.loads((case / "run" / "result.json").read_text("utf-8"))["steps"] >= 4
     assert (case / "surface" / "result.json").is_file()
 
 
@@ -91,7 +91,7 @@ def test_a_second_call_does_nothing_and_other_steps_redo_what_depends_on_them(ca
     assert main([*again, "--steps", "5"]) == 0
     told = capsys.readouterr().out
     assert told.count("up to date") == 1 and "[2/5] train" in told
-    assert json.loads((case / "run" / "result.json").read_text())["steps"] == 5
+    assert json.loads((case / "run" / "result.json").read_text("utf-8"))["steps"] == 5
 
 
 def shuffled(clip, folder) -> Sequence:
@@ -117,9 +117,9 @@ def test_a_refused_sequence_ends_the_run_with_its_reasons(clip, config, tmp_path
     assert main(["run", str(tmp_path / "clip"), "--out", str(out), "--config", str(config)]) == 3
     told = capsys.readouterr().err
     assert told.startswith("error: the structure from motion of") and "was refused" in told and told.count("\n") == 1
-    assert json.loads((out / "sequence" / "result.json").read_text())["accepted"] is False
+    assert json.loads((out / "sequence" / "result.json").read_text("utf-8"))["accepted"] is False
     assert not (out / "run").exists()
-    assert "was refused" in (out / "report" / "index.html").read_text()
+    assert "was refused" in (out / "report" / "index.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -147,10 +147,10 @@ def test_the_demo_brings_a_patient_to_a_surface_in_mm(tmp_path, capsys):
     assert main(["demo", "--out", str(out), "--steps", "200"]) == 0
     told = capsys.readouterr().out
     assert "mm from the true one in the median" in told
-    found = json.loads((out / "surface_error" / "result.json").read_text())
+    found = json.loads((out / "surface_error" / "result.json").read_text("utf-8"))
     assert found["surface"]["accuracy"]["median"] < 1.0
     assert found["path"]["ate_of_extent"] < 0.1 and found["path"]["rotation_deg"] < 10
-    depth = json.loads((out / "depth_error" / "result.json").read_text())["alignment"]
+    depth = json.loads((out / "depth_error" / "result.json").read_text("utf-8"))["alignment"]
     assert depth["per_frame_median"]["abs_rel"] < 0.12
     assert main(["demo", "--out", str(out), "--steps", "200"]) == 0
     assert "8 stages were up to date" in capsys.readouterr().out

@@ -55,16 +55,16 @@ def folder(tmp_path_factory) -> Path:
 def test_everything_that_the_contract_names_is_there_and_loads(folder):
     person, clip = folder / "patient_00002", folder / "patient_00002" / "clip_00"
     assert (person / "ct.nii.gz").is_file() and (person / "anatomy.ply").is_file()
-    landmarks = json.loads((person / "landmarks.json").read_text())
+    landmarks = json.loads((person / "landmarks.json").read_text("utf-8"))
     assert landmarks["frame"] == "LPS" and len(landmarks["landmarks"]) >= 5
-    told = yaml.safe_load((person / "patient.yaml").read_text())
+    told = yaml.safe_load((person / "patient.yaml").read_text("utf-8"))
     assert told["split"] == "train" and told["subject"]["look"]["contrast"] > 0
     assert video_size(clip / "video.mp4") == (4, (64, 48)) and video_size(clip / "board.mp4")[0] == 2
     depth = [depth_maps.read(p) for p in depth_maps.listed(clip).values()]
     assert len(depth) == 4 and all(float((d > 0).float().mean()) > 0.3 for d in depth)
     for name, count in (("images", 4), ("normals", 4), ("flow", 3), ("masks/highlight", 4), ("masks/shadow", 4)):
         assert len(list((clip / name).glob("*.png"))) == count
-    result = json.loads((folder / "result.json").read_text())
+    result = json.loads((folder / "result.json").read_text("utf-8"))
     assert result["clips"] == ["patient_00002/clip_00"] and result["frames"] == 4
 
 
@@ -95,7 +95,7 @@ def test_what_is_there_is_not_done_again_and_more_may_be_asked_for(folder, capsy
     before = (clip / "video.mp4").stat().st_mtime_ns
     assert simulated(folder) == 0
     assert (clip / "video.mp4").stat().st_mtime_ns == before
-    assert json.loads((folder / "result.json").read_text())["frames_made"] == 0
+    assert json.loads((folder / "result.json").read_text("utf-8"))["frames_made"] == 0
     assert simulated(folder, "--preset", "hard") == 2
     assert "was made with preset typical" in capsys.readouterr().err
 
@@ -184,10 +184,10 @@ def test_faults_are_recorded_and_the_camera_file_is_wrong_as_told(tmp_path, caps
     out, faults = tmp_path / "sim", "instrument=1,debris=0.5,breathing=0.3,rolling_shutter=1,wrong_focal=0.2,planar=1"
     assert simulated(out, "--faults", faults, "--no-dicom") == 0
     person, clip = out / "patient_00002", out / "patient_00002" / "clip_00"
-    record = yaml.safe_load((out / "simulation.yaml").read_text())
+    record = yaml.safe_load((out / "simulation.yaml").read_text("utf-8"))
     assert record["faults"]["wrong_focal"] == 0.2 and len(record["faults"]) == 6
-    assert yaml.safe_load((person / "patient.yaml").read_text())["faults"] == record["faults"]
-    assert json.loads((clip / "result.json").read_text())["focal_told_too_long_by"] == 0.2
+    assert yaml.safe_load((person / "patient.yaml").read_text("utf-8"))["faults"] == record["faults"]
+    assert json.loads((clip / "result.json").read_text("utf-8"))["focal_told_too_long_by"] == 0.2
     told, true = camera_file.read(clip / "camera.yaml").focal_px[0], read_sequence(clip).cameras[0].focal_px[0]
     assert told == pytest.approx(1.2 * true, rel=1e-6)
     for mask in ("instrument", "debris"):

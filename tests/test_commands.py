@@ -60,7 +60,7 @@ def river(tmp_path_factory):
 
 
 def result(folder: Path) -> dict:
-    return json.loads((folder / "result.json").read_text())
+    return json.loads((folder / "result.json").read_text("utf-8"))
 
 
 def call(*arguments) -> int:
@@ -115,7 +115,7 @@ def test_evaluate_leaves_what_the_contract_says(river):
         assert set(found["alignment"]) == {"per_frame_median", "per_sequence"}
         assert all(set(values) == metrics for values in found["alignment"].values())
         assert found["protocol"] == protocol and found["frames"] == 8 and found["scale_drift"] >= 0
-        assert len((folder / "frames.csv").read_text().splitlines()) == 9
+        assert len((folder / "frames.csv").read_text("utf-8").splitlines()) == 9
     assert result(river.at_points)["points"] == "kept from training"
     assert result(river.at_points)["cross_view"]["gap"] == 2
     assert 0 < result(river.at_points)["cross_view"]["mean_relative_difference"] < 1
@@ -123,11 +123,11 @@ def test_evaluate_leaves_what_the_contract_says(river):
 
 def test_every_result_says_where_it_comes_from(river):
     for folder in (river.run, river.prediction, river.at_points, river.at_pixels):
-        record = yaml.safe_load((folder / "provenance.yaml").read_text())
+        record = yaml.safe_load((folder / "provenance.yaml").read_text("utf-8"))
         assert set(record) == {"command", "options", "inputs", "versions", "machine", "finished", "seconds"}
         assert all(len(value) == 64 for value in record["inputs"].values())
         assert record["versions"]["torch"] == torch.__version__
-    record = yaml.safe_load((river.run / "provenance.yaml").read_text())
+    record = yaml.safe_load((river.run / "provenance.yaml").read_text("utf-8"))
     assert record["options"]["training"]["steps"] == 6
 
 
@@ -236,10 +236,10 @@ def short(river, tmp_path):
     clip = tmp_path / "short"
     write_sequence(read_sequence(river.clip), clip, "colmap-text")
     images, points = next(clip.rglob("images.txt")), next(clip.rglob("points3D.txt"))
-    lines = [line for line in images.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in images.read_text("utf-8").splitlines() if not line.startswith("#")]
     images.write_text("\n".join(lines[:2]) + "\n")
     first, kept = lines[0].split()[0], []
-    for line in points.read_text().splitlines():
+    for line in points.read_text("utf-8").splitlines():
         words = line.split()
         tracks = [words[n : n + 2] for n in range(8, len(words), 2) if words[n] == first]
         if tracks and not line.startswith("#"):

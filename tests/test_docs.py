@@ -130,13 +130,13 @@ def check_lines(text: str, monkeypatch) -> int:
 
 @pytest.mark.parametrize("page", [page for page in START if page != "docs/howto.md"])
 def test_commands_to_copy_are_read_by_their_parsers(page, monkeypatch):
-    assert check_lines((ROOT / page).read_text(), monkeypatch) > 0
+    assert check_lines((ROOT / page).read_text("utf-8"), monkeypatch) > 0
 
 
 @pytest.mark.slow  # some hundred lines; each is read by the parser of its command
 @pytest.mark.parametrize("page", [*OTHERS, "docs/howto.md"])
 def test_commands_of_the_other_pages_are_read_by_their_parsers(page, monkeypatch):
-    check_lines((ROOT / page).read_text(), monkeypatch)
+    check_lines((ROOT / page).read_text("utf-8"), monkeypatch)
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_folders_of_a_page_fit_each_other(page):
     made = set(BROUGHT) | {"depthscope-demo"}
     if page == "docs/howto.md":
         made |= {"clip", "run", "depth", "surface", "lens", "case"}  # which its head says
-    for words in commands_of((ROOT / page).read_text()):
+    for words in commands_of((ROOT / page).read_text("utf-8")):
         verb, *rest = words
         inputs = []
         for word in rest[1 if verb == "pretrain" else 0 :]:
@@ -171,12 +171,12 @@ def test_folders_of_a_page_fit_each_other(page):
 
 
 def test_the_own_video_of_the_readme_ends_in_a_viewer():
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text("utf-8")
     own = commands_of(text[text.index("## Your own video") : text.index("## In Python")])
     assert [words[0] for words in own] == ["calibrate", "run", "report", "view"]
 
 
-@pytest.mark.parametrize("page", [p for p in dict.fromkeys(PAGES) if SNIPPET.search((ROOT / p).read_text())])
+@pytest.mark.parametrize("page", [p for p in dict.fromkeys(PAGES) if SNIPPET.search((ROOT / p).read_text("utf-8"))])
 def test_snippets_run(page, tmp_path, monkeypatch):
     from depthscope.formats import camera_file
     from depthscope.geometry import Camera
@@ -187,16 +187,18 @@ def test_snippets_run(page, tmp_path, monkeypatch):
     light = 200 - ((rows - 48) ** 2 + (columns - 64) ** 2).sqrt()
     write_image(tmp_path / "frame.png", torch.stack([light, light * 0.6, light * 0.5], -1).to(torch.uint8))
     camera_file.write(Camera((128, 96), (90.0, 90.0), (64.0, 48.0)), tmp_path / "camera.yaml")
-    for snippet in SNIPPET.findall((ROOT / page).read_text()):
+    for snippet in SNIPPET.findall((ROOT / page).read_text("utf-8")):
         exec(compile(snippet, page, "exec"), {})
 
 
 def test_errors_that_are_quoted_exist():
     """Messages in a first column of the troubleshooting page are in the source, but for those of other programs."""
-    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
     source = re.sub(r'"\s*\n\s*f?"', "", source)
     others = ("nvidia-...", "torchvision::nms", "No matching distribution", "depthscope depth")
-    quoted = re.findall(r"^\| `([^`]+)`(?: \.\.\. `([^`]+)`)? \|", (ROOT / "docs/troubleshooting.md").read_text(), re.M)
+    quoted = re.findall(
+        r"^\| `([^`]+)`(?: \.\.\. `([^`]+)`)? \|", (ROOT / "docs/troubleshooting.md").read_text("utf-8"), re.M
+    )
     assert len(quoted) > 8
     for part in (part for parts in quoted for part in parts if part):
         assert part in source or part.startswith(others) or any(o in part for o in others), part
@@ -205,21 +207,21 @@ def test_errors_that_are_quoted_exist():
 @pytest.mark.parametrize("page", dict.fromkeys(PAGES))
 def test_links_between_pages_lead_somewhere(page):
     place = (ROOT / page).parent
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text("utf-8")):
         if not target.startswith("reference/") and "/reference/" not in target:  # which the build makes
             assert (place / target).exists(), target
 
 
 def test_make_targets_of_the_manual_exist():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     for page in PAGES:
-        for target in re.findall(r"^    make ([a-z-]+)", (ROOT / page).read_text(), re.M):
+        for target in re.findall(r"^    make ([a-z-]+)", (ROOT / page).read_text("utf-8"), re.M):
             assert target in targets, f"{page}: make {target}"
 
 
 def test_benchmarks_of_the_manual_exist():
     for page in PAGES:
-        for script in re.findall(r"python (benchmarks/[\w/]+\.py)", (ROOT / page).read_text()):
+        for script in re.findall(r"python (benchmarks/[\w/]+\.py)", (ROOT / page).read_text("utf-8")):
             assert (ROOT / script).is_file(), f"{page}: {script}"
 
 
@@ -237,7 +239,7 @@ def test_the_own_video_of_the_readme_really_runs(tmp_path, monkeypatch):
     for name, brought in (("video.mp4", "my_video.mp4"), ("board.mp4", "board.mp4")):
         (tmp_path / brought).symlink_to(recording / name)
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text("utf-8")
     lines = commands_of(text[text.index("## Your own video") : text.index("## In Python")])
     for verb, *rest in [["depth", "my_video.mp4", "--out", "depth"], *lines]:
         quick = {"run": ["--steps", "10", "--accept-rejected"], "view": ["--out", "viewer"]}.get(verb, [])
@@ -252,7 +254,7 @@ def test_the_own_video_of_the_readme_really_runs(tmp_path, monkeypatch):
 def project() -> dict:
     import tomllib
 
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 def test_the_version_is_the_same_everywhere():
@@ -260,13 +262,13 @@ def test_the_version_is_the_same_everywhere():
 
     version = project()["version"]
     assert depthscope.__version__ == version
-    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text()
-    assert f'version = "{version}"' in (ROOT / "conda/meta.yaml").read_text()
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f'version = "{version}"' in (ROOT / "conda/meta.yaml").read_text("utf-8")
 
 
 def test_the_conda_recipe_has_every_dependency():
     renamed = {"torch": "pytorch", "opencv-python-headless": "py-opencv", "docstring-parser": "docstring_parser"}
-    recipe = (ROOT / "conda/meta.yaml").read_text()
+    recipe = (ROOT / "conda/meta.yaml").read_text("utf-8")
     listed = set(re.findall(r"^    - ([\w-]+)", recipe[recipe.index("  run:") : recipe.index("test:")], re.M))
     for requirement in project()["dependencies"]:
         name = re.match(r"[\w-]+", requirement)
@@ -280,5 +282,5 @@ def test_extras_and_typing():
 
 
 def test_every_command_has_a_line_in_the_changelog_or_the_readme():
-    text = (ROOT / "README.md").read_text() + (ROOT / "CHANGELOG.md").read_text()
+    text = (ROOT / "README.md").read_text("utf-8") + (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert [verb for verb in VERBS if f"`{verb}`" not in text and f"depthscope {verb}" not in text] == []

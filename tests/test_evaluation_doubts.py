@@ -41,7 +41,7 @@ def predicted(folder: Path, maps: dict[str, torch.Tensor], unit: str = "mm") -> 
 
 def result(prediction: Path, truth: Path, out: Path) -> dict:
     assert main(["evaluate", str(prediction), str(truth), "--out", str(out)]) == 0
-    return json.loads((out / "result.json").read_text())
+    return json.loads((out / "result.json").read_text("utf-8"))
 
 
 def test_the_scale_is_stored_and_told_and_doubted_in_mm(tmp_path, capsys):
@@ -68,7 +68,7 @@ def test_truth_that_contradicts_its_poses_is_told(tmp_path, capsys):
     clip = read_truth(tmp_path / "clip")
     maps = {name: clip.depth_of(n) for n, name in enumerate(clip.frame_names)}
     for path in (tmp_path / "clip/data/frame_data").iterdir():
-        entry = json.loads(path.read_text())
+        entry = json.loads(path.read_text("utf-8"))
         entry["camera-pose"] = np.linalg.inv(np.array(entry["camera-pose"])).tolist()
         path.write_text(json.dumps(entry))
     found = result(predicted(tmp_path / "p", maps), tmp_path / "clip", tmp_path / "out")

@@ -259,7 +259,7 @@ def test_every_protocol_leaves_what_the_contract_says(folders, name):
     out = folders / "out"
     given = ["evaluate", str(folders / "found"), str(folders / "true"), "--out", str(out), "--protocol", name]
     assert main(given) == 0
-    found = json.loads((out / "result.json").read_text())
+    found = json.loads((out / "result.json").read_text("utf-8"))
     assert found["protocol"] == name and found["frames"] == 3 and found["scale_drift"] == pytest.approx(0, abs=1e-6)
     for alignment in ("per_frame_median", "per_sequence"):
         assert set(found["alignment"][alignment]) == set(DepthMetrics.__dataclass_fields__)
@@ -275,7 +275,7 @@ def test_metres_are_not_claimed_for_predictions_in_other_units(folders, capsys):
     (folders / "found" / "result.json").write_text(json.dumps({"unit": "sfm"}))
     given = ["evaluate", str(folders / "found"), str(folders / "true"), "--out", str(folders / "out"), "--protocol"]
     assert main([*given, "phantom"]) == 0
-    assert "metric" not in json.loads((folders / "out" / "result.json").read_text())["alignment"]
+    assert "metric" not in json.loads((folders / "out" / "result.json").read_text("utf-8"))["alignment"]
     assert main([*given, "scared-challenge"]) == 2
     assert "millimetres" in capsys.readouterr().err
 
@@ -305,14 +305,14 @@ def test_golden_parallel_squares_by_the_surface_protocols(tmp_path):
     ply.write(square(0.0), tmp_path / "true.ply")
     given = ["evaluate", str(tmp_path / "found.ply"), str(tmp_path / "true.ply"), "--out", str(tmp_path / "out")]
     assert main(given) == 0
-    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    found = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert found["protocol"] == "surface-1" and found["completeness_over"] == "all"
     for key in ("chamfer", "hausdorff", "hausdorff_p95"):
         assert found[key] == pytest.approx(0.75, abs=0.01)
     assert found["f_scores"] == {"0.5": 0.0, "1.0": 1.0, "2.0": 1.0}
     assert found["normal_consistency"] == pytest.approx(1) and found["facing"] == 1
     assert main([*given, "--protocol", "sinus-ct"]) == 0
-    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    found = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert found["residual"]["mean"] == pytest.approx(0.75, abs=0.01)
     assert found["residual"]["std"] == pytest.approx(0, abs=0.01) and "completeness" not in found
 
@@ -330,13 +330,13 @@ def test_a_path_as_a_file_against_another_one(tmp_path, capsys):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
     given = ["evaluate", str(tmp_path / "found.txt"), str(tmp_path / "true.txt"), "--out", str(tmp_path / "out")]
     assert main([*given, "--protocol", "path-1"]) == 0
-    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    found = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert found["protocol"] == "path-1" and found["frames"] == 6 and found["registered_share"] == 1
     assert found["ate"] == pytest.approx(0, abs=1e-9) and found["scale"] == pytest.approx(2)
     assert found["scale_drift"] == pytest.approx(0, abs=1e-9) and found["relative"][0]["median_translation"] < 1e-9
     (tmp_path / "found.txt").write_text("".join(f"{n} {x} {y} {z} 0 0 0 1\n" for n, x, y, z in rows[:4]))
     assert main([*given, "--protocol", "simcol3d-pose"]) == 0
-    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    found = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert found["frames"] == 4 and found["registered_share"] == pytest.approx(4 / 6)
     assert main([*given[:2], str(tmp_path / "true.txt"), *given[3:], "--protocol", "surface-1"]) == 2
     assert "error: " in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_weights_alone_predict_the_same_to_half_precision(tmp_path, capsys):
     assert small.recipe == made.recipe
     images = torch.rand(2, 3, 24, 32)
     torch.testing.assert_close(small.network(images).log_depth, made.network(images).log_depth, atol=0.02, rtol=0.02)
-    assert yaml.safe_load((tmp_path / "small.yaml").read_text())["weights_are_the_mean_of"][0]["steps"] == 7
+    assert yaml.safe_load((tmp_path / "small.yaml").read_text("utf-8"))["weights_are_the_mean_of"][0]["steps"] == 7
     assert (tmp_path / "small.pt").stat().st_size < 0.75 * (tmp_path / "checkpoint.pt").stat().st_size
 
 
@@ -84,7 +84,7 @@ def test_weights_of_several_runs_are_averaged(tmp_path):
     assert main(["export", str(one.source), "--average", str(two.source), "--out", str(out)]) == 0
     for name, value in load_model(out).network.state_dict().items():
         torch.testing.assert_close(value, one.network.state_dict()[name] + 0.5, atol=2e-3, rtol=2e-3)
-    assert len(yaml.safe_load(out.with_suffix(".yaml").read_text())["weights_are_the_mean_of"]) == 2
+    assert len(yaml.safe_load(out.with_suffix(".yaml").read_text("utf-8"))["weights_are_the_mean_of"]) == 2
 
 
 def test_the_command_names_what_it_can_write(tmp_path, capsys):
@@ -104,4 +104,4 @@ def test_deviations_are_shifted_in_the_file_and_said_on_its_card(tmp_path):
     write_weights([made.source], tmp_path / "fitted.pt", lambda network: (0.5, {"shift": 0.5}))
     bias = load_model(tmp_path / "fitted.pt").network.head.outputs.bias
     torch.testing.assert_close(bias, made.network.head.outputs.bias + torch.tensor([0.0, 0.5]), atol=2e-3, rtol=0)
-    assert yaml.safe_load((tmp_path / "fitted.yaml").read_text())["deviations"] == {"shift": 0.5}
+    assert yaml.safe_load((tmp_path / "fitted.yaml").read_text("utf-8"))["deviations"] == {"shift": 0.5}

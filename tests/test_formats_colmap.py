@@ -206,19 +206,19 @@ def _edit(name, old, new):
 
 
 def _forget_a_track(model):
-    lines = (model / "points3D.txt").read_text().split("\n")
+    lines = (model / "points3D.txt").read_text("utf-8").split("\n")
     (model / "points3D.txt").write_text("\n".join([lines[0], *lines[2:]]))
 
 
 def _swap_tracks(model):
-    lines = (model / "points3D.txt").read_text().split("\n")
+    lines = (model / "points3D.txt").read_text("utf-8").split("\n")
     one, other = lines[1].split(" ", 1), lines[2].split(" ", 1)
     lines[1:3] = [f"{other[0]} {one[1]}", f"{one[0]} {other[1]}"]
     (model / "points3D.txt").write_text("\n".join(lines))
 
 
 def _long_quaternion(model):
-    lines = (model / "images.txt").read_text().split("\n")
+    lines = (model / "images.txt").read_text("utf-8").split("\n")
     words = lines[1].split(" ")
     lines[1] = " ".join([words[0], "1.3", *words[2:]])
     (model / "images.txt").write_text("\n".join(lines))

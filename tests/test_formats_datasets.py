@@ -213,7 +213,7 @@ def test_camera_file_keeps_the_omnidirectional_camera(tmp_path):
 
 
 def change(path: Path, line: int, text: str) -> None:
-    lines = path.read_text().splitlines()
+    lines = path.read_text("utf-8").splitlines()
     lines[line] = text
     path.write_text("\n".join(lines) + "\n")
 
@@ -310,7 +310,7 @@ def test_tum_round_trip(tmp_path):
     again = tum.read(tmp_path / "out" / tum.FILE)
     torch.testing.assert_close(again.camera_from_world.rotation, clip.camera_from_world.rotation, atol=1e-14, rtol=0)
     torch.testing.assert_close(again.camera_from_world.translation, clip.camera_from_world.translation)
-    assert not any(line.endswith(" ") for line in (tmp_path / "out" / tum.FILE).read_text().splitlines())
+    assert not any(line.endswith(" ") for line in (tmp_path / "out" / tum.FILE).read_text("utf-8").splitlines())
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_nerfstudio_round_trip_by_convert(tmp_path):
 def test_convert_takes_a_dataset(tmp_path, to):
     write_scared(tmp_path / "clip")
     assert outcome("convert", tmp_path / "clip", tmp_path / "out", "--to", to) == 0
-    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert result["registered"] == 6 and (to == "tum" or result["points"] > 30)
     if to == "colmap":
         assert len(read_sequence(tmp_path / "out").points) == result["points"]
@@ -364,7 +364,7 @@ def test_inspect_says_what_it_is(tmp_path, capfd):
     write_scared(tmp_path / "clip")
     assert outcome("inspect", tmp_path / "clip", "--out", tmp_path / "out") in (0, 3)
     assert "SCARED, 6 frames, 6 depth maps, pinhole camera" in capfd.readouterr().out
-    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert result["layout"] == "SCARED" and result["depth_agreement"] < 0.01 and result["unit"] == "mm"
     write_servct(tmp_path / "pairs")
     assert outcome("inspect", tmp_path / "pairs") == 2
@@ -385,7 +385,7 @@ def test_evaluate_takes_a_dataset_as_truth(tmp_path, name):
     folder, _ = WRITERS[name](tmp_path / "clip")
     prediction = perfect_prediction(read_truth(folder), tmp_path / "prediction", 0.5)
     assert outcome("evaluate", prediction, folder, "--out", tmp_path / "out") == 0
-    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert result["frames"] == 6 and result["alignment"]["per_sequence"]["abs_rel"] < 1e-5
     assert result["truth"]["layout"] == read_truth(folder).layout
 

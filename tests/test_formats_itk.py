@@ -74,7 +74,7 @@ def test_a_signal_ends_a_reader_that_hangs_and_its_child(tmp_path: Path) -> None
     path = meta_image(tmp_path, matrix=GOOD["matrix"])
     slow = tmp_path / "slow.py"
     slow.write_text("import os, sys, time\nprint('ready', os.getpid(), file=open(sys.argv[1] + '/../pid', 'w'))\n")
-    slow.write_text(slow.read_text() + "print('ready', flush=True)\ntime.sleep(100)\n")
+    slow.write_text(slow.read_text("utf-8") + "print('ready', flush=True)\ntime.sleep(100)\n")
     code = (
         "import sys; from pathlib import Path; from depthscope.cli import terminated_like_interrupted\n"
         "from depthscope.formats import itk; itk.CHILD = Path(sys.argv[1]); itk.READING_S = 100\n"
@@ -85,10 +85,10 @@ def test_a_signal_ends_a_reader_that_hangs_and_its_child(tmp_path: Path) -> None
         [sys.executable, "-c", code, str(slow), str(path)], env=environment, stderr=subprocess.PIPE, text=True
     )
     until = time.monotonic() + 60
-    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text().endswith("\n"):
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text("utf-8").endswith("\n"):
         assert time.monotonic() < until and parent.poll() is None
         time.sleep(0.05)
-    child = int((tmp_path / "pid").read_text().split()[1])
+    child = int((tmp_path / "pid").read_text("utf-8").split()[1])
     began = time.monotonic()
     parent.send_signal(signal.SIGTERM)
     _, told = parent.communicate(timeout=30)

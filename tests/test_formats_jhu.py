@@ -70,7 +70,7 @@ def test_frames_that_sfm_did_not_place_are_told(tmp_path):
 
 def test_poses_in_a_plain_list_and_under_any_second_key(tmp_path):
     truth = write_jhu(tmp_path)
-    text = (tmp_path / "motion.yaml").read_text()
+    text = (tmp_path / "motion.yaml").read_text("utf-8")
     (tmp_path / "motion.yaml").write_text(
         re.sub(r"  poses\[\d+\]: \n    position", "  - position", text).replace("poses[]", "path")
     )
@@ -79,11 +79,11 @@ def test_poses_in_a_plain_list_and_under_any_second_key(tmp_path):
 
 def test_rows_out_of_order_follow_their_frames(tmp_path):
     truth = write_jhu(tmp_path)
-    lines = (tmp_path / "motion.yaml").read_text().split("poses[]:\n")
+    lines = (tmp_path / "motion.yaml").read_text("utf-8").split("poses[]:\n")
     poses = re.split(r"(?=  poses\[)", lines[1])[1:]
     renumbered = [re.sub(r"poses\[\d+\]", f"poses[{i}]", pose) for i, pose in enumerate(reversed(poses))]
     (tmp_path / "motion.yaml").write_text(lines[0] + "poses[]:\n" + "".join(renumbered))
-    frames = (tmp_path / "visible_view_indexes").read_text().split()
+    frames = (tmp_path / "visible_view_indexes").read_text("utf-8").split()
     (tmp_path / "visible_view_indexes").write_text("\n".join(reversed(frames)))
     assert_true(read_sequence(tmp_path), truth)
 
@@ -136,7 +136,7 @@ def test_images_that_decide_nothing(tmp_path):
 def test_images_overrule_a_wrong_comment(tmp_path):
     truth = write_jhu(tmp_path, direction="camera_from_world")
     path = tmp_path / "motion.yaml"
-    path.write_text("# convention: world_from_camera\n" + path.read_text())
+    path.write_text("# convention: world_from_camera\n" + path.read_text("utf-8"))
     sequence = read_sequence(tmp_path)
     assert_true(sequence, truth)
     assert "which the images contradict" in sequence.notes[0]
@@ -144,22 +144,22 @@ def test_images_overrule_a_wrong_comment(tmp_path):
 
 def _drop_last_pose(folder):
     path = folder / "motion.yaml"
-    path.write_text(path.read_text().split("  poses[7]")[0])
+    path.write_text(path.read_text("utf-8").split("  poses[7]")[0])
 
 
 def _not_finite(folder):
     path = folder / "motion.yaml"
-    path.write_text(re.sub(r"(poses\[3\]: \n    position: \n      x: )\S+", r"\1nan", path.read_text()))
+    path.write_text(re.sub(r"(poses\[3\]: \n    position: \n      x: )\S+", r"\1nan", path.read_text("utf-8")))
 
 
 def _long_quaternion(folder):
     path = folder / "motion.yaml"
-    path.write_text(re.sub(r"(?s)(poses\[2\].*?      w: )\S+", r"\g<1>1.2", path.read_text(), count=1))
+    path.write_text(re.sub(r"(?s)(poses\[2\].*?      w: )\S+", r"\g<1>1.2", path.read_text("utf-8"), count=1))
 
 
 def _all_behind(folder):
     path = folder / "structure.ply"
-    lines = path.read_text().split("\n")
+    lines = path.read_text("utf-8").split("\n")
     start = lines.index("end_header") + 1
     lines[start:-1] = [re.sub(r"\S+$", "-50.0", line) if line.count(" ") == 2 else line for line in lines[start:-1]]
     path.write_text("\n".join(lines))
@@ -189,7 +189,7 @@ def _black_mask(folder):
 def _one_frame(folder):
     (folder / "visible_view_indexes").write_text("95\n")
     path = folder / "motion.yaml"
-    path.write_text(path.read_text().split("  poses[1]")[0])
+    path.write_text(path.read_text("utf-8").split("  poses[1]")[0])
 
 
 def _without(name):
@@ -259,14 +259,14 @@ def test_what_can_be_read_ends_in_a_verdict(tmp_path, capsys, damage, message):
         read_sequence(tmp_path / "clip")
     assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "out")]) == 3
     assert capsys.readouterr().out.startswith("refused: clip\n")
-    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert result["outcome"] == "refused" and message in result["reasons"][0] and result["registered"] == 0
 
 
 def test_small_deviations_of_a_quaternion_are_normalised(tmp_path):
     write_jhu(tmp_path)
     path = tmp_path / "motion.yaml"
-    path.write_text(re.sub(r"(\d\.\d{6})\d+", r"\1", path.read_text()))  # 6 digits, as in the published files
+    path.write_text(re.sub(r"(\d\.\d{6})\d+", r"\1", path.read_text("utf-8")))  # 6 digits, as in the published files
     sequence = read_sequence(tmp_path)
     assert sequence.camera_from_world.defects(1e-12) == [""] * 8
 

@@ -131,7 +131,7 @@ def test_the_annotated_maps_come_first_and_evaluate_takes_both(tmp_path, capsys)
         depth_maps.write(prediction / "depth" / f"{name}.tiff", scans.depth_of(number) / 3)
     out = tmp_path / "out"
     assert main(["evaluate", str(prediction), str(drive), "--protocol", "kitti-eigen", "--out", str(out)]) == 0
-    found = json.loads((out / "result.json").read_text())
+    found = json.loads((out / "result.json").read_text("utf-8"))
     assert found["frames"] == 6 and found["alignment"]["per_frame_median"]["abs_rel"] < 1e-6
     assert found["truth"]["layout"] == "kitti" and "lidar" in found["truth"]["notes"][0]
     annotated = drive / "proj_depth/groundtruth/image_02"
@@ -166,17 +166,17 @@ def test_a_published_list_is_predicted_and_averaged_over_all_its_frames(tmp_path
         depth_maps.write(path, torch.ones_like(half))
     call = ["evaluate", str(out), str(root), "--split", str(split), "--protocol", "kitti-eigen"]
     assert main([*call, "--out", str(tmp_path / "all")]) == 0
-    every = json.loads((tmp_path / "all/result.json").read_text())
+    every = json.loads((tmp_path / "all/result.json").read_text("utf-8"))
     alone = [str(out / DAY / other), str(root / DAY / other)]
     assert main(["evaluate", *alone, "--protocol", "kitti-eigen", "--out", str(tmp_path / "one")]) == 0
-    one = json.loads((tmp_path / "one/result.json").read_text())["alignment"]["per_frame_median"]["abs_rel"]
+    one = json.loads((tmp_path / "one/result.json").read_text("utf-8"))["alignment"]["per_frame_median"]["abs_rel"]
     assert one > 0.05 and every["frames"] == 6
     assert every["alignment"]["per_frame_median"]["abs_rel"] == pytest.approx(2 * one / 6)
     assert every["split"] == {"drives": 2, "frames": 6, "without_true_depth": 0}
 
     (root / DAY / DRIVE / "velodyne_points/data/0000000003.bin").unlink()
     assert main([*call, "--out", str(tmp_path / "fewer")]) == 0
-    assert json.loads((tmp_path / "fewer/result.json").read_text())["split"]["without_true_depth"] == 1
+    assert json.loads((tmp_path / "fewer/result.json").read_text("utf-8"))["split"]["without_true_depth"] == 1
     next(iter(depth_maps.listed(out / DAY / other).values())).unlink()
     capsys.readouterr()
     assert main([*call, "--out", str(tmp_path / "none")]) == 2

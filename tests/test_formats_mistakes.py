@@ -111,7 +111,7 @@ def test_a_pose_file_of_all_frames_serves_some_of_them(tmp_path, writer, kept):
 
 def test_poses_that_cannot_be_of_these_frames(tmp_path):
     folder, _ = c3vd(tmp_path / "clip")
-    lines = (folder / "pose.txt").read_text().splitlines()
+    lines = (folder / "pose.txt").read_text("utf-8").splitlines()
     (folder / "pose.txt").write_text("\n".join(lines[:4]) + "\n")
     with pytest.raises(BadInputError, match="4 poses for 6 frames with numbers 0 to 5"):
         read_truth(folder)
@@ -123,7 +123,7 @@ def test_poses_that_cannot_be_of_these_frames(tmp_path):
 
 def test_a_clip_cut_together_with_its_poses_is_taken_in_order(tmp_path):
     folder, truth = c3vd(tmp_path / "clip")
-    lines = (folder / "pose.txt").read_text().splitlines()
+    lines = (folder / "pose.txt").read_text("utf-8").splitlines()
     (folder / "pose.txt").write_text("\n".join(lines[2:]) + "\n")
     for n in (0, 1):
         (folder / f"{n:04d}_color.png").unlink()
@@ -140,7 +140,7 @@ def test_names_without_padding_are_in_the_order_of_their_numbers(tmp_path):
     for n in (4, 5):  # 2 before 10
         (folder / f"{n}_color.png").rename(folder / f"{n + 6}_color.png")
         (folder / f"{n}_depth.tiff").rename(folder / f"{n + 6}_depth.tiff")
-    rows = (folder / "pose.txt").read_text().splitlines()
+    rows = (folder / "pose.txt").read_text("utf-8").splitlines()
     (folder / "pose.txt").write_text("\n".join([*rows[:4], *[rows[0]] * 6, *rows[4:]]) + "\n")
     clip = read_truth(folder)
     assert [path.stem for path in clip.images] == [f"{n}_color" for n in (0, 1, 2, 3, 10, 11)]
@@ -169,7 +169,7 @@ def test_endings_in_capitals_and_other_padding(tmp_path):
 
 def test_transforms_are_in_the_order_of_their_numbers(tmp_path):
     write_nerfstudio(tmp_path)
-    entries = json.loads((tmp_path / "transforms.json").read_text())
+    entries = json.loads((tmp_path / "transforms.json").read_text("utf-8"))
     for frame, number in zip(entries["frames"], (1, 2, 3, 9, 10, 11), strict=True):
         shutil.move(tmp_path / frame["file_path"], tmp_path / f"images/{number}.png")
         frame["file_path"] = f"images/{number}.png"
@@ -223,7 +223,7 @@ def test_depth_among_the_frames_is_not_reconstructed_from(tmp_path, writer):
 def test_endoslam_in_millimetres_and_with_one_rotation(tmp_path):
     truth = write_endoslam(tmp_path)
     table = tmp_path / "Poses/pose.csv"
-    rows = [line.split(",") for line in table.read_text().splitlines()]
+    rows = [line.split(",") for line in table.read_text("utf-8").splitlines()]
     metres = read_truth(tmp_path)
     assert told(metres, "taken as metres")
     mm = [[*(repr(float(x) * 1000) for x in row[:3]), *row[3:]] for row in rows[1:]]
@@ -252,7 +252,7 @@ def test_endoslam_pairs_by_number_or_says_that_it_cannot(tmp_path):
 
 
 def with_entries(folder: Path, **entries) -> Path:
-    found = json.loads((folder / "transforms.json").read_text())
+    found = json.loads((folder / "transforms.json").read_text("utf-8"))
     found.update(entries)
     (folder / "transforms.json").write_text(json.dumps({k: v for k, v in found.items() if v is not None}))
     return folder
@@ -336,7 +336,7 @@ def test_intrinsics_of_another_size_are_refused(tmp_path, factor):
         path.write_text(json.dumps({"P1": [[*row, 0] for row in matrix]}))
     write_scared(tmp_path / "scared")
     for path in (tmp_path / "scared/data/frame_data").iterdir():
-        entry = json.loads(path.read_text())
+        entry = json.loads(path.read_text("utf-8"))
         entry["camera-calibration"]["KL"] = matrix
         path.write_text(json.dumps(entry))
     for name in ("hamlyn", "servct", "scared"):
@@ -451,7 +451,7 @@ def add_disparity(folder: Path, truth: Truth, baseline_mm: float = 5.0, factor: 
         levels = np.round(FOCAL[0] * baseline_mm * factor / depth * 256).astype(np.uint16)
         assert cv2.imwrite(str(folder / f"Ground_truth_CT/Disparity/{n:03d}.png"), levels)
         path = folder / f"Rectified_calibration/{n:03d}.json"
-        entry = json.loads(path.read_text())
+        entry = json.loads(path.read_text("utf-8"))
         entry["P2"] = [[*row[:3], 0] for row in entry["P1"]]
         entry["P2"][0][3] = -FOCAL[0] * baseline_mm
         path.write_text(json.dumps(entry))
@@ -513,8 +513,8 @@ def test_an_opencv_calibration_is_read_without_its_own_reader(tmp_path, name):
 def test_a_damaged_opencv_calibration_is_refused(tmp_path, wrong):
     write_scared(tmp_path / "clip", clip=False)
     path = tmp_path / "clip" / "endoscope_calibration.yaml"
-    assert wrong in path.read_text()
-    path.write_text(path.read_text().replace(wrong, "rows: 7"))
+    assert wrong in path.read_text("utf-8")
+    path.write_text(path.read_text("utf-8").replace(wrong, "rows: 7"))
     with pytest.raises(BadInputError, match="endoscope_calibration.yaml"):
         read_truth(tmp_path / "clip")
 

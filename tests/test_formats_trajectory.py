@@ -200,7 +200,7 @@ def test_nanoseconds_of_unix_times_are_told_apart():
 def evaluated(prediction: Path, truth: Path, out: Path, *more: str) -> dict:
     given = ["evaluate", str(prediction), str(truth), "--protocol", "path-1", "--out", str(out), *more]
     assert main(given) == 0
-    return json.loads((out / "result.json").read_text())
+    return json.loads((out / "result.json").read_text("utf-8"))
 
 
 def test_recordings_of_other_times_are_not_matched_by_their_digits(tmp_path, capsys):

@@ -145,8 +145,8 @@ def test_train_takes_masks_and_says_what_is_wrong_with_them(data, tmp_path, caps
     config.write_text(to_yaml(TINY))
     call = ["train", str(folder), "--config", str(config), "--steps", "2"]
     assert main([*call, "--out", str(tmp_path / "run"), "--masks", str(masks)]) == 0
-    assert str(masks) in (tmp_path / "run" / "provenance.yaml").read_text()
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 2
+    assert str(masks) in (tmp_path / "run" / "provenance.yaml").read_text("utf-8")
+    assert json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))["steps"] == 2
     capsys.readouterr()
     assert main([*call, "--out", str(tmp_path / "run"), "--resume"]) == 2  # the masks are part of the data
     assert "masks" in capsys.readouterr().err
@@ -217,7 +217,7 @@ def test_masks_go_down_the_whole_river(data, tmp_path, capsys):
     call = ["run", str(folder), "--out", str(out), "--config", str(config), "--accept-rejected"]
     assert main([*call, "--masks", str(masks)]) == 0
     for stage in ("run", "surface"):
-        assert str(masks) in (out / stage / "provenance.yaml").read_text()
+        assert str(masks) in (out / stage / "provenance.yaml").read_text("utf-8")
     capsys.readouterr()
     assert main([*call, "--masks", str(masks)]) == 0
     assert capsys.readouterr().out.count("up to date") == 5

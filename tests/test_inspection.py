@@ -443,7 +443,7 @@ def test_poses_stored_the_other_way_are_noticed_and_read_right(sinus_clip, tmp_p
     inverted = poses_text(published.camera_from_world).split("\n", 1)[1]  # without the line that would tell
     (tmp_path / "clip" / "motion.yaml").write_text(inverted)
     assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) == 0
-    told = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    told = json.loads((tmp_path / "verdict" / "result.json").read_text("utf-8"))
     assert told["accepted"] is True and told["pose_direction"] == "camera_from_world"
     assert "poses are camera_from_world (patch correlation" in capsys.readouterr().out
     again = read_sequence(tmp_path / "clip")
@@ -497,7 +497,7 @@ def test_command_writes_its_result_and_says_yes(tmp_path, capsys):
     write_jhu(tmp_path / "clip", scene(frames=9), direction="camera_from_world", unregistered=1)
     assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) == 0
     assert capsys.readouterr().out.startswith("usable: clip\n")
-    result = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    result = json.loads((tmp_path / "verdict" / "result.json").read_text("utf-8"))
     assert result["accepted"] is True and result["reasons"] == [] and result["outcome"] == "accepted"
     assert result["pose_direction"] == "camera_from_world"
     assert result["registered"] == 8 and result["unregistered"] == ["00000103.jpg"]
@@ -512,7 +512,7 @@ def test_command_refuses_with_code_3_and_still_writes(tmp_path, capsys):
     assert main([*arguments, "--pose-direction", "world_from_camera"]) == 3
     out = capsys.readouterr().out
     assert out.startswith("refused: clip\n  - patches around the projections")
-    result = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    result = json.loads((tmp_path / "verdict" / "result.json").read_text("utf-8"))
     assert result["accepted"] is False and len(result["reasons"]) >= 1
 
 
@@ -547,7 +547,7 @@ def test_where_neither_direction_of_the_poses_fits_there_is_a_verdict(tmp_path, 
     write_jhu(tmp_path / "clip", scene(textured=False))
     assert main(["inspect", str(tmp_path / "clip"), "--out", str(tmp_path / "verdict")]) == 3
     assert capsys.readouterr().out.startswith("refused: clip\n")
-    result = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    result = json.loads((tmp_path / "verdict" / "result.json").read_text("utf-8"))
     assert result["outcome"] == "refused" and result["checks"] and 1 <= len(result["reasons"]) <= 3
     assert any("neither direction of the poses fits the images" in reason for reason in result["reasons"])
     assert result["confidence"] < 0.1 and result["pose_direction"] in ("camera_from_world", "world_from_camera")
@@ -558,10 +558,10 @@ def test_a_sequence_that_cannot_be_judged_is_refused_and_written(tmp_path, capsy
     write_jhu(tmp_path / "clip")
     write_sequence(read_sequence(tmp_path / "clip"), tmp_path / "model", "colmap-text")
     points = tmp_path / "model" / "sparse" / "0" / "points3D.txt"
-    rows = [line.split() for line in points.read_text().splitlines() if not line.startswith("#")]
+    rows = [line.split() for line in points.read_text("utf-8").splitlines() if not line.startswith("#")]
     points.write_text("".join(" ".join([row[0], "0", "0", "-90", *row[4:]]) + "\n" for row in rows))
     assert main(["inspect", str(tmp_path / "model"), "--out", str(tmp_path / "verdict")]) == 3
-    result = json.loads((tmp_path / "verdict" / "result.json").read_text())
+    result = json.loads((tmp_path / "verdict" / "result.json").read_text("utf-8"))
     assert result["outcome"] == "refused" and "behind the cameras" in result["reasons"][0]
     assert capsys.readouterr().out.startswith("refused: model\n  - ")
 

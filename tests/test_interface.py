@@ -41,7 +41,7 @@ def test_the_description_of_the_options_is_what_the_parser_says(verb):
 
 @pytest.mark.slow  # it loads every command; `make check` does the same
 def test_the_description_of_all_options_is_what_the_parsers_say():
-    assert INTERFACE.read_text() == tool().text(), "run `make interface`"
+    assert INTERFACE.read_text("utf-8") == tool().text(), "run `make interface`"
 
 
 @pytest.mark.parametrize("name", interface())
@@ -127,7 +127,7 @@ def test_json_is_all_of_standard_output(capsys, tmp_path):
     write_frame(picture)
     assert main(["depth", str(picture), "--out", str(out), "--no-video", "--json"]) == 0
     told = capsys.readouterr()
-    assert json.loads(told.out) == json.loads((out / "result.json").read_text())
+    assert json.loads(told.out) == json.loads((out / "result.json").read_text("utf-8"))
     assert "1 frames" in told.err
 
 

@@ -300,11 +300,11 @@ def test_a_folder_of_images_trains_and_predicts_by_one_command_each(tmp_path, wa
     train_call = ["train", str(images), "--recipe", "monodepth2-m", "--config", str(config(tmp_path, MONODEPTH2_M))]
     run, out = tmp_path / "run", tmp_path / "prediction"
     assert main([*train_call, "--camera", str(tmp_path / "camera.yaml"), "--out", str(run)]) == 0
-    result = json.loads((run / "result.json").read_text())
+    result = json.loads((run / "result.json").read_text("utf-8"))
     assert result["steps"] == 2 and "abs_rel" not in result["validation"] and result["validation"]["score"] > 0
     assert main(["predict", str(run), str(images), "--out", str(out)]) == 0
     depth = depth_maps.read(next((out / "depth").iterdir()))
-    assert bool((depth > 0).all()) and json.loads((out / "result.json").read_text())["unit"] == "relative"
+    assert bool((depth > 0).all()) and json.loads((out / "result.json").read_text("utf-8"))["unit"] == "relative"
     told = capsys.readouterr()
     assert "no measure of depth" in told.out and "6 frames without structure from motion" in told.out
     assert main([*train_call, "--out", str(tmp_path / "none")]) == 2

@@ -62,7 +62,7 @@ def test_the_surface_is_that_of_the_folder(case, maps):
     by_folder, fused = ply.read(case / SURFACE / "surface.ply"), values.fuse(maps)
     assert len(fused.surface.points) == len(by_folder.points) > 300
     assert torch.allclose(fused.surface.points.float(), by_folder.points.float(), atol=1e-4)
-    assert fused.surface.unit == json.loads((case / SURFACE / "result.json").read_text())["unit"]
+    assert fused.surface.unit == json.loads((case / SURFACE / "result.json").read_text("utf-8"))["unit"]
 
 
 def test_a_clip_that_is_too_long_to_keep_is_predicted_again_and_is_the_same(maps, model):

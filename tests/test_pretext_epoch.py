@@ -47,7 +47,7 @@ def test_an_epoch_by_the_command(system: str, video: Path, tmp_path: Path) -> No
     call = ["pretrain", system, str(video), "--out", str(tmp_path / "run"), "--steps", str(steps)]
     call += ["--frames.every-s", "0", "--frames.size-px", str(SIZE), str(SIZE)]
     assert main([*call, *SMALL, *SYSTEMS[system]]) == 0
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))
     assert result["task"] == system and result["frames"] == FPS * SECONDS and result["steps"] >= steps
     logs = list((tmp_path / "run").rglob("log.csv"))
     losses = [float(row["loss"]) for log in logs for row in csv.DictReader(log.open(newline="")) if row.get("loss")]

@@ -186,7 +186,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path):
     # As after a kill in the second round: its weights are written, its training is not begun.
     cut = tmp_path / "cut"
     replace(options, rounds=1).learn(corpus, cut, quiet=True)
-    told = json.loads((tmp_path / "whole" / "rounds" / "002" / "weights.json").read_text())
+    told = json.loads((tmp_path / "whole" / "rounds" / "002" / "weights.json").read_text("utf-8"))
     (cut / "rounds" / "002").mkdir()
     (cut / "rounds" / "002" / "weights.json").write_text(json.dumps(told))
     options.learn(corpus, cut, resume=True, quiet=True)

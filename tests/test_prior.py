@@ -90,8 +90,8 @@ def test_training_starts_from_the_weights_and_a_prior_holds_it_there(tmp_path, t
         for weights in (trained(tube, tmp_path / "plain", plain), trained(tube, tmp_path / "held", held))
     )
     assert near > 0 and far > 0  # both moved, and the loss of the held one names what it kept
-    assert "prior" in (tmp_path / "held" / "log.csv").read_text().splitlines()[0]
-    assert "prior" not in (tmp_path / "plain" / "log.csv").read_text().splitlines()[0]
+    assert "prior" in (tmp_path / "held" / "log.csv").read_text("utf-8").splitlines()[0]
+    assert "prior" not in (tmp_path / "plain" / "log.csv").read_text("utf-8").splitlines()[0]
 
 
 def test_start_takes_the_network_of_the_run(tmp_path):

@@ -123,7 +123,7 @@ def test_the_command_writes_what_the_call_gives(tmp_path):
     for number in range(3):
         cv2.imwrite(str(folder / f"{number:02d}.png"), np.roll(scene(), number, 1)[..., ::-1])
     assert main(["depth", str(folder), "--out", str(tmp_path / "out")]) == 0
-    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert result["frames"] == 3 and result["unit"] == "relative"
     written = depth_maps.read(tmp_path / "out" / "depth" / "00.tiff")
     np.testing.assert_allclose(written, ds.depth(folder / "00.png").depth, rtol=1e-4)

@@ -152,14 +152,14 @@ def test_image_names_that_leave_their_folder_are_refused_and_links_told(tmp_path
     notes = read_sequence(tmp_path / "clip").notes
     assert any("1 frames lie outside" in note and "elsewhere.jpg" in note for note in notes)
     images = tmp_path / "clip" / "sparse" / "0" / "images.txt"
-    text = images.read_text()
+    text = images.read_text("utf-8")
     for name in ("../../elsewhere.jpg", str(tmp_path / "elsewhere.jpg")):
         images.write_text(text.replace("left cam/frame 5.jpg", name))
         assert "outside" in refused(read_sequence, tmp_path / "clip")
 
     write_nerfstudio(tmp_path / "nerf")
     path = tmp_path / "nerf" / "transforms.json"
-    text = path.read_text()
+    text = path.read_text("utf-8")
     for old, new in (("images/0001.png", "../elsewhere.jpg"), ("depth/0001.png", "/etc/hosts")):
         path.write_text(text.replace(old, new))
         assert "outside" in refused(read_truth, tmp_path / "nerf")

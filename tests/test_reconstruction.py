@@ -609,7 +609,7 @@ def call(*arguments) -> int:
 
 
 def result_of(folder: Path) -> dict:
-    return json.loads((folder / "result.json").read_text())
+    return json.loads((folder / "result.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("kind", ["black", "still", "one"])
@@ -659,7 +659,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path, capsys, wall):
     assert call("reconstruct", frames, "--camera", camera, "--out", tmp_path / "out") == 2
     assert "not a result of depthscope" in capsys.readouterr().err
     assert call("reconstruct", frames, "--camera", camera, "--out", frames.parent) == 2
-    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine" and len(list(frames.iterdir())) == 8
+    assert (tmp_path / "out" / "thesis.txt").read_text("utf-8") == "mine" and len(list(frames.iterdir())) == 8
 
 
 def asked_of(wall, out: Path, copies: int = 1) -> clips.Asked:

@@ -216,7 +216,7 @@ def test_a_clip_in_doubt_is_tried_again_before_it_is_given_up(tmp_path, monkeypa
     assert told == ["sift", "xfeat"] and found["accepted"] and found["features"] == "xfeat"
     assert [one["outcome"] for one in found["tried"]] == ["refused", "accepted"]
     assert "those of xfeat were kept" in found["notes"][-1] and found["notes"][0] == "a note"
-    assert (tmp_path / "out" / "of.txt").read_text() == "xfeat" and not (tmp_path / "w").exists()
+    assert (tmp_path / "out" / "of.txt").read_text("utf-8") == "xfeat" and not (tmp_path / "w").exists()
 
 
 # --- the networks
@@ -306,7 +306,7 @@ def test_the_log_grows_with_every_stage_and_its_end_is_what_the_child_said(tmp_p
     log.parent.mkdir()
     log.write_text("before\n")
     ended = run_child(job, Limits(60.0, 60.0), command=[sys.executable, "-c", code], log=log)
-    lines = log.read_text().splitlines()
+    lines = log.read_text("utf-8").splitlines()
     assert lines[0] == "before" and "E0001 no good" in lines and ended.log_tail == "E0001 no good"
     told = [line for line in lines if line.startswith("[progress] ")]
     assert [line.split()[2:] for line in told] == [["features", "1/3"], ["features", "3/3"]]

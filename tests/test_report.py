@@ -187,9 +187,9 @@ def test_every_number_is_the_one_of_its_file(case, text):
     for number in found:
         file, _, path = number["data-from"].partition("#")
         content = (
-            json.loads((case / file).read_text())
+            json.loads((case / file).read_text("utf-8"))
             if file.endswith("json")
-            else yaml.safe_load((case / file).read_text())
+            else yaml.safe_load((case / file).read_text("utf-8"))
         )
         for key in path.split("/"):
             content = content[key]
@@ -267,7 +267,7 @@ def test_a_refusal_comes_first_with_its_reasons(tmp_path):
 
 def test_a_truth_that_contradicts_is_said_though_the_checks_passed(case, tmp_path):
     shutil.copytree(case, tmp_path / "case")
-    content = json.loads((case / "depth_error" / "result.json").read_text())
+    content = json.loads((case / "depth_error" / "result.json").read_text("utf-8"))
     content["alignment"]["per_sequence"]["abs_rel"] = 0.5
     result(tmp_path / "case" / "depth_error", **content)
     assert "the ground truth of this phantom contradicts it" in page(open_case(tmp_path / "case"))
@@ -394,10 +394,10 @@ def test_what_files_say_is_never_markup(case, tmp_path):
     place = tmp_path / "<b>&case"
     shutil.copytree(case, place)
     check = {**CHECK, "sentence": HOSTILE, "hint": HOSTILE, "passed": False}
-    content = json.loads((case / "sequence" / "result.json").read_text())
+    content = json.loads((case / "sequence" / "result.json").read_text("utf-8"))
     content |= {"checks": {HOSTILE: check}, "accepted": False, "reasons": [HOSTILE], "outcome": HOSTILE}
     result(place / "sequence", **content)
-    found = json.loads((case / "registration" / "result.json").read_text())
+    found = json.loads((case / "registration" / "result.json").read_text("utf-8"))
     result(place / "registration", **(found | {"reasons": [HOSTILE], "scale_source": HOSTILE}))
     (place / "run" / "provenance.yaml").write_text(yaml.safe_dump({"command": [HOSTILE], "inputs": {HOSTILE: HOSTILE}}))
     reader = sound(page(open_case(place)))
@@ -433,7 +433,7 @@ def test_the_command_writes_its_folder_or_one_file(case, tmp_path, capsys):
     assert main(["report", str(tmp_path / "case")]) == 0
     written = tmp_path / "case" / "report" / "index.html"
     assert str(written) in capsys.readouterr().out
-    said = json.loads((written.parent / "result.json").read_text())
+    said = json.loads((written.parent / "result.json").read_text("utf-8"))
     assert said["bytes"] == written.stat().st_size and "registration" in said["stages"]
     assert main(["report", str(tmp_path / "case"), "--out", str(tmp_path / "one.html")]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["case", "one.html"]
@@ -604,7 +604,7 @@ def test_downloads_are_the_registered_surface(case, tmp_path):
     shutil.copytree(case, tmp_path / "case")
     assert main(["report", str(tmp_path / "case")]) == 0
     folder = tmp_path / "case" / "report"
-    links = [a["href"] for a in Reader((folder / "index.html").read_text()).of("a") if "download" in a]
+    links = [a["href"] for a in Reader((folder / "index.html").read_text("utf-8")).of("a") if "download" in a]
     names = {"surface.ply", "surface.stl", "surface.glb", "surface.nii.gz", "camera_path.csv", "figures.csv"}
     assert set(links) == {f"downloads/{name}" for name in names} and all((folder / link).is_file() for link in links)
     expected = sheet().points * 10  # the registration brings one unit to 10 mm
@@ -622,9 +622,9 @@ def test_downloads_are_the_registered_surface(case, tmp_path):
     lps = torch.from_numpy(inside * [-1, -1, 1])
     assert float(distance_to(Surface(expected, None, None, sheet().faces), lps.float()).max()) < 0.5
     assert len(lps) > 1200  # a sheet of 20 x 20 mm in voxels of 0.5 mm
-    rows = (folder / "downloads" / "camera_path.csv").read_text().splitlines()
+    rows = (folder / "downloads" / "camera_path.csv").read_text("utf-8").splitlines()
     assert rows[0].startswith("frame,x_mm") and len(rows) == 9
-    figures = (folder / "downloads" / "figures.csv").read_text()
+    figures = (folder / "downloads" / "figures.csv").read_text("utf-8")
     assert "registration/result.json,residual_mm/mean,0.4321" in figures
 
 

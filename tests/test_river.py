@@ -20,7 +20,7 @@ def test_from_a_sequence_to_depth_that_is_better_than_a_flat_wall(tmp_path):
     assert main(["train", str(clip), "--out", str(run), "--config", str(tmp_path / "recipe.yaml")]) == 0
     assert main(["predict", str(run), str(clip), "--out", str(prediction), "--sequence", str(clip)]) == 0
     assert main(["evaluate", str(prediction), str(clip / "depth"), "--out", str(evaluation)]) == 0
-    found = json.loads((evaluation / "result.json").read_text())["alignment"]
+    found = json.loads((evaluation / "result.json").read_text("utf-8"))["alignment"]
 
     truths = [depth_maps.read(path) for path in depth_maps.listed(clip).values()]
     known = [truth[truth > 0] for truth in truths]

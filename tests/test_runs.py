@@ -75,7 +75,7 @@ def test_two_clips_are_both_learned_from(tube, tmp_path, capsys):
     config = tmp_path / "tiny.yaml"
     config.write_text(to_yaml(holding(sequences=0.05, points=0.1)))
     assert main(["train", str(tube[0]), str(other), "--config", str(config), "--out", str(tmp_path / "run")]) == 0
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))
     assert sorted(result["trained_on"]) == ["other", "tube"] and result["kept_back"] == []
     assert result["validated_on"] == "points kept from training"
     told = capsys.readouterr().out
@@ -88,7 +88,7 @@ def test_clips_that_are_kept_back_are_named(tube, tmp_path, capsys):
     config = tmp_path / "tiny.yaml"
     config.write_text(to_yaml(recipe))
     assert main(["train", *map(str, folders), "--config", str(config), "--out", str(tmp_path / "run")]) == 0
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))
     expected = [f"clip-{n}" for n in sorted(recipe.supervision.holdout.kept_back(8))]
     assert result["kept_back"] == expected and len(expected) == 2
     assert sorted(result["trained_on"] + expected) == [f"clip-{n}" for n in range(8)] == sorted(result["sequences"])
@@ -117,7 +117,7 @@ def test_points_are_said_to_be_kept_only_where_they_were(tube, tmp_path, capsys,
     told = capsys.readouterr().out
     assert ("points kept from training" in told) == looks_at.kept
     assert ("as none were kept from training: AbsRel" in told and "no measure of accuracy" in told) != looks_at.kept
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["validated_on"] == str(looks_at)
+    assert json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))["validated_on"] == str(looks_at)
 
 
 def test_the_papers_recipe_on_one_clip_keeps_nothing_and_says_so(tube, tmp_path):

@@ -383,7 +383,7 @@ def test_the_commands_from_stills_to_weights(tmp_path, walls, capsys):
     options = ["--network.width", "8", "--network.levels", "3", "--network.widest", "16", "--sizes-px", "48", "40"]
     assert main(["pretrain", "depth", train, "--unseen", unseen, "--out", run, "--steps", "2", *options]) == 0
     assert "AbsRel on unseen patients" in capsys.readouterr().out
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["patients"] == 2
+    assert json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))["patients"] == 2
     assert main(["pretrain", "depth", train, "--unseen", unseen, "--out", run, "--steps", "2", *options]) == 2
     assert "--resume" in capsys.readouterr().err
 

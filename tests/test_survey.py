@@ -209,7 +209,7 @@ def test_clips_as_files(tmp_path):
         mask = read_grey(tmp_path / "out" / "masks" / f"{image.name}.png")
         assert set(mask.unique().tolist()) <= {0, 255} and 0.7 < float((mask > 0).sum()) / disc().sum() < 0.97
         assert not bool(((mask > 0) & ~content).any())
-    rows = json.loads((tmp_path / "out" / "frames.json").read_text())["frames"]
+    rows = json.loads((tmp_path / "out" / "frames.json").read_text("utf-8"))["frames"]
     assert [row["index"] for row in rows] == list(plan.keyframes) and set(rows[0]["shares"]) >= {
         "highlight",
         "instrument",
@@ -234,7 +234,7 @@ def test_given_masks_keep_features_off_what_is_not_tissue(tmp_path):
         name = f"masks/view_{number}.png.png"
         plain, limited = (read_grey(tmp_path / place / name) > 0 for place in ("plain", "out"))
         assert torch.equal(limited, plain & (ids != 2)) and not torch.equal(limited, plain)
-    rows = json.loads((tmp_path / "out" / "frames.json").read_text())["frames"]
+    rows = json.loads((tmp_path / "out" / "frames.json").read_text("utf-8"))["frames"]
     assert rows[0]["shares"]["given"] == pytest.approx(60 * 80 / (SIZE[0] * SIZE[1]), rel=0.05)
     (tmp_path / "masks" / f"view_{plan.keyframes[1]}.png").unlink()
     with pytest.raises(BadInputError, match="holds no mask for the frame"):

@@ -277,7 +277,7 @@ def test_two_processes_equal_one(environment, data, arguments, tmp_path):
             losses = [[float(row["loss"]) for row in csv.DictReader(stream)] for stream in (two, one)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # of all pairs, not of the first process's share
         assert said.count("4 steps in") == said.count("next: depthscope predict") == 1
-        assert json.loads((out / "result.json").read_text())["steps"] == 4
+        assert json.loads((out / "result.json").read_text("utf-8"))["steps"] == 4
         assert list(tmp_path.rglob("*.partial")) == []
 
 
@@ -582,7 +582,7 @@ def test_the_best_checkpoint_is_that_of_the_smallest_score(draws, tmp_path):
 def test_a_checkpoint_runs_no_code_when_loaded(uninterrupted):
     for name in (LAST, BEST):
         content = torch.load(uninterrupted / name, weights_only=True)
-        assert content["recipe"] == (uninterrupted / "recipe.yaml").read_text()
+        assert content["recipe"] == (uninterrupted / "recipe.yaml").read_text("utf-8")
 
 
 @contextlib.contextmanager

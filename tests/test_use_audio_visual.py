@@ -33,7 +33,7 @@ def test_two_commands_lead_to_maps_with_sound(tmp_path: Path, capsys):
     assert "one microphone" in capsys.readouterr().out
     assert call("predict", run, video, "--out", out, "--every-s", 0.5, "--query-time", 2.0) == 0
     rows = list(csv.DictReader((out / "sound.csv").open()))
-    told = json.loads((out / "result.json").read_text())
+    told = json.loads((out / "result.json").read_text("utf-8"))
     assert len(rows) == told["moments"] == 24 and float(rows[3]["time_s"]) == pytest.approx(1.5)
     heat = depth_maps.read(out / "heat" / f"{rows[3]['frame']}.tiff")
     assert heat.shape == (64, 64) and float(heat.min()) >= 0 and float(heat.max()) <= 1

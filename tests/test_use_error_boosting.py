@@ -31,7 +31,7 @@ def test_two_commands_lead_to_masks(tmp_path: Path, capsys):
     assert call("pretrain", "error-boosting", tmp_path / "clip", "--out", run, *options) == 0
     assert "depthscope predict" in capsys.readouterr().out and (run / "encoder.pt").is_file()
     assert call("predict", run, tmp_path / "clip", "--out", out) == 0
-    told = json.loads((out / "result.json").read_text())
+    told = json.loads((out / "result.json").read_text("utf-8"))
     assert told["frames"] == 8 and told["learned_from"] == "masks" and sum(told["shares"].values()) == pytest.approx(1)
     masks = read_mask_folder(out)
     assert sorted(masks.files) == [f"{number:03d}" for number in range(8)]

@@ -64,7 +64,7 @@ def test_pretrain_leaves_an_encoder_and_says_what_its_scores_stand_beside(option
     out = tmp_path / "run"
     assert main(["pretrain", *options, str(folder), "--out", str(out), "--steps", "2", *small]) == 0
     assert (out / "encoder.pt").is_file()
-    scores = json.loads((out / "result.json").read_text())["scores"]
+    scores = json.loads((out / "result.json").read_text("utf-8"))["scores"]
     assert scores and all(score["beside"] for score in scores)
     assert "next: depthscope" in capsys.readouterr().out
 
@@ -76,7 +76,7 @@ def test_a_frame_of_the_video_finds_itself_again(runs, folder, tmp_path, system)
     rows = table(out / "neighbours.csv")
     assert rows[0]["frame"] == "000017" and float(rows[0]["similarity"]) == pytest.approx(1, abs=1e-3)
     assert len(rows) == 30 and [int(row["rank"]) for row in rows] == list(range(1, 31))
-    assert json.loads((out / "result.json").read_text())["nearest"] == "000017"
+    assert json.loads((out / "result.json").read_text("utf-8"))["nearest"] == "000017"
     assert read_image(out / "neighbours.png").shape[1] > 400
     assert not (out / "keyframes.txt").exists()
 
@@ -85,7 +85,7 @@ def test_a_frame_of_the_video_finds_itself_again(runs, folder, tmp_path, system)
 def test_keyframes_are_chosen_too(runs, folder, tmp_path, system):
     out = tmp_path / "keys"
     assert predict(runs / system, folder, "--keyframes", 7, "--out", out) == 0
-    names = (out / "keyframes.txt").read_text().split()
+    names = (out / "keyframes.txt").read_text("utf-8").split()
     assert len(set(names)) == 7 and all((folder / f"{name}.png").is_file() for name in names)
     assert (out / "keyframes.png").is_file()
 
@@ -94,12 +94,12 @@ def test_a_video_is_sorted_into_clusters_and_keyframes_are_one_of_each_first(run
     out = tmp_path / "clusters"
     assert predict(runs / "deepcluster", folder, "--keyframes", 12, "--out", out) == 0
     rows = table(out / "clusters.csv")
-    names = (out / "keyframes.txt").read_text().split()
+    names = (out / "keyframes.txt").read_text("utf-8").split()
     assert len(rows) == 30 and len(set(names)) == 12
     cluster = {row["frame"]: row["cluster"] for row in rows}
     found = len(set(cluster.values()))
     assert len({cluster[name] for name in names[:found]}) == found
-    assert json.loads((out / "result.json").read_text())["clusters"] == found
+    assert json.loads((out / "result.json").read_text("utf-8"))["clusters"] == found
     assert (out / "clusters.png").is_file()
 
 

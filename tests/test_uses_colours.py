@@ -43,7 +43,7 @@ def call(*arguments) -> int:
 
 
 def result(folder: Path) -> dict:
-    return json.loads((folder / "result.json").read_text())
+    return json.loads((folder / "result.json").read_text("utf-8"))
 
 
 def test_pretraining_tells_scores_and_leaves_an_encoder(place: Path):

@@ -128,7 +128,7 @@ def test_a_still_part_is_refused_and_recorded(tmp_path):
     path = encode(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="bgr0")
     with pytest.raises(NoAnswerError, match="--start, --end"):
         reconstruct(path, tmp_path / "out", part=Cut(start="frame_000031"))
-    assert "start: frame_000031" in (tmp_path / "out" / "provenance.yaml").read_text()
+    assert "start: frame_000031" in (tmp_path / "out" / "provenance.yaml").read_text("utf-8")
 
 
 def test_interlaced_parts_keep_their_numbers(tmp_path):

@@ -88,7 +88,7 @@ def test_a_forked_child_does_not_hold_on_for_its_parent(tmp_path):
     says = 'print("ready", flush=True)'
     code = HOLDS.replace(says, f"import os\n    if os.fork() == 0:\n        {says}\n        time.sleep(60)")
     first = started(code, tmp_path / "out")
-    child = int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text())
+    child = int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text("utf-8"))
     try:
         first.kill()
         first.wait()
@@ -105,8 +105,10 @@ def test_a_folder_that_was_replaced_is_held_anew(tmp_path):
         write_result(folder, {"number": 2})
         with pytest.raises(AssertionError):
             started(HOLDS, tmp_path / "out")
-        assert '"number": 1' in (tmp_path / "out" / "result.json").read_text()  # the older one stays until the end
-    assert '"number": 2' in (tmp_path / "out" / "result.json").read_text()
+        assert '"number": 1' in (tmp_path / "out" / "result.json").read_text(
+            "utf-8"
+        )  # the older one stays until the end
+    assert '"number": 2' in (tmp_path / "out" / "result.json").read_text("utf-8")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -186,8 +188,8 @@ def test_a_full_disk_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatc
         write_text(tmp_path / "file", "new")
     with pytest.raises(BadInputError, match="No space left"), writing_folder(tmp_path / "out") as folder:
         write_result(folder, {"number": 2})
-    assert (tmp_path / "file").read_text() == "old"
-    assert '"number": 1' in (tmp_path / "out" / "result.json").read_text()
+    assert (tmp_path / "file").read_text("utf-8") == "old"
+    assert '"number": 1' in (tmp_path / "out" / "result.json").read_text("utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
 
 
@@ -221,11 +223,11 @@ print("ready", flush=True)
 sys.stdin.readline()
 """
     process = started(code, tmp_path / "child")
-    child = int((tmp_path / "child").read_text())
+    child = int((tmp_path / "child").read_text("utf-8"))
     process.kill()
     process.wait()
     until = time.monotonic() + 5
-    while Path(f"/proc/{child}/stat").exists() and ") Z" not in Path(f"/proc/{child}/stat").read_text():
+    while Path(f"/proc/{child}/stat").exists() and ") Z" not in Path(f"/proc/{child}/stat").read_text("utf-8"):
         assert time.monotonic() < until
         time.sleep(0.01)
 

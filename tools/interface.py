@@ -126,7 +126,7 @@ def text() -> str:
 def main() -> int:
     """Writes or checks."""
     if sys.argv[1:] == ["--check"]:
-        return int(INTERFACE.read_text() != text())
+        return int(INTERFACE.read_text("utf-8") != text())
     INTERFACE.write_text(text())
     return 0
 

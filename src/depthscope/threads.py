@@ -67,7 +67,7 @@ def _texts(*files: Path) -> dict[str, str]:
     found = {}
     for file in files:
         try:
-            found[file.name] = file.read_text()
+            found[file.name] = file.read_text("utf-8")
         except OSError:
             continue
     return found

@@ -25,7 +25,7 @@ def main() -> int:
         parser.error(f"no reader's name begins with '{given.only}'")
     given.out.mkdir(parents=True, exist_ok=True)
     log = given.out / f"findings-{given.seed}.jsonl"
-    found = [Finding(**json.loads(line)) for line in log.read_text().splitlines()] if log.is_file() else []
+    found = [Finding(**json.loads(line)) for line in log.read_text("utf-8").splitlines()] if log.is_file() else []
     done = {(finding.target, finding.number) for finding in found}
     todo = [(t, n) for t, n in drawn(chosen, given.inputs) if (chosen[t].name, n) not in done]
     if given.number is not None:

@@ -143,7 +143,7 @@ def _peak_megabytes() -> int:
     """Of this process since it was asked to forget, or of the largest child it had."""
     own = 0
     with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
         own = int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
     return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 
@@ -202,7 +202,7 @@ def _worker(
     work.mkdir()
     faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    soft = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + (6 << 30)
+    soft = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize() + (6 << 30)
     resource.setrlimit(resource.RLIMIT_AS, (soft, soft))
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)

@@ -88,7 +88,7 @@ def write_lidar(root: Path, points: list[tuple[float, float, float]]) -> None:
         "\n".join(["calib_time: x", _line("R", turn), _line("T", [0.0, 0.0, -LIDAR_AHEAD_M])])
     )
     place = root / DAY / "calib_cam_to_cam.txt"
-    place.write_text(place.read_text() + "\n" + _line("R_rect_00", np.eye(3).ravel().tolist()))
+    place.write_text(place.read_text("utf-8") + "\n" + _line("R_rect_00", np.eye(3).ravel().tolist()))
     k = np.array(projection(0.4)).reshape(3, 4)
     rows = []
     for column, row, forward in points:

@@ -114,7 +114,7 @@ class Rule:
 @cache
 def shipped_rule() -> Rule:
     """The rule that the package carries (``rule.yaml``)."""
-    content = yaml.safe_load(files("depthscope.inspection").joinpath("rule.yaml").read_text())
+    content = yaml.safe_load(files("depthscope.inspection").joinpath("rule.yaml").read_text("utf-8"))
     return Rule(
         {name: Usual(float(value), float(spread)) for name, (value, spread) in content["usual"].items()},
         {(pair.split()[0], pair.split()[1]): float(rho) for pair, rho in content["correlations"].items()},

@@ -178,7 +178,7 @@ def lens_of(best: dict[str, Any]) -> Lens:
 def earlier(folder: Path) -> dict[str, Any]:
     """The report of a run of the same job that was killed, or a new one."""
     if (folder / REPORT).is_file():
-        return json.loads((folder / REPORT).read_text())
+        return json.loads((folder / REPORT).read_text("utf-8"))
     return {
         "tried": 0,
         "matching_effort": {},

@@ -110,7 +110,7 @@ def is_done(target: Path) -> bool:
     result = target / "result.json"
     if not result.is_file():
         return False
-    found = json.loads(result.read_text())
+    found = json.loads(result.read_text("utf-8"))
     return not (found.get("problem") or found.get("out_of_time"))
 
 
@@ -122,7 +122,7 @@ def reconstruct_clip(task: ClipTask, stop: threading.Event | None = None) -> dic
     """
     result = task.target / "result.json"
     if is_done(task.target):
-        return json.loads(result.read_text())
+        return json.loads(result.read_text("utf-8"))
     began, count = time.monotonic(), len(list_images(task.frames / "images"))
     task.target.mkdir(parents=True, exist_ok=True)
     tried: list[Tried] = []
@@ -139,7 +139,7 @@ def reconstruct_clip(task: ClipTask, stop: threading.Event | None = None) -> dic
     write_result(draft, found)
     move_into(draft, task.target)
     shutil.rmtree(task.work, ignore_errors=True)
-    return json.loads(result.read_text())
+    return json.loads(result.read_text("utf-8"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,7 @@ def attempted(task: ClipTask, way: Way, stop: threading.Event | None = None) -> 
     job, child = task.job(way), task.child(way)
     same = child.with_name("asked.json" if way == SIFT else f"asked_{way.name}.json")
     asked = json.dumps(asdict(job), indent=1)
-    if not same.is_file() or same.read_text() != asked:
+    if not same.is_file() or same.read_text("utf-8") != asked:
         shutil.rmtree(child, ignore_errors=True)
         if way == ways(task.features)[0]:
             task.log.unlink(missing_ok=True)

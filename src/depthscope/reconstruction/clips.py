@@ -175,7 +175,7 @@ def prepare_folder(asked: Asked) -> None:
             f"{out} exists and is not a result of depthscope", "a new or empty folder", "choose another --out"
         )
     wanted = json.dumps(asked.record)
-    if ours and not any(path.is_file() and path.read_text() == wanted for path in (finished, going_on)):
+    if ours and not any(path.is_file() and path.read_text("utf-8") == wanted for path in (finished, going_on)):
         empty(out)
     (out / WORK).mkdir(parents=True, exist_ok=True)
     write_text(going_on, wanted)

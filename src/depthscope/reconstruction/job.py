@@ -126,4 +126,4 @@ def write_job(job: Job, path: Path) -> Path:
 
 def read_job(path: Path) -> Job:
     """The job of a file that `write_job` wrote."""
-    return cattrs.structure(json.loads(Path(path).read_text()), Job)
+    return cattrs.structure(json.loads(Path(path).read_text("utf-8")), Job)

@@ -136,7 +136,7 @@ def memory_limit(workers: int) -> int:
 def resident_bytes(process: int) -> int:
     """Memory that a process holds; 0 where the system does not tell."""
     try:
-        fields = Path(f"/proc/{process}/statm").read_text().split()
+        fields = Path(f"/proc/{process}/statm").read_text("utf-8").split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         pass
@@ -207,7 +207,7 @@ class OwnTime:
         found = {}
         for place in self._tasks.glob("*/schedstat"):
             with suppress(OSError, ValueError, IndexError):
-                found[place.parent.name] = int(place.read_text().split()[1]) / 1e9
+                found[place.parent.name] = int(place.read_text("utf-8").split()[1]) / 1e9
         return found
 
 
@@ -261,7 +261,7 @@ def _environment(job: Job) -> dict[str, str]:
 
 def _report(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and {"attempts", "best", "support"} <= set(found) else None

@@ -66,7 +66,7 @@ class _Table:
         if step == 0 or not path.is_file():
             path.unlink(missing_ok=True)
             return
-        head, *lines = path.read_text().splitlines(keepends=True) or [""]
+        head, *lines = path.read_text("utf-8").splitlines(keepends=True) or [""]
         if not head.endswith("\n"):
             path.unlink()
             return

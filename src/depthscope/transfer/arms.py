@@ -113,7 +113,7 @@ class StoredRuns:
                 except NonFiniteLossError:
                     found = math.inf
             write_text(done, json.dumps(found))
-        return float(json.loads(done.read_text()))
+        return float(json.loads(done.read_text("utf-8")))
 
     def value(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> float:
         """The figure of a run on the test.
@@ -131,7 +131,7 @@ class StoredRuns:
         done = run / "value.json"
         if not done.is_file():
             write_text(done, json.dumps(probe.tested(run)))
-        return float(json.loads(done.read_text()))
+        return float(json.loads(done.read_text("utf-8")))
 
     def run_of(self, probe: Probe, arm: Arm, share: float, rate: float, seed: int) -> Path:
         """The folder of a run; emptied where another one was asked for before."""
@@ -143,7 +143,7 @@ class StoredRuns:
         asked = json.dumps([type(encoder).__name__, shape, before, share, rate, seed, self.circumstances], default=str)
         told = run / "asked.json"
         with holding(run):  # the folder of the baselines may be another process's as well
-            if not (told.is_file() and told.read_text() == asked):
+            if not (told.is_file() and told.read_text("utf-8") == asked):
                 empty(run)
             write_text(told, asked)
         return run

@@ -104,7 +104,7 @@ def _holder(place: Path) -> str:
     """The process that has locked a folder, in words; "" where the system does not tell."""
     with suppress(OSError, ValueError, IndexError):
         number = place.stat().st_ino
-        for line in Path("/proc/locks").read_text().splitlines():
+        for line in Path("/proc/locks").read_text("utf-8").splitlines():
             fields = line.split()
             if fields[1] == "FLOCK" and fields[5].rsplit(":", 1)[1] == str(number):
                 return f" (number {fields[4]})"

@@ -66,8 +66,8 @@ def _machine() -> str:
 def _start_time(pid: int) -> str:
     """When a process started, with the boot it belongs to; `UNKNOWN` where the system does not tell."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")
     except OSError:
         return UNKNOWN
     if fields[0] in ("Z", "X"):  # ended, and not yet collected by its parent

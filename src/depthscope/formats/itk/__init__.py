@@ -97,7 +97,7 @@ def _asked(what: str, paths: Sequence[Path], place: Path | None, expected: str, 
         }
         (place / "request.json").write_text(json.dumps(request))
         problem = _run(place, seconds)
-        answer = {} if problem else json.loads((place / "answer.json").read_text())
+        answer = {} if problem else json.loads((place / "answer.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise explained(error, named, expected, remedy) from error
     problem = problem or answer.get("error", "")

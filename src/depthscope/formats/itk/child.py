@@ -98,14 +98,14 @@ def _limited(memory_bytes: int, cpu_seconds: int) -> None:
     with contextlib.suppress(OSError, ValueError):  # a harder limit is set already
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text("utf-8").split()[0])
         most = pages * resource.getpagesize() + memory_bytes
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def main(folder: Path) -> None:
     """Answers the request in a folder."""
-    request = json.loads((folder / "request.json").read_text())
+    request = json.loads((folder / "request.json").read_text("utf-8"))
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     _limited(request["memory_bytes"], request["cpu_seconds"])
     print("ready", flush=True)

@@ -160,7 +160,7 @@ class AudioVisual:
                 found.append(best(maps, shown_places(batch.content.to(device), *maps.shape[-2:])).cpu())
             maxima = torch.cat(found)
             write_text(path, json.dumps([float(maxima.mean()), max(float(maxima.std()), 1e-6)]))
-        network.localisation.centre(*json.loads(path.read_text()))
+        network.localisation.centre(*json.loads(path.read_text("utf-8")))
 
 
 def sounds_of(corpus: Corpus, spectrogram: Spectrogram) -> tuple[Sound, ...]:

@@ -190,7 +190,7 @@ def kept_weights(path: Path, weigh: Callable[[], Weights], resume: bool) -> Weig
     """The weights of a round: read back where it was begun before, else computed and written."""
     if not (resume and path.is_file()):
         write_text(path, json.dumps(weigh().tolist()))
-    return torch.tensor(json.loads(path.read_text()), dtype=torch.float64)
+    return torch.tensor(json.loads(path.read_text("utf-8")), dtype=torch.float64)
 
 
 def kept_automatic_labels(corpus: Corpus, out: Path, resume: bool) -> Labels:
