@@ -35,6 +35,7 @@ from depthscope import cli
 from depthscope.recipes import to_yaml
 from depthscope.training import LAST
 from depthscope.workspace import is_temporary
+from depthscope.workspace.atomic import remove_drafts
 from tiny_runs import TINY, TUBE, tiny, tube_clip
 
 COMMANDS = {"train": 40, "predict": 44, "run": 8, "simulate": 5, "reconstruct": 3}
@@ -276,6 +277,7 @@ class Campaign:
         except BaseException:
             traceback.print_exc()
             code = 98
+        remove_drafts()  # as at the end of a program, which this process leaves by another door
         if count and seen is not None:
             (self.folder / "events.txt").write_text(str(seen[0]))
             (self.folder / "modules.txt").write_text("\n".join(sys.modules))

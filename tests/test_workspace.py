@@ -278,3 +278,38 @@ def test_an_interruption_at_any_moment_leaves_no_temporary(tmp_path, monkeypatch
         if not fired:
             return
     raise AssertionError("there are more moments than were tried")
+
+
+def test_a_file_that_a_thread_writes_meanwhile_does_not_keep_a_temporary(tmp_path, monkeypatch):
+    rmdir, drafts = os.rmdir, []
+
+    def written_to_just_before(path: str, **options) -> None:
+        if drafts:
+            (drafts.pop() / "late.txt").write_text("1")
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", written_to_just_before)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "a") as draft:
+        drafts.append(draft)
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == drafts == []
+
+
+def test_what_an_interruption_keeps_from_being_removed_is_removed_at_the_end_of_the_program(tmp_path):
+    code = f"""
+from pathlib import Path
+from depthscope.workspace import atomic, atomic_folder
+remove = atomic.remove
+def interrupted(path):
+    atomic.remove = remove
+    raise KeyboardInterrupt
+try:
+    with atomic_folder(Path({str(tmp_path)!r}) / "a") as draft:
+        (draft / "b").mkdir()
+        atomic.remove = interrupted
+        raise RuntimeError
+except KeyboardInterrupt:
+    assert draft.is_dir()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ Everything is written under a temporary name beside its place, flushed to disk, 
 the process that writes it, so that those of processes that were killed can be told from those of living ones.
 """
 
+import atexit
 import ctypes
 import errno
 import itertools
@@ -11,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,9 +25,15 @@ TEMPORARY = re.compile(r"\.([0-9a-f]{8}-\d+-[0-9a-f]+)-\d+\.partial\.")
 FLUSHED_ONE_BY_ONE = 32
 """Files of a folder up to which each is flushed by itself; with more the whole file system is, once."""
 
+REMOVALS, PAUSE_S = 100, 0.02
+"""How often a folder is removed in which something still writes, and the pause between."""
+
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
 
 _numbers = itertools.count(1)
+
+_drafts: set[Path] = set()
+"""Temporaries of this process that are not known to be gone."""
 
 
 def temporary(path: Path, process: str = "", number: int | None = None) -> Path:
@@ -49,13 +57,10 @@ def is_temporary(path: Path) -> bool:
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path to write a file at; it takes the place of `path` at the end, or vanishes if anything fails."""
     path = Path(path)
-    draft = temporary(path)
-    try:
+    with _draft(path) as draft:
         yield draft
         flush(draft)
         os.replace(draft, path)
-    finally:
-        remove(draft)
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -81,14 +86,11 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
     path = Path(path)
     path = path.resolve() if path.is_symlink() else path
     sweep(path.parent, deep=False)
-    draft = temporary(path)
-    try:
+    with _draft(path) as draft:
         draft.mkdir(parents=True)
         yield draft
         flush_folder(draft)
         put_in_place(draft, path, replace=replace)
-    finally:
-        remove(draft)
 
 
 def put_in_place(draft: Path, path: Path, *, replace: bool = True) -> None:
@@ -107,12 +109,9 @@ def scratch_folder() -> Iterator[Path]:
     """A folder among the system's temporary files, removed at the end; those of killed processes are removed too."""
     place = Path(tempfile.gettempdir())
     sweep(place, deep=False)
-    folder = temporary(place / "depthscope")
-    try:
+    with _draft(place / "depthscope") as folder:
         folder.mkdir(mode=0o700)
         yield folder
-    finally:
-        remove(folder)
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:
@@ -133,6 +132,28 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
             return
 
 
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A temporary name beside a path; what was made there is removed in the end."""
+    draft = temporary(path)
+    _drafts.add(draft)
+    try:
+        yield draft
+    finally:
+        remove(draft)
+        _drafts.discard(draft)
+
+
+@atexit.register
+def remove_drafts() -> None:
+    """Removes the temporaries that are left at the end of a program, after an interruption while one was removed."""
+    own = owner()
+    for draft in [*_drafts]:
+        if (found := TEMPORARY.match(draft.name)) is not None and found[1] == own:  # not those of a forked process
+            remove(draft)
+        _drafts.discard(draft)
+
+
 def remove(path: Path) -> None:
     """Removes a file or folder as far as that is allowed; Ctrl-C acts once it is gone."""
     try:
@@ -143,11 +164,22 @@ def remove(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
+    if not path.is_dir() or path.is_symlink():
         with suppress(OSError):
             path.unlink(missing_ok=True)
+        return
+    for _ in range(REMOVALS):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                break
+        if not path.exists():
+            return
+        time.sleep(PAUSE_S)  # a thread that an interruption has cut off ends what it writes
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def empty(folder: Path) -> None:
