@@ -186,7 +186,7 @@ class ClipView:
         return pair[:, :width].contiguous() if width <= pair.shape[1] else None
 
     def _window(self, camera: Camera) -> View:
-        """The whole frame at the height of the pictures; undistorted where the depth maps are."""
+        """The whole frame at the height of the pictures."""
         width = max(1, round(camera.size_px[0] * self.height / camera.size_px[1]))
         return View.whole(camera, (width, self.height))
 
