@@ -52,7 +52,7 @@ from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.support import FEATURES, ON_PHANTOMS as SUPPORT
 from depthscope.training import LAST
-from depthscope.video import read_image, undistorted
+from depthscope.video import read_image
 
 FRAMES = 10
 PIXELS = 2000
@@ -127,9 +127,9 @@ def true_points(clip: Path) -> Tensor:
     """Points of the true surface that a clip saw nearer than `NEAR_MM`, in mm."""
     truth, maps, seen = read_sequence(clip), depth_maps.true_maps(clip), []
     for number, name in list(enumerate(truth.frame_names))[::4]:
-        depth, pinhole = maps[name], truth.cameras[number].undistorted().pinhole.to(torch.float32)[None]
+        depth, lens = maps[name], truth.cameras[number].lens("z", grid=True).to(torch.float32)[None]
         near = (depth > 0) & (depth < NEAR_MM)
-        points = backprojected(depth[None], pinhole)[0][near][::50].double()
+        points = backprojected(depth[None], lens)[0][near][::50].double()
         seen.append(truth.camera_from_world[number].inverse().apply(points))
     return torch.cat(seen)
 
@@ -234,7 +234,8 @@ def measured_of(record: dict, points: Tensor, true: Similarity | None) -> dict:
 
 def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: float) -> tuple[dict, dict]:
     """Depth against the truth beside two baselines, and samples of features, errors and told deviations."""
-    maps, truths = depth_maps.listed(prediction), depth_maps.true_maps(clip)
+    maps = depth_maps.listed(prediction)
+    truths = depth_maps.true_maps(clip, depth_maps.grid_of(prediction))
     names = {other: name for name, other in same_frames(truths, maps).items()}
     rows: dict[str, list[ComparedFrame]] = {"learned": [], "flat": [], "light": []}
     columns: dict[str, list[np.ndarray]] = {"features": [], "error": [], "std": []}
@@ -246,8 +247,6 @@ def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: 
         known = (depth > 0) & (truth > 0)
         # Linear light falls as one over depth squared; red is what blood absorbs least.
         frame_image = read_image(next((clip / "images").glob(f"{names[name]}.*")))
-        if truths.camera is not None:
-            frame_image = undistorted(frame_image, truths.camera)[0]
         red = resized_to(frame_image[..., 0].float(), depth.shape)
         light = (red / 255).clamp_min(0.05) ** (-2.2 / 2)
         light = light.clamp_max(4 * float(light[known].median()))  # what is black is not known to be so far
@@ -255,7 +254,7 @@ def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: 
             rows[kind].append(ComparedFrame(name, map_[known], truth[known]))
         size = depth.shape[1], depth.shape[0]
         pixels, sparse = points_of(sequence, frame, size)
-        focal_px = min(sequence.cameras[frame].undistorted().resized(size).focal_px)
+        focal_px = min(sequence.cameras[frame].resized(size).focal_px)
         features = replace(SUPPORT, stride=1).features(depth, pixels, sparse, focal_px, sequence.median_depth)
         std = depth_maps.read(prediction / "std" / maps[name].name) / depth.clamp_min(1e-9)
         error = (depth * mm_per_unit / truth.clamp_min(1e-9)).log()

@@ -116,7 +116,7 @@ def observed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each observation ln(depth / true depth), the true depth in mm, and its share over the nearest around it."""
     images, _ = posed(model, truth, same)
-    maps, rows = depth_maps.true_maps(clip, undistorted=False), []
+    maps, rows = depth_maps.true_maps(clip), []
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * AROUND_PX + 1, 2 * AROUND_PX + 1))
     for image in images:
         depth = maps[truth.frame_names[same[frame_number(Path(image.name).stem)]]].numpy()

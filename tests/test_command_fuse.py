@@ -62,7 +62,7 @@ def test_the_surface_lies_on_the_true_wall(fused, clip):
     maps = depth_maps.listed(clip / "depth")
     errors = []
     for number in (0, 3, 6):
-        camera = sequence.cameras[number].undistorted()
+        camera = sequence.cameras[number]
         hits = caster.view(camera, sequence.camera_from_world[number])
         truth = depth_maps.read(maps[sequence.frame_names[number]]).flatten().double()
         both = hits.found & (truth > 0)

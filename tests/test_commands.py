@@ -92,7 +92,7 @@ def test_predict_leaves_what_the_contract_says(river):
     found = result(river.prediction)
     assert found["frames"] == 8 and found["seconds"] > 0 and found["unit"] == "sfm"
     assert found["frames_per_second"] == pytest.approx(8 / found["seconds"])
-    assert found["undistorted"] is True
+    assert found["undistorted"] is False and found["depth"] == "z"
     camera = camera_file.read(river.prediction / "camera.yaml")
     assert list(camera.size_px) == found["size_px"] and camera.model == "pinhole"
     names = [f"{number:04d}" for number in range(8)]

@@ -375,7 +375,7 @@ def test_inspect_says_what_it_is(tmp_path, capfd):
 def perfect_prediction(clip: TruthClip, folder: Path, factor: float) -> Path:
     (folder / "depth").mkdir(parents=True)
     for n, name in enumerate(clip.frame_names):
-        depth_maps.write(folder / "depth" / f"{name}.tiff", clip.depth_of(n, undistorted=True) * factor)
+        depth_maps.write(folder / "depth" / f"{name}.tiff", clip.depth_of(n) * factor)
     return folder
 
 
@@ -397,7 +397,7 @@ def test_undistorted_truth_is_the_closed_form():
 
     through_lens, ideal = truth_of(OMNI, 2), truth_of(OMNI.undistorted(), 2)
     for seen, expected in zip(through_lens.depth, ideal.depth, strict=True):
-        found = undistorted_depth(torch.from_numpy(seen).float(), OMNI).numpy()
+        found = undistorted_depth(torch.from_numpy(seen).float(), OMNI, OMNI.undistorted()).numpy()
         known = found > 0
         assert known.mean() > 0.7
         assert np.abs(found / expected - 1)[known].max() < 5e-3

@@ -526,7 +526,7 @@ def toolkit(folder, factor: float, *, keyframe: bool = True):
     """Frames and depth as its scripts write them beside the keyframe."""
     write_scared(folder, clip=False)
     still = read_truth(folder)
-    depth = still.depth_of(0, undistorted=False).numpy()
+    depth = still.depth_of(0).numpy()
     for place in ("left", "depthmap"):
         (folder / place).mkdir()
     for n in range(2):
@@ -543,7 +543,7 @@ def test_depth_of_the_scared_toolkit_has_the_scale_of_its_keyframe(tmp_path, fac
     depth = toolkit(tmp_path / "clip", factor)
     clip = read_truth(tmp_path / "clip")
     assert len(clip) == 2 and clip.unit == "mm" and clip.cameras is not None
-    found = clip.depth_of(1, undistorted=False).numpy()
+    found = clip.depth_of(1).numpy()
     known = (depth > 0) & (found > 0)
     assert known.mean() > 0.5 and np.abs(found - depth - 1)[known].max() < 1 / 128
     assert f"{factor:.0f} levels in a mm" in clip.notes[0]

@@ -129,7 +129,7 @@ def test_motions_and_points_are_those_of_the_sequence(tube, tmp_path):
 
 
 def test_true_depth_explains_the_frames_of_a_stored_clip(wall, tmp_path):
-    """Frames, cameras and motions of the batch fit together: through undistortion, crop, resize and scale."""
+    """Frames, cameras and motions of the batch fit together: through crop, resize and scale."""
     (clip,) = clips_of(replace(shrunk(MONODEPTH2_S), network=LITTLE), wall, tmp_path)
     draws = SnippetDraws((clip,))
     assert draws.batch([0]).mask is None  # every pixel shows the wall

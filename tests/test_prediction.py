@@ -10,11 +10,21 @@ import torch
 
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps
-from depthscope.geometry import Camera
-from depthscope.geometry.camera import Brown
+from depthscope.geometry import Brown, Camera, KannalaBrandt
 from depthscope.geometry.depth import pixel_grid
 from depthscope.pipeline.recordings import open_recording, with_scale_of
-from depthscope.prediction import Recording, cloud, frame_scales, in_world, load_model, points_of, predict, sampled_at
+from depthscope.prediction import (
+    DepthMap,
+    Recording,
+    cloud,
+    frame_scales,
+    in_world,
+    load_model,
+    points_of,
+    predict,
+    sampled_at,
+    undistorted_map,
+)
 from depthscope.recipes import FAST, to_yaml
 from depthscope.training import BEST, LAST, save_checkpoint
 from depthscope.video import write_video
@@ -135,11 +145,22 @@ def test_clouds_lie_on_the_wall(maps):
     torch.testing.assert_close(shrunk[:, 2], true_depth(pixels).float(), rtol=1e-4, atol=0)  # 1e-5 px of slope
 
 
-def test_a_lens_is_straightened(model):
-    lens = replace(CAMERA, distortion=Brown((-0.2, 0.02, 0.001, -0.001)))
-    (first, *_) = predict(model, recording(camera=lens, mask=torch.ones(80, 96, dtype=torch.bool)))
-    assert first.camera.distortion.coefficients == ()
+@pytest.mark.parametrize(
+    ("lens", "kind"),
+    [(Brown((-0.2, 0.02, 0.001, -0.001)), "z"), (KannalaBrandt((0.0, 0.0, 0.0, 0.0)), "distance")],
+    ids=["brown", "fisheye200"],
+)
+def test_depth_lies_on_the_recorded_pixels_of_any_lens(model, lens, kind):
+    """Every recorded pixel has depth, the frame is not resampled for its lens, and the cloud lies on its rays."""
+    focal = 80.0 if kind == "z" else 27.5  # 200 degrees across
+    camera = Camera(SIZE, (focal, focal), (47.0, 41.0), lens)
+    whole = torch.ones(80, 96, dtype=torch.bool)
+    (first, *_) = predict(model, recording(camera=camera, mask=whole))
+    (plain, *_) = predict(model, recording(camera=None, mask=whole))
+    assert torch.equal(first.image, plain.image) and bool((first.depth > 0).all())
+    assert first.camera == camera.resized((first.depth.shape[1], first.depth.shape[0])) and first.kind == kind
     surface = cloud(first)
+    assert len(surface.points) == int(first.content.sum()) > 0.85 * first.content.numel()
     back = first.camera.project(surface.points.double())
     at = back.floor().long()
     assert torch.equal(first.image[at[:, 1], at[:, 0]], surface.colours)
@@ -356,3 +377,69 @@ def test_a_checkpoint_that_does_not_fit_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(BadInputError, match="cannot be read"):
         load_model(path)
+
+
+# --- sizes, exports, lenses that end
+
+
+def fisheye(field_deg: float = 150.0) -> Camera:
+    focal = SIZE[0] / math.radians(field_deg)
+    return Camera(SIZE, (focal, focal), (48.0, 40.0), KannalaBrandt((0.0, 0.0, 0.0, 0.0)))
+
+
+def test_full_size_maps_are_of_the_frame(model, maps):
+    (first, *_) = predict(model, recording(), full_size=True)
+    assert first.depth.shape == (80, 96) and torch.equal(first.image, frames()[0]) and first.camera == CAMERA
+    assert torch.equal(first.depth > 0, first.depth.isfinite() & (first.depth > 0))
+    pixels = grid_of(first.depth)
+    well = inside(pixels, 6.0)
+    torch.testing.assert_close(first.depth[well], true_depth(pixels)[well], rtol=0.03, atol=0)
+
+
+def wall_seen(camera: Camera) -> torch.Tensor:
+    """Distance along the rays of a camera to the wall 0.2 x + 0.1 y + z = 5, 0 beyond 30."""
+    distance = 5 / (camera.rays @ torch.tensor([0.2, 0.1, 1.0], dtype=torch.float64))
+    return torch.where((distance > 0) & (distance < 30), distance, 0.0).float()
+
+
+@pytest.mark.parametrize("field_deg", [60.0, 120.0])
+def test_an_undistorted_export_shows_the_wall_as_a_pinhole_does(field_deg):
+    camera = fisheye().resized((192, 160))
+    depth = wall_seen(camera)
+    image = torch.zeros(160, 192, 3, dtype=torch.uint8)
+    given = DepthMap("a", depth, 0.1 * depth, depth > 0, image, camera, "sfm", "distance")
+    made, share = undistorted_map(given, field_deg)
+    assert made.kind == "z" and made.camera.model == "pinhole" and made.image.shape[:2] == made.depth.shape
+    rays = made.camera.unproject(pixel_grid(*made.depth.shape, torch.zeros(1, dtype=torch.float64)))
+    true = 5 / (rays @ torch.tensor([0.2, 0.1, 1.0], dtype=torch.float64))
+    known = made.depth > 0
+    assert known.double().mean() > 0.95 and float(((made.depth - true).abs() / true)[known].max()) < 5e-3
+    torch.testing.assert_close(made.std[known], 0.1 * made.depth[known], rtol=1e-2, atol=0)
+    width = made.camera.size_px[0]
+    assert 2 * math.degrees(math.atan(width / 2 / made.camera.focal_px[0])) == pytest.approx(field_deg)
+    assert 0.1 < share < 0.9  # of the content; a pinhole never keeps all of such a lens
+
+
+@pytest.mark.parametrize("field_deg", [180.0, 200.0, 5.0, float("nan")])
+def test_a_pinhole_of_180_degrees_is_refused(field_deg):
+    camera = fisheye()
+    depth = wall_seen(camera)
+    given = DepthMap("a", depth, None, depth > 0, torch.zeros(80, 96, 3, dtype=torch.uint8), camera, "sfm", "distance")
+    with pytest.raises(BadInputError, match="infinitely wide at 180"):
+        undistorted_map(given, field_deg)
+    with pytest.raises(BadInputError, match="give --camera"):
+        undistorted_map(replace(given, camera=None), 90.0)
+
+
+def test_a_lens_that_folds_inside_the_content_is_told_and_gives_no_depth_there(model):
+    folding = Camera(SIZE, (60.0, 60.0), (48.0, 40.0), Brown((-0.45, 0.0, 0.0, 0.0)))
+    whole = torch.ones(80, 96, dtype=torch.bool)
+    given = recording(camera=folding, mask=whole)
+    (first, *_) = predict(model, given)
+    assert len(given.notes) == 1 and "no ray for" in given.notes[0] and "folds" in given.notes[0]
+    assert float(first.depth[15, 18]) > 0 and float(first.depth[0, 0]) == 0
+    outside = torch.zeros(80, 96, dtype=torch.bool)
+    outside[:14, :] = True
+    outside[:, 22:74] = False
+    with pytest.raises(BadInputError, match="within the range of the lens; check the mask and the camera"):
+        next(iter(predict(model, recording(camera=folding, mask=outside))))

@@ -7,7 +7,7 @@ import torch
 
 from depthscope.geometry import Pinhole
 from depthscope.networks import ResUNet
-from depthscope.networks.ray_channels import log_cosine, pinhole_channels, ray_channels, with_rays
+from depthscope.networks.ray_channels import channels_of, log_cosine, ray_channels, with_rays
 
 
 def camera(focal: float = 40.0, centre: tuple[float, float] = (32.0, 16.0), count: int = 1) -> Pinhole:
@@ -29,7 +29,7 @@ def test_the_length_of_a_ray_does_not_matter_and_no_ray_is_zero():
 
 
 def test_channels_of_a_pinhole_are_those_of_its_rays():
-    channels = pinhole_channels(camera(), (64, 32))
+    channels = channels_of(camera(), (64, 32))
     assert channels.shape == (1, 2, 32, 64)
     x, y = (10.5 - 32) / 40, (20.5 - 16) / 40
     angle = math.atan(math.hypot(x, y))
@@ -38,7 +38,7 @@ def test_channels_of_a_pinhole_are_those_of_its_rays():
 
 
 def test_z_is_the_cosine_of_the_distance():
-    channels = pinhole_channels(camera(), (64, 32))
+    channels = channels_of(camera(), (64, 32))
     x, y = (torch.arange(64) + 0.5 - 32) / 40, (torch.arange(32) + 0.5 - 16) / 40
     cosine = 1 / (1 + x[None] ** 2 + y[:, None] ** 2).sqrt()
     torch.testing.assert_close(log_cosine(channels)[0], cosine.log(), atol=1e-6, rtol=1e-5)

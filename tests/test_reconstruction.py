@@ -962,7 +962,7 @@ def test_a_phantom_clip_comes_back(tmp_path):
         depth = depth_maps.read(truth / "depth" / f"{name}.tiff")
         own = sequence.observations.frame == number
         column, row = sequence.observations.pixels[own].long().unbind(-1)
-        measured.append(sequence.observed_depths[own])
+        measured.append(sequence.observed_points[own, 2])  # z, as true maps hold it
         true.append(depth[row, column].double())
     ratio = torch.cat(true) / torch.cat(measured)
     ratio = ratio[ratio > 0]

@@ -8,7 +8,7 @@ from depthscope.errors import BadInputError
 from depthscope.evaluation import DENSE
 from depthscope.evaluation.depth_folders import at_pixels
 from depthscope.formats import camera_file, depth_maps
-from depthscope.geometry import Brown, Camera, NoDistortion
+from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion
 from depthscope.geometry.depth import pixel_grid
 from depthscope.video import undistorted, undistortion_maps
 
@@ -46,7 +46,7 @@ def test_maps_are_made_once_for_a_camera_and_cannot_be_changed():
 
 
 def test_truth_is_measured_where_predictions_lie(tmp_path):
-    """A plane that a distorting camera recorded: a right prediction on the undistorted pixels has no error."""
+    """A plane that a distorting camera recorded: right predictions, recorded or undistorted, have no error."""
     camera = Camera((120, 100), (70.0, 70.0), (60.0, 50.0), Brown((-0.2, 0.02, 0.0, 0.0)))
     normal = torch.tensor([0.5, 0.3, 1.0], dtype=torch.float64)
     pixels = pixel_grid(100, 120, torch.zeros(1, dtype=torch.float64)).reshape(-1, 2)
@@ -56,17 +56,49 @@ def test_truth_is_measured_where_predictions_lie(tmp_path):
         rays = seen_by.unproject(pixels)
         return (10 / (rays / rays[:, 2:] @ normal)).reshape(100, 120).float()
 
-    recorded, prediction = tmp_path / "recorded", tmp_path / "prediction"
-    for folder, seen_by in ((recorded, camera), (prediction, camera.undistorted())):
+    recorded, prediction, export = (tmp_path / name for name in ("recorded", "prediction", "export"))
+    for folder, seen_by in ((recorded, camera), (prediction, camera), (export, camera.undistorted())):
         (folder / "depth").mkdir(parents=True)
         depth_maps.write(folder / "depth" / "0000.tiff", plane(seen_by))
-    without, _ = at_pixels(prediction, recorded, DENSE)
     camera_file.write(camera, recorded / "camera.yaml")
-    with_camera, _ = at_pixels(prediction, recorded, DENSE)
-    assert with_camera.per_frame_median.abs_rel < 1e-3 < 20e-3 < without.per_frame_median.abs_rel
-    (prediction / "result.json").write_text('{"undistorted": false, "unit": "sfm"}')
+    camera_file.write(camera.undistorted(), export / "camera.yaml")
     as_recorded, _ = at_pixels(prediction, recorded, DENSE)
-    assert as_recorded.per_frame_median.abs_rel == without.per_frame_median.abs_rel
+    assert as_recorded.per_frame_median.abs_rel == 0
+    unsaid, _ = at_pixels(export, recorded, DENSE)  # taken for maps on the recorded frame
+    (export / "result.json").write_text('{"undistorted": true, "depth": "z", "unit": "sfm"}')
+    said, _ = at_pixels(export, recorded, DENSE)
+    assert said.per_frame_median.abs_rel < 1e-3 < 20e-3 < unsaid.per_frame_median.abs_rel
+
+
+def test_distances_along_the_ray_are_compared_with_distances(tmp_path):
+    """Maps of a wide lens hold distances and say so; the truth holds z."""
+    camera = Camera((120, 100), (50.0, 50.0), (60.0, 50.0), KannalaBrandt((0.01, 0.0, 0.0, 0.0)))
+    z = 5 + torch.rand(100, 120, generator=torch.Generator().manual_seed(0))
+    recorded, prediction = tmp_path / "recorded", tmp_path / "prediction"
+    for folder, depth in ((recorded, z), (prediction, (z / camera.rays[..., 2]).float())):
+        (folder / "depth").mkdir(parents=True)
+        depth_maps.write(folder / "depth" / "0000.tiff", depth)
+    camera_file.write(camera, recorded / "camera.yaml")
+    (prediction / "result.json").write_text('{"undistorted": false, "depth": "distance"}')
+    found, figures = at_pixels(prediction, recorded, DENSE)
+    assert found.per_frame_median.abs_rel < 1e-6 and figures["depth"] == "distance"
+    (prediction / "result.json").write_text('{"undistorted": false, "depth": "z"}')
+    wrong, figures = at_pixels(prediction, recorded, DENSE)
+    assert wrong.per_frame_median.abs_rel > 0.1
+    assert "fits better as distance along the ray" in figures["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('{"depth": "sideways"}', "sideways.*z or distance"),
+        ('{"undistorted": true}', "undistorted; expected their camera"),
+    ],
+)
+def test_what_maps_cannot_be_is_told(tmp_path, said, words):
+    (tmp_path / "result.json").write_text(said)
+    with pytest.raises(BadInputError, match=words):
+        depth_maps.grid_of(tmp_path)
 
 
 def test_truth_that_is_not_of_its_camera_is_told(tmp_path):

@@ -19,6 +19,7 @@ from depthscope.evaluation.depth_folders import (
 )
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.formats import depth_maps
+from depthscope.geometry.map_grid import MapGrid
 from depthscope.prediction import Recording, load_model, predict
 from depthscope.recipes import Recipe, read_recipe, recipe_named, with_steps
 from depthscope.runs import train_recipe
@@ -148,7 +149,7 @@ def judged(folder: Path) -> Judged:
     sequence = read_sequence(folder)
     truth = None
     if any((folder / "depth").glob("*.tif*")):
-        truth = depth_maps.true_maps(folder)
+        truth = depth_maps.true_maps(folder, MapGrid(sequence.cameras[0].depth_kind))
     return Judged(sequence, truth)
 
 

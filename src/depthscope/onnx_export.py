@@ -104,7 +104,7 @@ def described(model: DepthModel, size_px: tuple[int, int]) -> dict[str, str]:
             "angle from the optical axis in radians times the unit vector of its direction (x right, y down); "
             "zeros where the camera is not known"
             if takes_rays(model.network)
-            else "not taken; frames are undistorted to a pinhole image"
+            else "not taken"
         ),
         "depth": "z-depth along the optical axis",
         "relative_std": "standard deviation of depth as a share of depth",

@@ -1,22 +1,26 @@
 """From a trained network and frames to depth maps, previews and point clouds."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from depthscope.alignment import TO_POINTS
 from depthscope.errors import BadInputError
-from depthscope.geometry import Camera, RigidMotion, Surface
+from depthscope.geometry import Camera, Kind, NoDistortion, RigidMotion, Surface, converted, depth_of
 from depthscope.geometry.depth import backprojected, pixel_grid, sample, sampled_at
+from depthscope.geometry.guided import guided
+from depthscope.geometry.map_grid import RECORDED, MapGrid
 from depthscope.geometry.rim import Ring, rings_around, spread_outwards
 from depthscope.geometry.scale import LogMedian
 from depthscope.networks import DepthPrediction, NetworkOptions, as_prediction
-from depthscope.networks.ray_channels import with_rays
+from depthscope.networks.ray_channels import of_kind, with_rays
 from depthscope.networks.snippet_network import depth_weights
 from depthscope.objectives import ViewSynthesis
 from depthscope.pretrained import checkpoint_named
@@ -43,6 +47,7 @@ class DepthModel:
         source: The checkpoint it came from.
         unit_length: Length of the network's unit where its training knew one (from the baseline of two eyes), or None.
         unit: Of that length.
+        learned_kind: What depth was where it was trained; a network that takes rays does not depend on it.
     """
 
     network: nn.Module
@@ -51,6 +56,7 @@ class DepthModel:
     source: Path
     unit_length: float | None = None
     unit: str = "relative"
+    learned_kind: Kind = "z"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +90,17 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class DepthMap:
-    """The depth of one frame over the whole undistorted image.
+    """The depth of one frame on the pixels that were recorded.
 
     Attributes:
         name: The frame's name.
-        depth: z-depth in `unit`, shape (height, width); 0 where nothing is known (outside the content).
+        depth: In `unit`, shape (height, width); 0 where nothing is known (outside the content).
         std: Standard deviation of depth in the same unit, or None where the network does not say.
         content: Where the pixel shows nothing but tissue: narrower than where depth is known, which includes the rim.
-        image: The undistorted frame at the same size.
-        camera: Pinhole camera of this image, or None where the camera is not known.
+        image: The frame at the same size.
+        camera: Camera of this image, or None where the camera is not known.
         unit: "relative" (the network's own unit), "sfm" or "mm".
+        kind: What depth is: along the optical axis ("z"), or along the ray ("distance") where the lens is too wide.
     """
 
     name: str
@@ -103,6 +110,7 @@ class DepthMap:
     image: UInt8[Tensor, "height width 3"]
     camera: Camera | None
     unit: str
+    kind: Kind = "z"
 
 
 @reader("a run of depthscope train, or a checkpoint", "check the path")
@@ -131,7 +139,10 @@ def load_model(run: Path | str, *, last: bool = False, network: str = "") -> Dep
     unit_length, unit = content.get("unit_length"), content.get("unit", "relative")
     if not isinstance(unit, str) or not (unit_length is None or isinstance(unit_length, float | int)):
         raise BadInputError(f"{path} is in units of {unit_length} {unit}", "a number and a name", "train again")
-    return DepthModel(built, recipe, recipe.network.divisor, path, unit_length, unit)
+    kind = content.get("depth_kind", "z")
+    if kind not in ("z", "distance"):
+        raise BadInputError(f"{path} holds depth of the kind {kind!r:.80}", "z or distance", "train again")
+    return DepthModel(built, recipe, recipe.network.divisor, path, unit_length, unit, kind)
 
 
 def _built(options: NetworkOptions, weights: dict[str, Tensor], path: Path) -> nn.Module:
@@ -162,6 +173,7 @@ def predict(
     scaled: bool = False,
     device: torch.device | str = "cpu",
     bf16: bool = False,
+    full_size: bool = False,
 ) -> Iterator[DepthMap]:
     """The depth map of every frame, one after the other, in memory that does not grow with the clip.
 
@@ -172,9 +184,10 @@ def predict(
         scaled: Bring every frame to its sparse points (needs `recording.sequence`); its unit is then the sequence's.
         device: Where to compute.
         bf16: Compute the network in bf16; quicker where the device has units for it.
+        full_size: Maps of the size of the frame, enlarged along its edges, in place of the network's.
     """
     model.network.to(device)
-    window = _Window.for_recording(model, recording)
+    window = _Window.for_recording(model, recording, full_size=full_size)
     waiting: list[Tensor] = []
     done = 0
     for image in recording.frames:
@@ -205,10 +218,62 @@ def cloud(depth_map: DepthMap, stride: int = 1) -> Surface:
     """
     if depth_map.camera is None:
         raise BadInputError("a depth map without a camera", "a known camera for a point cloud", "give --camera")
-    pinhole = depth_map.camera.pinhole.to(torch.float32)[None]
-    points = backprojected(depth_map.depth[None], pinhole)[0][::stride, ::stride]
+    lens = depth_map.camera.lens(depth_map.kind, grid=True).to(torch.float32)
+    points = backprojected(depth_map.depth[None], lens[None])[0][::stride, ::stride]
     known = (depth_map.content & (depth_map.depth > 0))[::stride, ::stride]
     return Surface(points[known], colours=depth_map.image[::stride, ::stride][known], unit=depth_map.unit)
+
+
+WIDEST_PINHOLE_DEG = 160.0
+"""Field of view up to which frames are exported without distortion: 11 focal lengths from side to side."""
+
+MOST_WIDTH_PX = 4096
+"""Of such frames; wider ones are made coarser."""
+
+
+def undistorted_map(depth_map: DepthMap, field_deg: float) -> tuple[DepthMap, float]:
+    """The map and its frame as a pinhole would have them, and the share of the content that this pinhole sees.
+
+    Args:
+        depth_map: With a camera.
+        field_deg: Full angle across the wider side. The scale at the middle is kept.
+
+    Raises:
+        BadInputError: The camera is not known, or no pinhole has such a field.
+    """
+    if not 10 <= field_deg <= WIDEST_PINHOLE_DEG:
+        raise BadInputError(
+            f"an undistorted frame of {field_deg:g} degrees",
+            f"10 to {WIDEST_PINHOLE_DEG:g}: a pinhole would be infinitely wide at 180",
+            "use the maps on the recorded frame, which hold every pixel",
+        )
+    camera = depth_map.camera
+    if camera is None:
+        raise BadInputError("an undistorted map without a camera", "a known camera", "give --camera")
+    half, (height, width) = math.tan(math.radians(field_deg) / 2), depth_map.depth.shape
+    across = min(MOST_WIDTH_PX, max(2, round(2 * half * max(camera.focal_px))))
+    down = max(2, round(across * min(width, height) / max(width, height)))
+    size = (across, down) if width >= height else (down, across)
+    focal = across / (2 * half)
+    target = Camera(size, (focal, focal), (size[0] / 2, size[1] / 2), source=f"undistorted from {camera.model}")
+    pixels = camera.project(target.rays)
+    limits = pixels.new_tensor([width, height])
+    seen = ((pixels >= 0) & (pixels <= limits)).all(-1)
+    pixels = torch.where(seen[..., None], pixels, 0.0)
+    depth = torch.where(seen, sampled_at(depth_map.depth[None].double(), pixels[None])[0], 0.0)
+    depth = converted(depth, target.rays, depth_map.kind, "z").float()
+    relative = None
+    if depth_map.std is not None:
+        share = depth_map.std / depth_map.depth.clamp_min(1e-12)
+        relative = depth * sample(share[None, None].double(), pixels[None])[0, 0].float()
+    x, y = (pixels - 0.5).float().where(seen[..., None], torch.tensor(-9.0)).unbind(-1)  # OpenCV border
+    image = cv2.remap(depth_map.image.numpy(), x.numpy(), y.numpy(), cv2.INTER_LINEAR)
+    inside = cv2.remap(depth_map.content.numpy().astype("uint8") * 255, x.numpy(), y.numpy(), cv2.INTER_LINEAR)
+    content = torch.from_numpy(inside >= 254)
+    back = target.project(camera.rays)
+    kept = ((back >= 0) & (back <= back.new_tensor(size))).all(-1) & (depth_map.depth > 0)
+    made = DepthMap(depth_map.name, depth, relative, content, torch.from_numpy(image), target, depth_map.unit, "z")
+    return made, float(kept.sum()) / max(1, int((depth_map.depth > 0).sum()))
 
 
 def in_world(surface: Surface, camera_from_world: RigidMotion) -> Surface:
@@ -218,7 +283,7 @@ def in_world(surface: Surface, camera_from_world: RigidMotion) -> Surface:
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """How frames enter the network, and how its depth is laid back over the whole undistorted image."""
+    """How frames enter the network, and how its depth is laid back over the whole frame."""
 
     view: View
     camera: Camera
@@ -227,9 +292,10 @@ class _Window:
     canvas_mask: Bool[Tensor, "rows columns"]
     canvas_content: Bool[Tensor, "rows columns"]
     kept: Bool[Tensor, " points"] | None
+    enlarged: int
 
     @classmethod
-    def for_recording(cls, model: DepthModel, recording: Recording) -> "_Window":
+    def for_recording(cls, model: DepthModel, recording: Recording, *, full_size: bool = False) -> "_Window":
         options = model.recipe.supervision
         camera = recording.camera or _stand_in(recording.size_px)
         if recording.mask is not None and not bool(recording.mask.any()):
@@ -244,22 +310,29 @@ class _Window:
         view = view_of(camera, box, size)
         scale = size[0] / view.window_px[0]
         canvas = max(1, round(camera.size_px[0] * scale)), max(1, round(camera.size_px[1] * scale))
-        whole = View(0, 0, camera.size_px, canvas, camera.undistorted())
+        if full_size:
+            canvas = camera.size_px
+        whole = View.whole(camera, canvas)
         mask = view.mask(recording.mask, camera, options.erosion_px)
         if not bool(mask.any()):
+            lens = "" if recording.camera is None else " and without what the lens has no ray for"
             raise BadInputError(
-                f"no pixel of the mask is left after it was shrunk by {options.erosion_px} px", "a mask with content"
+                f"no pixel of the mask is left after it was shrunk by {options.erosion_px} px{lens}",
+                "a mask with content" + (" within the range of the lens" if lens else ""),
+                "check the mask" + (" and the camera" if lens else ""),
             )
+        recording.notes.extend(remarks_on_lens(recording))
         content = whole.mask(recording.mask, camera, 1)
         kept = None  # points that were kept from training stay unseen, so that they can be measured at
         if recording.sequence is not None:
             kept = ~held_out(recording.sequence, options).points
-        return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera), content, kept)
+        enlarged = round(1 / scale) if full_size else 1
+        return cls(view, camera, mask, canvas, _touched(whole, recording.mask, camera), content, kept, enlarged)
 
     @property
     def whole(self) -> View:
-        """The whole undistorted image at the size of the results."""
-        return View(0, 0, self.camera.size_px, self.canvas_px, self.camera.undistorted())
+        """The whole frame at the size of the results."""
+        return View.whole(self.camera, self.canvas_px)
 
     @cached_property
     def _rings(self) -> tuple[Ring, ...]:
@@ -287,12 +360,36 @@ def _stand_in(size_px: tuple[int, int]) -> Camera:
 
 
 def _touched(whole: View, content: Bool[Tensor, "rows columns"] | None, camera: Camera) -> Bool[Tensor, "height width"]:
-    """Pixels of the result that show any tissue, widened by one, so that nothing at the rim is mixed with 0."""
+    """Pixels of the result that show any tissue, widened by one, so that nothing at the rim is mixed with 0.
+
+    Where the lens has no ray there is no depth.
+    """
     width, height = whole.size_px
-    if content is None:
-        return torch.ones(height, width, dtype=torch.bool)
-    shown = torch.from_numpy(whole.image(content.numpy().astype("uint8") * 255, camera)).float()
-    return torch.nn.functional.max_pool2d(shown[None], 3, stride=1, padding=1)[0] > 0
+    touched = torch.ones(height, width, dtype=torch.bool)
+    if content is not None:
+        shown = torch.from_numpy(whole.image(content.numpy().astype("uint8") * 255, camera)).float()
+        touched = torch.nn.functional.max_pool2d(shown[None], 3, stride=1, padding=1)[0] > 0
+    return touched if isinstance(camera.distortion, NoDistortion) else touched & has_ray(whole.camera)
+
+
+def has_ray(camera: Camera) -> Bool[Tensor, "height width"]:
+    """Pixels with a ray that its kind of depth can be along."""
+    rays = camera.rays
+    return rays.isfinite().all(-1) & ((rays[..., 2] > 1e-4) | (camera.depth_kind == "distance"))
+
+
+def remarks_on_lens(recording: Recording) -> list[str]:
+    """What to say where the lens has no ray for some of the content: it folds there, or sees 180 degrees as z."""
+    if recording.camera is None or isinstance(recording.camera.distortion, NoDistortion):
+        return []
+    shown = torch.ones(recording.size_px[::-1], dtype=torch.bool) if recording.mask is None else recording.mask
+    lost = float((shown & ~has_ray(recording.camera)).sum()) / float(shown.sum())
+    if lost == 0:
+        return []
+    return [
+        f"the {recording.camera.model} camera has no ray for {lost:.1%} of the content, where its model folds: "
+        "no depth there; calibrate over the whole picture, or check that the model is the lens's"
+    ]
 
 
 def _predicted(
@@ -301,14 +398,22 @@ def _predicted(
     """The depth maps of a few frames."""
     seen = torch.stack([torch.from_numpy(window.view.image(image.numpy(), window.camera)) for image in images])
     batch = seen.permute(0, 3, 1, 2).to(device).float() / 255 * window.mask.to(device)
-    pinhole = None if recording.camera is None else window.view.camera.pinhole.to(batch).repeated(len(batch))
-    batch = with_rays(model.network, batch, pinhole).contiguous(memory_format=torch.channels_last)
+    kind = window.camera.depth_kind
+    lens = None if recording.camera is None else window.view.camera.lens(kind, grid=True).to(batch).repeated(len(batch))
+    batch = with_rays(model.network, batch, lens).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
         prediction = as_prediction(model.network(batch))
+    with torch.inference_mode():
+        prediction = of_kind(prediction, model.network, lens, model.learned_kind)
     prediction = DepthPrediction(
         prediction.log_depth.float().cpu(), None if prediction.log_std is None else prediction.log_std.float().cpu()
     )
-    depth = 1 / window.laid_out(1 / prediction.depth).clamp_min(1e-12)
+    shown = [torch.from_numpy(window.whole.image(image.numpy(), window.camera)) for image in images]
+    inverse = window.laid_out(1 / prediction.depth)
+    if window.enlarged > 1:
+        pairs = zip(inverse, shown, strict=True)
+        inverse = torch.stack([guided(one, image, window.canvas_mask, window.enlarged) for one, image in pairs])
+    depth = 1 / inverse.clamp_min(1e-12)
     depth = torch.where(window.canvas_mask, depth, 0.0)
     std = None if prediction.log_std is None else depth * window.laid_out(prediction.log_std.exp())
     unit, sequence = "relative", recording.sequence
@@ -323,21 +428,24 @@ def _predicted(
         depth, unit = depth * factor, sequence.unit
         supported = supported_std(depth, sequence, frames, window.canvas_px)
         std = supported if std is None else torch.maximum(supported, std * factor)
-    camera = None if recording.camera is None else recording.camera.undistorted().resized(window.canvas_px)
+    camera = None if recording.camera is None else recording.camera.resized(window.canvas_px)
     for number in range(len(images)):
-        image = torch.from_numpy(window.whole.image(images[number].numpy(), window.camera))
         name = recording.names[first + number]
         deviation = None if std is None else std[number]
-        yield DepthMap(name, depth[number], deviation, window.canvas_content, image, camera, unit)
+        yield DepthMap(name, depth[number], deviation, window.canvas_content, shown[number], camera, unit, kind)
 
 
 def frame_scales(
-    depth: Float[Tensor, "batch height width"], sequence: Sequence, frames: range, size_px: tuple[int, int]
+    depth: Float[Tensor, "batch height width"],
+    sequence: Sequence,
+    frames: range,
+    size_px: tuple[int, int],
+    maps: MapGrid = RECORDED,
 ) -> Float[Tensor, " batch"]:
     """Factor that brings each depth map to the sparse points of its frame: the weighted median of log ratios."""
     factors = []
     for map_, frame in zip(depth, frames, strict=True):
-        pixels, sparse = points_of(sequence, frame, size_px)
+        pixels, sparse = points_of(sequence, frame, size_px, maps=maps)
         predicted = sampled_at(map_[None], pixels[None].float())[0]
         used = (predicted > 0) & (sparse > 0)
         if not bool(used.any()):
@@ -387,19 +495,31 @@ def supported_std(
     found = []
     for map_, frame in zip(depth, frames, strict=True):
         pixels, sparse = points_of(sequence, frame, size_px)
-        focal_px = min(sequence.cameras[frame].undistorted().resized(size_px).focal_px)
+        focal_px = min(sequence.cameras[frame].resized(size_px).focal_px)
         found.append(map_ * ON_PHANTOMS(map_, pixels, sparse, focal_px, sequence.median_depth))
     return torch.stack(found)
 
 
 def points_of(
-    sequence: Sequence, frame: int, size_px: tuple[int, int], kept: Bool[Tensor, " points"] | None = None
+    sequence: Sequence,
+    frame: int,
+    size_px: tuple[int, int],
+    kept: Bool[Tensor, " points"] | None = None,
+    maps: MapGrid = RECORDED,
 ) -> tuple[Float[Tensor, "seen 2"], Float[Tensor, " seen"]]:
-    """Pixels in the undistorted image of this size, and depths, of the points that a frame was triangulated with."""
+    """Pixels in a depth map of this size, and depths of its kind, of the points that a frame was triangulated with."""
+    points, recorded = points_seen(sequence, frame, kept, maps), sequence.cameras[frame]
+    return maps.camera(recorded, size_px).project(points), depth_of(points, maps.kind_of(recorded))
+
+
+def points_seen(
+    sequence: Sequence, frame: int, kept: Bool[Tensor, " points"] | None = None, maps: MapGrid = RECORDED
+) -> Float[Tensor, "seen 3"]:
+    """The points that a frame was triangulated with and that its depth map can show, in the axes of its camera."""
     rows = sequence.observations.frame == frame
     if kept is not None:
         rows = rows & kept[sequence.observations.point]
+    recorded = sequence.cameras[frame]
     points = sequence.observed_points[rows]
-    points = points[points[:, 2] > 0]
-    camera = sequence.cameras[frame].undistorted().resized(size_px)
-    return camera.project(points), points[:, 2]
+    shown = (maps.undistorted or recorded).distortion.sees(points)
+    return points[shown & (depth_of(points, maps.kind_of(recorded)) > 0)]

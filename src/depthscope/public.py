@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Camera, Surface
+from depthscope.geometry import Camera, Kind, Surface
 from depthscope.pipeline.clip_depth import ClipDepth
 from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_maps
 from depthscope.pretrained import SHIPPED
@@ -37,12 +37,13 @@ class FrameDepth:
     """The depth of one frame.
 
     Attributes:
-        depth: z-depth in `unit`, float32, 0 where nothing is known, shape (height, width).
+        depth: In `unit`, float32, 0 where nothing is known, on the pixels that were recorded, shape (height, width).
         std: Its standard deviation, or None where the network does not predict it.
         content: Where the frame shows tissue, shape (height, width).
         image: The frame at the same size, sRGB, shape (height, width, 3).
         camera: The camera of this image, or None where it is not known.
         unit: "relative", "sfm" or "mm".
+        kind: What depth is: "z", along the optical axis, or "distance", along the ray, for lenses too wide for z.
     """
 
     depth: Float[np.ndarray, "height width"]
@@ -51,12 +52,14 @@ class FrameDepth:
     image: UInt8[np.ndarray, "height width 3"]
     camera: Camera | None
     unit: str
+    kind: Kind = "z"
 
     @classmethod
     def of(cls, found: DepthMap) -> "FrameDepth":
         """What prediction gives, as arrays."""
         std = None if found.std is None else found.std.numpy()
-        return cls(found.depth.numpy(), std, found.content.numpy(), found.image.numpy(), found.camera, found.unit)
+        arrays = found.depth.numpy(), std, found.content.numpy(), found.image.numpy()
+        return cls(*arrays, found.camera, found.unit, found.kind)
 
     def cloud(self, stride: int = 1) -> Surface:
         """The coloured points of every `stride`-th pixel in the camera's axes.
@@ -66,7 +69,7 @@ class FrameDepth:
         """
         std = None if self.std is None else torch.from_numpy(self.std)
         depth, content, image = (torch.from_numpy(a) for a in (self.depth, self.content, self.image))
-        return cloud(DepthMap("", depth, std, content, image, self.camera, self.unit), stride)
+        return cloud(DepthMap("", depth, std, content, image, self.camera, self.unit, self.kind), stride)
 
     def picture(self) -> UInt8[np.ndarray, "height columns 3"]:
         """The frame and its depth in colours, side by side: near is bright."""

@@ -172,14 +172,21 @@ class Sequence:
         """The point of each observation, in the axes of the camera that saw it."""
         return self.camera_from_world[self.observations.frame].apply(self.points[self.observations.point])
 
-    @property
+    @cached_property
     def observed_depths(self) -> Float[Tensor, " observations"]:
-        """Its depth; not positive where the point lies behind that camera."""
-        return self.observed_points[:, 2]
+        """Its depth, of the kind of that camera; not positive where the camera cannot see the point."""
+        points = self.observed_points
+        wide = [c.depth_kind == "distance" for c in self.cameras]
+        depths = points[:, 2].clone()
+        for camera in {c for c, beyond in zip(self.cameras, wide, strict=True) if beyond}:
+            rows = torch.tensor([c == camera for c in self.cameras])[self.observations.frame]
+            seen, far = camera.distortion.sees(points[rows]), points[rows].norm(dim=-1)
+            depths[rows] = torch.where(seen, far, -far)
+        return depths
 
     @cached_property
     def projections(self) -> Float[Tensor, "observations 2"]:
-        """Where the camera model sends each observation; NaN behind the camera."""
+        """Where the camera model sends each observation; NaN where the lens does not see it."""
         pixels = torch.empty(len(self.observations), 2, dtype=torch.float64)
         for camera in dict.fromkeys(self.cameras):
             frames = torch.tensor([c == camera for c in self.cameras])

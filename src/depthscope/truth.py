@@ -13,7 +13,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError, UnusableSequenceError, require_file
 from depthscope.geometry import Camera, RigidMotion
-from depthscope.geometry.depth import pixel_grid, sampled_at
+from depthscope.geometry.depth import sampled_at
 from depthscope.reading import bytes_of, reader
 from depthscope.sequence import Observations, Sequence
 from depthscope.video import image_size, read_grey
@@ -173,20 +173,14 @@ class TruthClip:
         """How many frames have depth."""
         return sum(file is not None for file in self.depth)
 
-    def depth_of(self, frame: int, *, undistorted: bool = False) -> Float[Tensor, "height width"]:
-        """The depth map of a frame, read now; all 0 where it has none.
-
-        Args:
-            frame: Its position in the clip.
-            undistorted: On the pixels of the undistorted frame, as `depthscope predict` writes its maps.
-        """
+    def depth_of(self, frame: int) -> Float[Tensor, "height width"]:
+        """The depth map of a frame on its recorded pixels, read now; all 0 where it has none."""
         camera = None if self.cameras is None else self.cameras[frame]
         size = image_size(self.images[frame]) if camera is None else camera.size_px
         file = self.depth[frame]
         if file is None:
             return torch.zeros(size[1], size[0])
-        depth = file.read(size)
-        return depth if camera is None or not undistorted else undistorted_depth(depth, camera)
+        return file.read(size)
 
 
 @dataclass(frozen=True)
@@ -315,17 +309,13 @@ def sampled_inside(depth: Float[Tensor, "height width"], pixels: Float[Tensor, "
     return torch.where(inside, found, torch.zeros_like(found))
 
 
-def undistorted_depth(depth: Float[Tensor, "height width"], camera: Camera) -> Float[Tensor, "height width"]:
-    """A map of distorted frames on the pixels of the undistorted ones, where predictions lie; z-depth stays as it is.
-
-    Without this, truth and prediction miss each other by up to a tenth of the image at its rim.
-    """
-    if not any(camera.distortion.coefficients):
-        return depth
-    ideal = camera.undistorted()
-    height, width = depth.shape
-    pixels = pixel_grid(height, width, depth.double()).reshape(-1, 2)
-    return sampled_inside(depth, camera.project(ideal.unproject(pixels)), 0.0).reshape(height, width).float()
+def undistorted_depth(
+    depth: Float[Tensor, "height width"], camera: Camera, target: Camera
+) -> Float[Tensor, "rows columns"]:
+    """z-depth of the frames of a camera on the pixels of another one at the same place, as of an undistorted export."""
+    width, height = target.size_px
+    pixels = camera.project(target.rays.reshape(-1, 3))
+    return sampled_inside(depth, pixels, 0.0).reshape(height, width).float()
 
 
 @reader("a depth map", "download it again")

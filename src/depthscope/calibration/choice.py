@@ -129,8 +129,9 @@ def monotonic(camera: Camera, pixels: Tensor) -> bool:
     centre = pixels.new_tensor(camera.centre_px)
     farthest = float((pixels - centre).norm(dim=-1).max())
     radii = torch.linspace(0, farthest, 200, dtype=torch.float64)
-    ray = camera.unproject(torch.stack([centre[0] + radii, centre[1].expand(200)], -1))[:, 0]
-    return bool(ray.isfinite().all()) and bool((ray.diff() > 0).all())
+    ray = camera.directions(torch.stack([centre[0] + radii, centre[1].expand(200)], -1))
+    angle = torch.atan2(ray[:, 0], ray[:, 2])
+    return bool(angle.isfinite().all()) and bool((angle.diff() > 0).all())
 
 
 def share_with_rays(camera: Camera) -> float:
@@ -139,4 +140,4 @@ def share_with_rays(camera: Camera) -> float:
     grid = pixel_grid(height, width, torch.empty(0, dtype=torch.float64))[
         :: max(1, height // 64), :: max(1, width // 64)
     ]
-    return float(camera.unproject(grid).isfinite().all(-1).double().mean())
+    return float(camera.directions(grid).isfinite().all(-1).double().mean())

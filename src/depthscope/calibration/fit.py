@@ -15,6 +15,7 @@ from depthscope.calibration import opencv
 from depthscope.errors import NoAnswerError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, RigidMotion
 from depthscope.geometry.camera import Distortion, is_camera
+from depthscope.geometry.distortion import on_plane
 from depthscope.geometry.motion import rotate
 from depthscope.geometry.rotation import rotation_from_vector
 
@@ -182,12 +183,16 @@ def _bare(model: LensModel, values: Tensor, measured: Measured) -> Fit:
 
 def _posed(measured: Measured, fit: Fit) -> RigidMotion | None:
     """The poses of all views for a given lens, or None where a view has none."""
-    plane = fit.camera.unproject(measured.pixels)[:, :2]
+    rays = fit.camera.directions(measured.pixels)
+    plane, sent = on_plane(rays), rays.isfinite().all(-1)
     flat = measured.points * measured.points.new_tensor([1.0, 1.0, 0.0])  # bent boards start as flat ones
     turns, shifts = [], []
     for view in range(measured.views):
-        here = (measured.view == view) & plane.isfinite().all(-1)
-        if int(here.sum()) < max(6, 0.7 * int((measured.view == view).sum())):
+        own = measured.view == view
+        if int((own & sent).sum()) < max(6, 0.7 * int(own.sum())):
+            return None
+        here = own & plane.isfinite().all(-1)
+        if int(here.sum()) < 6:
             return None
         ahead = here & (plane.norm(dim=-1) < AHEAD)  # farther out a hair of focal length moves rays by a lot
         here = ahead if int(ahead.sum()) >= FEWEST_AHEAD else here
@@ -259,24 +264,31 @@ def _linear(
     turn = motions.rotation[measured.view]
     turned = rotate(turn, measured.points)
     points = turned + motions.translation[measured.view]
-    depth = points[:, 2:].clamp_min(1e-3)
-    plane = points[:, :2] / depth
-    distorted = lens.distort(plane)
-    h = 1e-6
-    steps = plane.new_tensor([[h, 0.0], [0.0, h]])
-    slope = torch.stack([(lens.distort(plane + s) - lens.distort(plane - s)) / (2 * h) for s in steps], -1)
-    perspective = torch.cat([torch.eye(2, dtype=plane.dtype).expand(len(plane), 2, 2), -plane[..., None]], -1)
-    by_point = focal[:, None] * (slope @ (perspective / depth[..., None]))
+    seen = _on_sensor(lens, points)
+    h = 1e-6 * points.norm(dim=-1, keepdim=True)
+    axes = torch.eye(3, dtype=points.dtype)
+    slope = torch.stack(
+        [(_on_sensor(lens, points + h * a) - _on_sensor(lens, points - h * a)) / (2 * h) for a in axes], -1
+    )
+    by_point = focal[:, None] * slope
     x, y, z = turned.unbind(-1)
     zero = torch.zeros_like(x)
     spin = torch.stack([zero, z, -y, -z, zero, x, y, -x, zero], -1).reshape(-1, 3, 3)  # w x p as a matrix on w
     pose_part = torch.cat([by_point @ spin, by_point], -1)
-    columns = [torch.diag_embed(distorted), torch.eye(2, dtype=plane.dtype).expand(len(plane), 2, 2)]
-    none = model.lens((0.0,) * model.free).distort(plane)
+    columns = [torch.diag_embed(seen), torch.eye(2, dtype=points.dtype).expand(len(points), 2, 2)]
+    none = _on_sensor(model.lens((0.0,) * model.free), points)
     for i in range(model.free):  # every lens here is linear in its coefficients
-        unit = model.lens(tuple(1.0 if i == j else 0.0 for j in range(model.free))).distort(plane)
+        unit = _on_sensor(model.lens(tuple(1.0 if i == j else 0.0 for j in range(model.free))), points)
         columns.append(((unit - none) * focal)[..., None])
-    return measured.pixels - distorted * focal - centre, torch.cat(columns, -1), pose_part
+    return measured.pixels - seen * focal - centre, torch.cat(columns, -1), pose_part
+
+
+def _on_sensor(lens: Distortion, points: Float[Tensor, "corners 3"]) -> Float[Tensor, "corners 2"]:
+    """Where points fall on the sensor, also where the lens folds or cannot see them: a fit may pass through both."""
+    if isinstance(lens, KannalaBrandt):
+        across = points[:, :2].norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        return points[:, :2] * (lens.radius(torch.atan2(across, points[:, 2:])) / across)
+    return lens.distort(points[:, :2] / points[:, 2:].clamp_min(1e-3))
 
 
 def _moved(motions: RigidMotion, moves: Tensor) -> RigidMotion:

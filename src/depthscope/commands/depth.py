@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -23,6 +23,8 @@ def depth(
     batch: int = 8,
     run: Annotated[str, arg(name="weights", aliases=("--run",))] = "shipped",
     part: Part = WHOLE,
+    size: Literal["network", "full"] = "network",
+    undistort: float | None = None,
 ) -> int:
     """Depth of an image, a folder of images or a video at once: no training, no structure from motion, no camera.
 
@@ -39,6 +41,8 @@ def depth(
         batch: Frames in one pass.
         run: Folder of a run, or a checkpoint; by default the weights that ship.
         part: Which frames of INPUT are used.
+        size: Maps of the network's size, or full: of the frame's, enlarged along its edges.
+        undistort: Also write frames and maps without the lens's distortion, this many degrees across the wider side.
     """
     from depthscope.pipeline.prediction import Writing, write_prediction
     from depthscope.pipeline.recordings import open_recording
@@ -47,7 +51,7 @@ def depth(
 
     began = time.perf_counter()
     recording = open_recording(input, camera, mask, part)
-    given = Writing(clouds, video, batch, resolved_device(device), began)
+    given = Writing(clouds, video, batch, resolved_device(device), began, size == "full", undistort)
     write_prediction(load_model(run), recording, input, out, given)
     print(f"look at {out / 'preview'}" + (f" or {out / 'video.mp4'}" if video else ""))
     if len(recording.names) > 1:  # one image has no motion to learn from

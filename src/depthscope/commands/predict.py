@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, arg
@@ -60,6 +60,8 @@ def predict(
     split: FrameList = None,
     network: str = "",
     part: Part = WHOLE,
+    size: Literal["network", "full"] = "network",
+    undistort: float | None = None,
 ) -> int:
     """Depth of every frame of a sequence, image folder or video.
 
@@ -80,6 +82,8 @@ def predict(
         network: package.module:Class of a network from elsewhere that RUN was trained with. Only what is named here is
             imported, whatever a checkpoint says.
         part: Which frames of a video or image folder are used.
+        size: Maps of the network's size, or full: of the frame's, enlarged along its edges.
+        undistort: Also write frames and maps without the lens's distortion, this many degrees across the wider side.
     """
     return predict_folder(
         run,
@@ -96,4 +100,6 @@ def predict(
         split=split,
         network=network,
         part=part,
+        size=size,
+        undistort=undistort,
     )

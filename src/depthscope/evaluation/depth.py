@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole
+from depthscope.geometry import Lens
 from depthscope.geometry.depth import warped
 
 DELTA = 1.25
@@ -170,7 +170,7 @@ def cross_view_difference(
     depth: Float[Tensor, "frames height width"],
     mask: Bool[Tensor, "frames height width"],
     camera_from_world,
-    camera: Pinhole,
+    camera: Lens,
     gap: int,
     occlusion_tolerance: float = 0.1,
 ) -> float:
@@ -182,12 +182,12 @@ def cross_view_difference(
         depth: Depth maps in the unit of the motions, divided so that their median is near 1.
         mask: Where they are known.
         camera_from_world: Motion of each frame, batch shape (frames,).
-        camera: Camera of all, shape (2,) each.
+        camera: Camera of all, without a batch.
         gap: Frames from one to the other.
         occlusion_tolerance: As in `depthscope.geometry.depth.warped`.
     """
     differences = []
-    one = Pinhole(camera.focal_px[None], camera.centre_px[None])
+    one = camera.repeated(1)
     safe = torch.where(mask, depth, 1.0)
     for j in range(len(depth) - gap):
         for far, near in ((j, j + gap), (j + gap, j)):

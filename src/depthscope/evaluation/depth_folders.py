@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -27,10 +28,14 @@ from depthscope.evaluation.frame_names import same_frames
 from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import depth_maps
 from depthscope.geometry.depth import sampled_at
-from depthscope.prediction import points_of
+from depthscope.geometry.map_grid import RECORDED, MapGrid
+from depthscope.prediction import points_of, points_seen
 from depthscope.sequence import Sequence
 from depthscope.truth import DepthFile, TruthClip
 from depthscope.workspace import read_result
+
+Z_ON_RECORDED = MapGrid("z")
+"""Depth maps that say nothing of themselves."""
 
 POINTS = "sfm-points-1"
 """The protocol at the points of structure from motion."""
@@ -43,7 +48,8 @@ class Pairs:
     Attributes:
         names: Of the frames.
         read: The prediction and the truth of a frame, of one size, 0 where unknown.
-        lengths: Distance along the ray over z at the pixels of a frame, or None where the camera is not known.
+        lengths: Distance along the ray over z at the pixels of a frame, or None where the camera is not known, or depth
+            is no z.
     """
 
     names: tuple[str, ...]
@@ -71,11 +77,11 @@ def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tupl
     """The metrics at the points of a sequence, and what belongs beside them."""
     from depthscope.formats import read_sequence
 
-    maps, sequence = depth_maps.listed(prediction), read_sequence(truth)
+    maps, sequence, grid = depth_maps.listed(prediction), read_sequence(truth), depth_maps.grid_of(prediction)
     measured = held_out_points(sequence, run) if run is not None else None
-    result = evaluated(frames_at_points(maps, sequence, measured), POINTS)
-    floor = evaluated(flat_frames(maps, sequence, measured), POINTS)
-    rays = along_ray_at(rays_at_points(maps, sequence))
+    result = evaluated(frames_at_points(maps, sequence, measured, grid), POINTS)
+    floor = evaluated(flat_frames(maps, sequence, measured, grid), POINTS)
+    rays = along_ray_at(rays_at_points(maps, sequence, grid))
     warnings = [*doubted_scale(result, {unit_of(prediction)}, sequence.unit), *filter(None, [rays.warning])]
     if run is None and is_aligned(prediction):
         warnings.append("these maps were brought to these very points: give --run RUN for points kept from training")
@@ -84,7 +90,7 @@ def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tupl
         "along_ray": asdict(rays),
         "points": "kept from training" if run is not None else "all, also those trained on",
         "flat_wall_abs_rel": floor.per_frame_median.abs_rel,
-        "cross_view": {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap)},
+        "cross_view": {"gap": gap, "mean_relative_difference": consistency(maps, sequence, gap, grid)},
     }
 
 
@@ -96,17 +102,18 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
     """
     from depthscope.formats import is_truth, read_truth
 
-    maps, undistorted = depth_maps.listed(prediction), is_undistorted(prediction)
-    figures, warnings = {}, []
+    maps, grid = depth_maps.listed(prediction), depth_maps.grid_of(prediction)
+    figures: dict[str, Any] = {"depth": grid.kind}
+    warnings: list[str] = []
     if is_truth(truth):
         dense = read_truth(truth)
-        pairs, unit = pairs_of_truth(maps, dense, undistorted=undistorted), dense.unit
+        pairs, unit = pairs_of_truth(maps, dense, grid), dense.unit
         found = agreement(dense)
         warnings += [*depth_remarks(dense), *([found.warning] if found.warning else [])]
         figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
         figures["depth_agreement"] = found.difference
     else:
-        pairs = pairs_of_maps(maps, depth_maps.true_maps(truth, undistorted=undistorted))
+        pairs = pairs_of_maps(maps, depth_maps.true_maps(truth, grid))
         unit = unit_of(truth)
     result, own = by_protocol(pairs, protocol, {unit_of(prediction)})
     warnings += doubted_scale(result, {unit_of(prediction)}, unit)
@@ -207,11 +214,6 @@ def unit_of(prediction: Path) -> str | None:
     return unit if isinstance(unit, str) else None
 
 
-def is_undistorted(prediction: Path) -> bool:
-    """Whether predictions lie on undistorted pixels; they do unless they say that their camera was not known."""
-    return said_of(prediction).get("undistorted") is not False
-
-
 def said_of(prediction: Path) -> dict:
     """The ``result.json`` of predictions, in their folder or above the maps; empty where there is none."""
     places = [place for place in (prediction, prediction.parent) if (place / "result.json").is_file()]
@@ -265,7 +267,7 @@ def held_out_points(sequence: Sequence, run: Path) -> Bool[Tensor, " points"]:
 
 
 def frames_at_points(
-    maps: dict[str, Path], sequence: Sequence, measured: Bool[Tensor, " points"] | None
+    maps: dict[str, Path], sequence: Sequence, measured: Bool[Tensor, " points"] | None, grid: MapGrid = RECORDED
 ) -> Iterator[ComparedFrame]:
     """Predicted depth and SfM depth at the points of every frame that has a prediction."""
     for number, name in enumerate(sequence.frame_names):
@@ -275,7 +277,7 @@ def frames_at_points(
         size = depth.shape[1], depth.shape[0]
 
         def compared(chosen: Tensor | None, number: int = number, depth: Tensor = depth, size: tuple = size):
-            pixels, truth = points_of(sequence, number, size, chosen)
+            pixels, truth = points_of(sequence, number, size, chosen, grid)
             found = sampled_at(depth[None], pixels[None].float())[0]
             return found[found > 0], truth[found > 0].float()
 
@@ -283,24 +285,30 @@ def frames_at_points(
         yield ComparedFrame(name, *compared(measured), scale_from=anchors)
 
 
-def rays_at_points(maps: dict[str, Path], sequence: Sequence) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Predicted and SfM depth, and distance along the ray over z, at the points of every frame with a prediction."""
+def rays_at_points(
+    maps: dict[str, Path], sequence: Sequence, grid: MapGrid = RECORDED
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Predicted and SfM depth, and distance along the ray over z, at the points of every frame with a prediction.
+
+    Nothing of frames whose depth is the distance, and is said to be.
+    """
     for number, name in enumerate(sequence.frame_names):
         if name not in maps:
             continue
         depth = depth_maps.read(maps[name])
-        pixels, truth = points_of(sequence, number, (depth.shape[1], depth.shape[0]))
-        points = sequence.observed_points[sequence.observations.frame == number]
-        points = points[points[:, 2] > 0]  # as `points_of` has them
+        if grid.kind_of(sequence.cameras[number]) != "z":
+            continue
+        pixels, truth = points_of(sequence, number, (depth.shape[1], depth.shape[0]), maps=grid)
+        points = points_seen(sequence, number, maps=grid)
         found = sampled_at(depth[None], pixels[None].float())[0]
         yield found[found > 0], truth[found > 0], (points.norm(dim=-1) / points[:, 2])[found > 0]
 
 
 def flat_frames(
-    maps: dict[str, Path], sequence: Sequence, measured: Bool[Tensor, " points"] | None
+    maps: dict[str, Path], sequence: Sequence, measured: Bool[Tensor, " points"] | None, grid: MapGrid = RECORDED
 ) -> Iterator[ComparedFrame]:
     """The same frames with a flat wall in place of the prediction."""
-    for frame in frames_at_points(maps, sequence, measured):
+    for frame in frames_at_points(maps, sequence, measured, grid):
         anchors = frame.truth if frame.scale_from is None else frame.scale_from[1]
         if not len(anchors):
             continue
@@ -316,11 +324,12 @@ def pairs_of_maps(maps: dict[str, Path], truths: depth_maps.TrueMaps) -> Pairs:
         depth, truth = depth_maps.read(maps[same[name]]), truths[name]
         return (depth if depth.shape == truth.shape else resized_to(depth, truth.shape)), truth
 
-    camera = truths.camera
-    return Pairs(tuple(same), read, None if camera is None else lambda _: ray_lengths(camera.undistorted()))
+    camera = truths.shown_by
+    known = camera is not None and truths.grid.kind == "z"
+    return Pairs(tuple(same), read, (lambda _: ray_lengths(camera)) if known else None)
 
 
-def pairs_of_truth(maps: dict[str, Path], truth: TruthClip, *, undistorted: bool = True) -> Pairs:
+def pairs_of_truth(maps: dict[str, Path], truth: TruthClip, grid: MapGrid = Z_ON_RECORDED) -> Pairs:
     """Predicted depth and a dataset's, on the pixels of the predictions.
 
     Raises:
@@ -335,15 +344,20 @@ def pairs_of_truth(maps: dict[str, Path], truth: TruthClip, *, undistorted: bool
         raise BadInputError(f"{truth.name} ({truth.layout}): no frame has depth", "a clip with depth", "check TRUTH")
 
     def read(name: str) -> tuple[Tensor, Tensor]:
-        depth, known = depth_maps.read(maps[same[name]]), truth.depth_of(place[name], undistorted=undistorted)
+        depth, known = depth_maps.read(maps[same[name]]), truth.depth_of(place[name])
+        if truth.cameras is not None:
+            known = depth_maps.on_grid(known, truth.cameras[place[name]], grid)
         return (depth if depth.shape == known.shape else resized_to(depth, known.shape)), known
 
     def lengths(name: str) -> Tensor:
         assert truth.cameras is not None
-        camera = truth.cameras[place[name]]
-        return ray_lengths(camera.undistorted() if undistorted else camera)
+        return ray_lengths(grid.undistorted or truth.cameras[place[name]])
 
-    known_lens = truth.cameras is not None and all(isinstance(file, DepthFile | None) for file in truth.depth)
+    known_lens = (
+        truth.cameras is not None
+        and grid.kind == "z"
+        and all(isinstance(file, DepthFile | None) for file in truth.depth)
+    )
     return Pairs(tuple(same), read, lengths if known_lens else None)
 
 
@@ -355,7 +369,7 @@ def resized_to(depth: Tensor, shape: torch.Size) -> Tensor:
     return sampled_at(depth[None], (pixel_grid(shape[0], shape[1], depth) * size)[None])[0]
 
 
-def consistency(maps: dict[str, Path], sequence: Sequence, gap: int) -> float | None:
+def consistency(maps: dict[str, Path], sequence: Sequence, gap: int, grid: MapGrid = RECORDED) -> float | None:
     """Cross-view difference of the maps after bringing each to its SfM points; None where no two frames overlap."""
     from depthscope.prediction import frame_scales
 
@@ -367,13 +381,14 @@ def consistency(maps: dict[str, Path], sequence: Sequence, gap: int) -> float | 
 
     def scaled_map(depth: Tensor, number: int) -> Tensor:
         try:
-            return depth * frame_scales(depth[None], sequence, range(number, number + 1), size)
+            return depth * frame_scales(depth[None], sequence, range(number, number + 1), size, grid)
         except BadInputError:  # no point of this frame tells its scale: nothing of it is known
             return torch.zeros_like(depth)
 
     scaled = torch.stack([scaled_map(d, n) for d, n in zip(depth, numbers, strict=True)])
     unit = sequence.median_depth
-    camera = sequence.cameras[0].undistorted().resized(size).pinhole.to(torch.float32)
+    recorded = sequence.cameras[0]
+    camera = grid.camera(recorded, size).lens(grid.kind_of(recorded), grid=True).to(torch.float32)
     motions = sequence.camera_from_world[torch.tensor(numbers)].scaled(1 / unit)
     try:
         return cross_view_difference(scaled / unit, scaled > 0, motions, camera, gap)

@@ -1,4 +1,8 @@
-"""Folders of depth maps: one 32-bit float TIFF for each frame, z-depth, 0 where nothing is known."""
+"""Folders of depth maps: one 32-bit float TIFF for each frame, 0 where nothing is known.
+
+They lie on the recorded frames and hold z-depth, unless the ``result.json`` beside them says otherwise: ``depth`` is
+"z" or "distance" (along the ray), and ``undistorted`` maps have the pinhole of the ``camera.yaml`` beside them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +16,12 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file
-from depthscope.geometry import Camera
+from depthscope.geometry import Camera, Kind, converted
+from depthscope.geometry.map_grid import MapGrid
 from depthscope.memory import keep, once
 from depthscope.reading import bytes_of, reader
 from depthscope.truth import undistorted_depth
+from depthscope.workspace import read_result
 
 ENDINGS = (".tiff", ".tif")
 
@@ -74,17 +80,44 @@ def listed(folder: Path) -> dict[str, Path]:
     return found
 
 
+def grid_of(folder: Path) -> MapGrid:
+    """What the pixels of a folder's maps are, by the ``result.json`` and ``camera.yaml`` in it or above ``depth``.
+
+    Raises:
+        BadInputError: It says something that no maps are.
+    """
+    places = [folder, *([folder.parent] if folder.name == "depth" else [])]
+    place = next((place for place in places if (place / "result.json").is_file()), None)
+    said = {} if place is None else read_result(place)
+    kind = said.get("depth", "z")
+    if kind not in ("z", "distance"):
+        raise BadInputError(f"{place} says that its depth is {kind!r:.80}", "z or distance", "predict again")
+    if place is None or said.get("undistorted") is not True:
+        return MapGrid(kind)
+    path = place / "camera.yaml"
+    if not path.is_file():
+        raise BadInputError(f"{place} says that its maps are undistorted", "their camera.yaml", "predict again")
+    return MapGrid(kind, camera_file.read(path))
+
+
 @dataclass(frozen=True, eq=False)
 class TrueMaps:
-    """True depth of a clip's frames, read one at a time on the pixels that predictions lie on: the undistorted ones.
+    """True depth of a clip's frames, read one at a time on the pixels that predictions lie on.
 
     Attributes:
-        files: The maps by frame name, on the pixels of the recorded frames.
-        camera: Of these frames, or None where they are taken as they are.
+        files: The maps by frame name: z on the pixels of the recorded frames.
+        camera: Of these frames, or None where that is not known.
+        grid: What the predictions' pixels and depth are.
     """
 
     files: dict[str, Path]
     camera: Camera | None = None
+    grid: MapGrid = MapGrid("z")  # noqa: RUF009 - a frozen value
+
+    @property
+    def shown_by(self) -> Camera | None:
+        """The camera of the maps that are given, at the size of the recorded frame; None where it is not known."""
+        return None if self.camera is None else (self.grid.undistorted or self.camera)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
@@ -107,19 +140,27 @@ class TrueMaps:
                 f"{self.camera.size_px[0]} x {self.camera.size_px[1]} as the camera.yaml beside it says",
                 "take the camera file away, or that of these frames",
             )
-        return undistorted_depth(depth, self.camera)
+        return on_grid(depth, self.camera, self.grid)
 
 
-def true_maps(folder: Path, *, undistorted: bool = True) -> TrueMaps:
-    """The true depth of a folder; the ``camera.yaml`` in it or beside its maps says how its frames are distorted.
+def on_grid(depth: Float[Tensor, "height width"], camera: Camera, grid: MapGrid) -> Float[Tensor, "height width"]:
+    """The true z-depth of a recorded frame on the pixels, and of the kind, of some predictions."""
+    if grid.undistorted is not None:
+        depth, camera = undistorted_depth(depth, camera, grid.undistorted), grid.undistorted
+    kind: Kind = grid.kind_of(camera)
+    return depth if kind == "z" else converted(depth, camera.rays.to(depth), "z", kind).nan_to_num()
+
+
+def true_maps(folder: Path, grid: MapGrid = MapGrid("z")) -> TrueMaps:  # noqa: B008 - a frozen value
+    """The true depth of a folder; the ``camera.yaml`` in it or beside its maps says what lens its frames have.
 
     Args:
         folder: With maps, or with a folder ``depth`` of them.
-        undistorted: On the pixels of the undistorted frames; else on those that were recorded.
+        grid: What the pixels and the depth of the predictions are.
 
     Raises:
         BadInputError: There is none.
     """
     places = (folder, folder.parent) if folder.name == "depth" else (folder,)
     cameras = [place / "camera.yaml" for place in places if (place / "camera.yaml").is_file()]
-    return TrueMaps(listed(folder), camera_file.read(cameras[0]) if cameras and undistorted else None)
+    return TrueMaps(listed(folder), camera_file.read(cameras[0]) if cameras else None, grid)

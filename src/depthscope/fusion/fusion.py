@@ -11,7 +11,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.fusion.extraction import Extraction, extracted
 from depthscope.fusion.volume import Volume
-from depthscope.geometry import Camera, RigidMotion, Surface
+from depthscope.geometry import Camera, Kind, Lens, RigidMotion, Surface
 from depthscope.geometry.depth import backprojected, normals, rays
 
 
@@ -20,12 +20,13 @@ class DepthFrame:
     """One view to fuse.
 
     Attributes:
-        depth: z-depth, shape (height, width); 0 where nothing is known.
-        camera: Pinhole camera of these pixels.
+        depth: Of `kind`, shape (height, width); 0 where nothing is known.
+        camera: Camera of these pixels, of any lens.
         camera_from_world: Its motion, in the unit of the depth.
         image: sRGB of these pixels, shape (height, width, 3), or None.
         content: Where the pixel shows tissue and nothing else, or None for everywhere.
         std: Standard deviation of the depth, shape (height, width), or None where it is not known.
+        kind: What depth is.
     """
 
     depth: Float[Tensor, "height width"]
@@ -34,6 +35,12 @@ class DepthFrame:
     image: UInt8[Tensor, "height width 3"] | None = None
     content: Bool[Tensor, "height width"] | None = None
     std: Float[Tensor, "height width"] | None = None
+    kind: Kind = "z"
+
+    @property
+    def lens(self) -> Lens:
+        """The camera as a float32 batch of one, with the ray of every pixel."""
+        return self.camera.lens(self.kind, grid=True).to(torch.float32)[None]
 
 
 @dataclass(frozen=True)
@@ -170,10 +177,10 @@ def trusted_pixels(frame: DepthFrame, options: Fusion) -> Bool[Tensor, "height w
 
 def incidence(frame: DepthFrame) -> Float[Tensor, "height width"]:
     """Cosine of the angle between the ray of each pixel and the surface's normal."""
-    pinhole = frame.camera.pinhole.to(torch.float32)[None]
+    lens = frame.lens
     solid = torch.where(frame.depth > 0, frame.depth, 1.0)[None]
-    along = torch.nn.functional.normalize(rays(frame.depth.shape[0], frame.depth.shape[1], pinhole), dim=-1)
-    return (normals(solid, pinhole) * along).sum(-1)[0].abs()
+    along = torch.nn.functional.normalize(rays(frame.depth.shape[0], frame.depth.shape[1], lens), dim=-1)
+    return (normals(solid, lens) * along).sum(-1)[0].abs()
 
 
 def integrate(volume: Volume, frame: DepthFrame, trusted: Bool[Tensor, "height width"], options: Fusion) -> None:
@@ -187,15 +194,14 @@ def integrate(volume: Volume, frame: DepthFrame, trusted: Bool[Tensor, "height w
     image = torch.zeros(*depth.shape, 3) if frame.image is None else frame.image.float()
     maps = torch.cat([torch.stack([1 / depth, trusted.float(), truncation, weight]), image.movedim(-1, 0), std[None]])
     motion = frame.camera_from_world.to(torch.float32)
-    volume.integrate(maps, frame.camera, motion, _band(volume, frame, depth, truncation, trusted, motion))
+    volume.integrate(maps, frame.camera, frame.kind, motion, _band(volume, frame, depth, truncation, trusted, motion))
 
 
 def _band(
     volume: Volume, frame: DepthFrame, depth: Tensor, truncation: Tensor, trusted: Tensor, motion: RigidMotion
 ) -> Float[Tensor, "points 3"]:
     """Points of the world along each ray within the truncation of the surface, close enough to miss no block."""
-    pinhole = frame.camera.pinhole.to(torch.float32)[None]
-    directions = backprojected(torch.ones_like(depth)[None], pinhole)[0][trusted]
+    directions = backprojected(torch.ones_like(depth)[None], frame.lens)[0][trusted]
     steps = 1 + 2 * math.ceil(float(truncation[trusted].max()) / (volume.block / 2))
     offsets = torch.linspace(-1, 1, steps)
     along = depth[trusted][:, None] + truncation[trusted][:, None] * offsets

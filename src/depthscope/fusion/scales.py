@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.prediction import points_of, sampled_at
+from depthscope.geometry.depth import sampled_at
+from depthscope.geometry.map_grid import RECORDED, MapGrid
+from depthscope.prediction import points_of
 from depthscope.sequence import Sequence
 
 WANDER = 0.02
@@ -49,12 +51,14 @@ class ClipScales:
         return float(told.std(correction=0) / told.quantile(0.5)) if len(told) else torch.nan
 
 
-def measured_scale(depth: Float[Tensor, "height width"], sequence: Sequence, frame: int) -> tuple[float, float, int]:
+def measured_scale(
+    depth: Float[Tensor, "height width"], sequence: Sequence, frame: int, maps: MapGrid = RECORDED
+) -> tuple[float, float, int]:
     """(ln scale, its standard error, points) of one depth map from the points that its frame saw.
 
     The median of the log ratios of sparse to predicted depth; (NaN, inf, 0) where no point has a predicted depth.
     """
-    pixels, sparse = points_of(sequence, frame, (depth.shape[1], depth.shape[0]))
+    pixels, sparse = points_of(sequence, frame, (depth.shape[1], depth.shape[0]), maps=maps)
     predicted = sampled_at(depth[None], pixels[None].float())[0]
     used = (predicted > 0) & (sparse > 0)
     count = int(used.sum())
@@ -96,7 +100,10 @@ def smoothed(
 
 
 def clip_scales(
-    depths: Iterable[tuple[int, Float[Tensor, "height width"]]], sequence: Sequence, wander: float = WANDER
+    depths: Iterable[tuple[int, Float[Tensor, "height width"]]],
+    sequence: Sequence,
+    wander: float = WANDER,
+    maps: MapGrid = RECORDED,
 ) -> ClipScales:
     """The scales of the depth maps of a clip.
 
@@ -104,11 +111,12 @@ def clip_scales(
         depths: (number of the frame in the sequence, its depth map) in order of time; drawn one at a time.
         sequence: The SfM of these frames.
         wander: As in `smoothed`.
+        maps: What their pixels are.
 
     Raises:
         BadInputError: No frame was measured.
     """
-    rows = [measured_scale(depth, sequence, frame) for frame, depth in depths]
+    rows = [measured_scale(depth, sequence, frame, maps) for frame, depth in depths]
     measured = torch.tensor([row[0] for row in rows], dtype=torch.float64)
     path, deviation = smoothed(measured, torch.tensor([row[1] for row in rows], dtype=torch.float64), wander)
     return ClipScales(path.exp(), measured.exp(), deviation, tuple(row[2] for row in rows))

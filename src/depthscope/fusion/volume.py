@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from depthscope.geometry import Camera, RigidMotion
+from depthscope.geometry import Camera, Kind, NoDistortion, RigidMotion, depth_of
 from depthscope.geometry.depth import NEAREST_DEPTH, sample
+from depthscope.geometry.lens import AXIS
 
 SIDE = 8
 """Voxels along the side of a block."""
@@ -68,6 +69,7 @@ class Volume:
         self,
         maps: Float[Tensor, "channels height width"],
         camera: Camera,
+        kind: Kind,
         camera_from_world: RigidMotion,
         touched: Float[Tensor, "points 3"],
     ) -> None:
@@ -76,13 +78,14 @@ class Volume:
         Args:
             maps: Inverse depth, known (0 or 1), truncation, weight, sRGB and standard deviation, on the pixels of
                 `camera`.
-            camera: A pinhole camera.
+            camera: Of any lens.
+            kind: What depth is.
             camera_from_world: Its motion, float32.
             touched: Points of the world in whose blocks there is surface.
         """
         self._add_blocks(torch.unique(keys_of(torch.floor(touched / self.block).long())))
         for rows in self._in_view(camera, camera_from_world).split(AT_ONCE):
-            self._update(rows, maps, camera, camera_from_world)
+            self._update(rows, maps, camera, kind, camera_from_world)
 
     def _add_blocks(self, keys: Int[Tensor, " new"]) -> None:
         place, there = self.find(keys)
@@ -109,6 +112,10 @@ class Volume:
         centres = (corners_of(self.keys).float() + 0.5) * self.block
         x, y, z = camera_from_world.apply(centres).unbind(-1)
         radius = self.block * 3**0.5 / 2
+        if not isinstance(camera.distortion, NoDistortion):  # a cone about the axis that holds all rays
+            away = torch.sqrt(x * x + y * y + z * z)
+            angle = torch.atan2(torch.hypot(x, y), z) - torch.asin((radius / away.clamp_min(1e-9)).clamp_max(1.0))
+            return ((angle <= widest_ray_rad(camera)) | (away <= radius)).nonzero().flatten()
         width, height = camera.size_px
         (fx, fy), (cx, cy) = camera.focal_px, camera.centre_px
         margin_x, margin_y = radius * (fx**2 + width**2) ** 0.5, radius * (fy**2 + height**2) ** 0.5
@@ -116,14 +123,15 @@ class Volume:
         inside = inside & (fy * y + cy * z > -margin_y) & (fy * y + (cy - height) * z < margin_y)
         return inside.nonzero().flatten()
 
-    def _update(self, rows: Int[Tensor, " rows"], maps: Tensor, camera: Camera, camera_from_world: RigidMotion) -> None:
+    def _update(
+        self, rows: Int[Tensor, " rows"], maps: Tensor, camera: Camera, kind: Kind, camera_from_world: RigidMotion
+    ) -> None:
         centres = (corners_of(self.keys[rows])[:, None] * SIDE + LOCAL + 0.5).float() * self.voxel
         points = camera_from_world.apply(centres)
-        depth = points[..., 2]
-        front = depth > NEAREST_DEPTH * self.block
-        pixels = camera.pinhole.to(torch.float32).project(
-            torch.where(front[..., None], points, torch.ones_like(points))
-        )
+        lens = camera.lens(kind).to(torch.float32)
+        depth = depth_of(points, kind)
+        front = lens.sees(points, NEAREST_DEPTH * self.block)
+        pixels = lens.project(torch.where(front[..., None], points, points.new_tensor(AXIS)))
         size = torch.tensor(camera.size_px, dtype=torch.float32)
         inside = front & ((pixels >= 0.5) & (pixels <= size - 0.5)).all(-1)
         # Positions far outside would overflow in the sampling.
@@ -162,6 +170,13 @@ class Volume:
         self._order = torch.argsort(parents)
         self.distance, self.weight, self.traits, self.traits_weight = distance, weight / 8, traits, traits_weight
         self._make_room(len(parents))
+
+
+def widest_ray_rad(camera: Camera) -> float:
+    """The largest angle of a pixel's ray from the axis."""
+    rays = camera.rays
+    angle = torch.atan2(rays[..., :2].norm(dim=-1), rays[..., 2])
+    return float(angle[angle.isfinite()].max())
 
 
 def keys_of(corners: Int[Tensor, "blocks 3"]) -> Int[Tensor, " blocks"]:

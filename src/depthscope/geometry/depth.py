@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from depthscope.geometry.camera import Pinhole
+from depthscope.geometry.lens import AXIS, Lens, depth_of, pixel_grid as pixel_grid
 from depthscope.geometry.motion import RigidMotion, rotate
 
 NEAREST_DEPTH = 1e-3
@@ -21,13 +21,6 @@ FROM_FLOAT32 = 1e-4
 
 Maps = Float[Tensor, "batch height width"]
 MaskMaps = Bool[Tensor, "batch height width"]
-
-
-def pixel_grid(height: int, width: int, like: Tensor) -> Float[Tensor, "{height} {width} 2"]:
-    """The centres of all pixels, (column + 0.5, row + 0.5), with the type and device of `like`."""
-    y = torch.arange(height, dtype=like.dtype, device=like.device) + 0.5
-    x = torch.arange(width, dtype=like.dtype, device=like.device) + 0.5
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
 def sample(
@@ -52,13 +45,13 @@ def sampled_at(
     return torch.where(share > 1e-3, share / total.clamp_min(1e-12), 0.0)
 
 
-def rays(height: int, width: int, camera: Pinhole) -> Float[Tensor, "batch {height} {width} 3"]:
-    """The ray of every pixel of a batch of cameras, with z = 1."""
-    return camera[:, None, None].unproject(pixel_grid(height, width, camera.focal_px))
+def rays(height: int, width: int, camera: Lens) -> Float[Tensor, "batch {height} {width} 3"]:
+    """The ray of every pixel of a batch of cameras: z is 1, or the length where depth is the distance along it."""
+    return camera.rays(height, width)
 
 
-def backprojected(depth: Maps, camera: Pinhole) -> Float[Tensor, "batch height width 3"]:
-    """The surface point of every pixel, in camera axes: X = z r."""
+def backprojected(depth: Maps, camera: Lens) -> Float[Tensor, "batch height width 3"]:
+    """The surface point of every pixel, in camera axes: X = D r."""
     return depth[..., None] * rays(depth.shape[-2], depth.shape[-1], camera)
 
 
@@ -83,7 +76,7 @@ def warped(
     far: Maps,
     near: Maps,
     near_from_far: RigidMotion,
-    camera: Pinhole,
+    camera: Lens,
     far_mask: MaskMaps | None = None,
     near_mask: MaskMaps | None = None,
     *,
@@ -92,9 +85,10 @@ def warped(
 ) -> Warp:
     """Depth map warping layer: the depth of `far` as seen from `near`, on the pixel grid of `near`.
 
-    Inverse depth is sampled, which is exact on planes (the inverse depth of a plane is affine in the pixel), and every
-    sample is moved as a point of the far surface, so that the result is a depth of the near frame and can be compared
-    with it. Gradients flow through both maps: the samples of `far`, and the positions that `near` gives.
+    Inverse depth is sampled, which for a pinhole is exact on planes (their inverse depth is affine in the pixel), and
+    every sample is moved as a point of the far surface, so that the result is a depth of the near frame and can be
+    compared with it. Gradients flow through both maps: the samples of `far`, and the positions that `near` gives.
+    Depth is of the camera's kind; nothing else depends on the lens.
 
     Args:
         far: Depth of the frame that is sampled (frame j of the paper), positive.
@@ -115,10 +109,12 @@ def warped(
     moved = moved + far_from_near.translation[:, None, None]
     if detach_position:
         moved = moved.detach()
-    z = moved[..., 2]
-    front = z > NEAREST_DEPTH
+    there = camera[:, None, None]
+    front = there.sees(moved, NEAREST_DEPTH)
     # 2. Where it falls in the far image.
-    position = camera[:, None, None].project(torch.where(front[..., None], moved, torch.ones_like(moved)))
+    solid_points = torch.where(front[..., None], moved, moved.new_tensor(AXIS))
+    z = depth_of(moved, camera.kind)
+    position = there.project(solid_points)
     x, y = position.unbind(-1)
     inside = (x >= 0.5 - FROM_FLOAT32) & (x <= width - 0.5 + FROM_FLOAT32)
     inside = inside & (y >= 0.5 - FROM_FLOAT32) & (y <= height - 0.5 + FROM_FLOAT32)
@@ -134,10 +130,14 @@ def warped(
         solid = torch.where(far_mask, far, torch.ones_like(far))
         inverse, content = sample(torch.stack([1 / solid, far_mask.to(far)], 1), position).unbind(1)
         valid = reached & (content.detach() >= 1 - 1e-3)
-    # 5. That point, back in the near camera's axes: only its depth is needed.
-    far_ray = camera[:, None, None].unproject(position)
-    third_row = near_from_far.rotation[:, None, None, 2]
-    depth = (third_row * far_ray).sum(-1) / inverse + near_from_far.translation[:, None, None, 2]
+    # 5. That point, back in the near camera's axes: only its depth is needed. Its ray is that of the moved point.
+    far_ray = solid_points / depth_of(solid_points, camera.kind)[..., None]
+    if camera.kind == "z":
+        third_row = near_from_far.rotation[:, None, None, 2]
+        depth = (third_row * far_ray).sum(-1) / inverse + near_from_far.translation[:, None, None, 2]
+    else:
+        point = rotate(near_from_far.rotation[:, None, None], far_ray / inverse[..., None])
+        depth = (point + near_from_far.translation[:, None, None]).norm(dim=-1)
     # 6. Valid where both see tissue, 7. and where `far` does not hide it.
     valid = valid & (depth.detach() > NEAREST_DEPTH)
     if near_mask is not None:
@@ -155,20 +155,20 @@ def flow(
     depth: Float[Tensor, "batch points"],
     pixels: Float[Tensor, "batch points 2"],
     target_from_source: RigidMotion,
-    camera: Pinhole,
+    camera: Lens,
 ) -> tuple[Float[Tensor, "batch points 2"], Bool[Tensor, "batch points"]]:
     """How far each pixel moves to the target frame if it has this depth, in pixels, and whether it stays in front.
 
-    Where the point falls behind the target camera the flow is 0.
+    Where the point falls behind the target camera, or outside its field, the flow is 0.
     """
     points = depth[..., None] * camera[:, None].unproject(pixels)
     moved = target_from_source.unsqueeze(1).apply(points)
-    front = moved[..., 2] > NEAREST_DEPTH
-    target = camera[:, None].project(torch.where(front[..., None], moved, torch.ones_like(moved)))
+    front = camera[:, None].sees(moved, NEAREST_DEPTH)
+    target = camera[:, None].project(torch.where(front[..., None], moved, moved.new_tensor(AXIS)))
     return torch.where(front[..., None], target - pixels, torch.zeros_like(pixels)), front
 
 
-def normals(depth: Maps, camera: Pinhole) -> Float[Tensor, "batch height width 3"]:
+def normals(depth: Maps, camera: Lens) -> Float[Tensor, "batch height width 3"]:
     """Unit normals towards the camera, from central differences of the back-projected points (one-sided at the rim)."""
     points = backprojected(depth, camera)
     along_y, along_x = torch.gradient(points, dim=(1, 2))

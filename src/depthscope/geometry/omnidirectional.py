@@ -1,17 +1,19 @@
 """Scaramuzza's omnidirectional lens: the height of a ray over the sensor is a polynomial of the radius."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from depthscope.errors import BadInputError
+from depthscope.geometry.distortion import Plane, length, on_plane, with_gradient
+from depthscope.geometry.shapes import Points
 
-Plane = Float[Tensor, "*points 2"]
-
-STEPS = 60
-"""Halvings of the radius when a point is projected: to the last digit of a double."""
+MOST_RADIUS = 10.0
+"""Radius of the sensor, in lengths of a0, beyond which no endoscope has pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,38 +48,87 @@ class Scaramuzza:
         b2, b3, b4 = self.coefficients[:3]
         return 1 + radius**2 * (b2 + radius * (b3 + radius * b4))
 
+    def _height_slope(self, radius: Tensor) -> Tensor:
+        """Derivative of `height`."""
+        b2, b3, b4 = self.coefficients[:3]
+        return radius * (2 * b2 + radius * (3 * b3 + radius * 4 * b4))
+
+    @cached_property
+    def last_radius(self) -> float:
+        """The radius of the sensor up to which the angle from the axis rises, at most `MOST_RADIUS`."""
+
+        def rises(radius: Tensor) -> Tensor:  # the sign of the derivative of atan2(r, height(r))
+            return self.height(radius) - radius * self._height_slope(radius) > 0
+
+        radius = torch.linspace(0, MOST_RADIUS, 20001, dtype=torch.float64)
+        bad = (~rises(radius)).nonzero()
+        if not len(bad):
+            return MOST_RADIUS
+        low, high = radius[max(int(bad[0]) - 1, 0)], radius[int(bad[0])]
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if bool(rises(middle)) else (low, middle)
+        return float(low)
+
+    @cached_property
+    def widest_rad(self) -> float:
+        """The angle from the axis at the last radius."""
+        last = torch.tensor(self.last_radius, dtype=torch.float64)
+        return float(torch.atan2(last, self.height(last)))
+
+    @cached_property
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """Radii and the angles of their rays, from which Newton's method starts."""
+        radius = torch.linspace(0, self.last_radius, 1025, dtype=torch.float64)
+        return radius, torch.atan2(radius, self.height(radius))
+
     def undistort(self, plane: Plane) -> Plane:
         """The point of the plane z = 1 that a sensor position sees; NaN where its ray does not point forward."""
-        c, d, e = self.coefficients[3:]
-        x, y = plane.unbind(-1)
-        sensor = torch.stack([x - e * y, c * y - d * x], -1) / (c - d * e)
-        height = self.height(sensor.norm(dim=-1, keepdim=True))
-        return torch.where(height > 1e-6, sensor / height, torch.full_like(sensor, torch.nan))
+        return on_plane(self.direction(plane))
 
     def distort(self, plane: Plane) -> Plane:
         """Where an ideal point of the plane z = 1 falls; NaN where the polynomial turns before it gets there."""
-        c, d, e = self.coefficients[3:]
-        slope = plane.norm(dim=-1, keepdim=True)
-        low, high = torch.zeros_like(slope), self._last_radius(slope)
-        end = high
-        for _ in range(STEPS):  # r / height(r) rises up to the last radius, so bisection always converges
-            middle = (low + high) / 2
-            below = middle < slope * self.height(middle)
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        radius = (low + high) / 2
-        reached = (slope * self.height(end) <= end) | (slope == 0)
-        on_axis = slope < 1e-12
-        factor = torch.where(on_axis, torch.ones_like(slope), radius / torch.where(on_axis, 1.0, slope))
-        sensor = torch.where(reached, plane * factor, torch.full_like(plane, torch.nan))
-        x, y = sensor.unbind(-1)
-        return torch.stack([c * x + e * y, d * x + y], -1)
+        return self.sensor(torch.cat([plane, torch.ones_like(plane[..., :1])], -1))
 
-    def _last_radius(self, like: Tensor) -> Tensor:
-        """The radius up to which the angle from the axis rises and stays under 90 degrees, at most 10."""
-        b2, b3, b4 = self.coefficients[:3]
-        radius = torch.linspace(0, 10, 20001, dtype=torch.float64)
-        height = self.height(radius)
-        slope = radius * (2 * b2 + radius * (3 * b3 + radius * 4 * b4))
-        good = (height > 1e-3) & (height - radius * slope > 0)  # the derivative of r / height(r) is positive
-        last = int((~good).nonzero()[0]) - 1 if not bool(good.all()) else len(radius) - 1
-        return torch.full_like(like, float(radius[last]))
+    def direction(self, sensor: Plane) -> Points:
+        """The unit vector of the ray that reaches a point of the sensor; NaN beyond the field."""
+        c, d, e = self.coefficients[3:]
+        x, y = sensor.unbind(-1)
+        across = torch.stack([x - e * y, c * y - d * x], -1) / (c - d * e)
+        radius = across.norm(dim=-1, keepdim=True)
+        ray = torch.nn.functional.normalize(torch.cat([across, self.height(radius)], -1), dim=-1)
+        return torch.where(radius <= self.last_radius * (1 + 1e-9), ray, torch.nan)
+
+    def sees(self, direction: Points) -> Bool[Tensor, "*points"]:
+        """Directions within the field."""
+        x, y, z = direction.detach().unbind(-1)
+        return z >= math.cos(self.widest_rad) * length(x, y, z)
+
+    def _radius(self, angle_rad: Tensor) -> Tensor:
+        """The radius of the sensor that a ray at this angle reaches, without gradient."""
+        angle = angle_rad.detach().double()
+        radii, angles = self._table
+        radii, angles = radii.to(angle.device), angles.to(angle.device)
+        place = torch.searchsorted(angles, angle.contiguous()).clamp(1, len(angles) - 1)
+        share = ((angle - angles[place - 1]) / (angles[place] - angles[place - 1])).clamp(0, 1)
+        radius = radii[place - 1] + share * (radii[place] - radii[place - 1])
+        sine, cosine = torch.sin(angle), torch.cos(angle)
+        for _ in range(5):
+            slope = cosine - sine * self._height_slope(radius)
+            step = (radius * cosine - self.height(radius) * sine) / torch.where(slope.abs() < 1e-9, 1e-9, slope)
+            radius = (radius - step).clamp(0, self.last_radius)
+        return radius
+
+    def sensor(self, direction: Points) -> Plane:
+        """Where a direction falls on the sensor; NaN where the lens does not see it."""
+        c, d, e = self.coefficients[3:]
+        x, y, z = direction.unbind(-1)
+        across = length(x, y)
+        angle = torch.atan2(across, z)
+        found = self._radius(angle)
+        height = self.height(found)
+        slope = (found**2 + height**2) / (height - found * self._height_slope(found)).clamp_min(1e-12)
+        radius = with_gradient(found.to(direction), slope.to(direction), angle)
+        factor = torch.where(self.sees(direction), radius / across, torch.nan)
+        x, y = x * factor, y * factor
+        return torch.stack([c * x + e * y, d * x + y], -1)

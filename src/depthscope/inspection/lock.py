@@ -60,7 +60,7 @@ def lock_on_unseen(evidence: Evidence) -> Check:
         return cannot_tell(LEAST_UNSEEN, "at least", "nearly every point was triangulated from every frame near it")
     draw = torch.Generator().manual_seed(evidence.seed)
     frames = evidence.working.observations.frame
-    depth = evidence.working.observed_depths[rows]
+    depth = evidence.working.observed_points[rows, 2]
     wrong = depth[another_of_the_same(frames[rows], draw)]
     hit, known = _hits(evidence, rows, target, depth, 0.0)
     other, _ = _hits(evidence, rows, target, wrong, 0.0)

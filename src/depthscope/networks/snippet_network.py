@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from depthscope.geometry import Camera, Pinhole
+from depthscope.geometry import Camera, Lens
 from depthscope.networks.depth_head import DepthPrediction, as_prediction
 from depthscope.networks.disparity import Disparities, disparities_of
 from depthscope.networks.pose import Motions
@@ -81,12 +81,12 @@ def depth_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(DEPTH): value for name, value in weights.items() if name.startswith(DEPTH)}
 
 
-def corrected(camera: Pinhole, correction: Float[Tensor, " 4"], mirrored: Bool[Tensor, " batch"]) -> Pinhole:
+def corrected(camera: Lens, correction: Float[Tensor, " 4"], mirrored: Bool[Tensor, " batch"]) -> Lens:
     """Cameras of batch shape (batch, frames) with the learned corrections; mirrored images shift to the other side."""
     focal = camera.focal_px * correction[:2].exp()
     across = torch.where(mirrored, -1.0, 1.0)[:, None]
     shift = torch.stack([across * correction[2], correction[3].expand_as(across)], -1)  # (batch, 1, 2)
-    return Pinhole(focal, camera.centre_px + shift * camera.focal_px)
+    return camera.with_intrinsics(focal, camera.centre_px + shift * camera.focal_px)
 
 
 def learned_camera(camera: Camera, correction: Float[Tensor, " 4"]) -> Camera:

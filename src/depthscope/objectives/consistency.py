@@ -62,7 +62,7 @@ class Normalised:
     """
 
     def __call__(self, warped: Maps, depth: Maps, valid: MaskMaps, ray_l1: Maps) -> Float[Tensor, " batch"]:
-        """The loss of each map, shape (batch,); `ray_l1` is |r_x| + |r_y| + 1."""
+        """The loss of each map, shape (batch,); `ray_l1` is |r_x| + |r_y| + |r_z|."""
         above = torch.where(valid, (warped - depth).abs() * ray_l1, 0.0).sum((-1, -2))
         below = torch.where(valid, warped.abs() + depth, 0.0).sum((-1, -2))
         return 2 * above / (below + 1e-5 * depth.mean((-1, -2)))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import Lens, RigidMotion
 from depthscope.geometry.depth import flow
 from depthscope.geometry.scale import weighted_mean
 
@@ -15,7 +15,7 @@ def sparse_flow_loss(
     pixels: Float[Tensor, "batch points 2"],
     weight: Float[Tensor, "batch points"],
     target_from_source: RigidMotion,
-    camera: Pinhole,
+    camera: Lens,
     size_px: tuple[int, int],
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """``sum c (|F_x - F^_x| / width + |F_y - F^_y| / height) / sum c`` at the points of the source frame.

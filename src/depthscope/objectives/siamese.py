@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import Lens, RigidMotion
 from depthscope.geometry.depth import rays, sample, warped
 from depthscope.geometry.scale import ScaleEstimator, TrimmedLogMean
 from depthscope.networks import DepthPrediction
@@ -185,7 +185,7 @@ class _Frames:
     mask: Bool[Tensor, "frames height width"]
     points: SparsePoints
     other_from_this: RigidMotion
-    camera: Pinhole
+    camera: Lens
     size_px: tuple[int, int]
 
     @classmethod
@@ -202,7 +202,7 @@ class _Frames:
                 torch.cat([k_from_j.rotation, j_from_k.rotation]),
                 torch.cat([k_from_j.translation, j_from_k.translation]),
             ),
-            camera=Pinhole(batch.camera.focal_px.repeat(2, 1), batch.camera.centre_px.repeat(2, 1)),
+            camera=batch.camera[[*range(len(batch))] * 2],
             size_px=(width, height),
         )
 

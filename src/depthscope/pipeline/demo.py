@@ -166,9 +166,9 @@ def depth_picture_of(clip: Path, maps_folder: Path) -> torch.Tensor:
     from depthscope.evaluation.frame_names import same_frames
     from depthscope.formats import depth_maps
     from depthscope.pictures import contact_sheet, depth_picture, depth_range, error_picture
-    from depthscope.video import read_image, undistorted
+    from depthscope.video import read_image
 
-    maps, truths = depth_maps.listed(maps_folder), depth_maps.true_maps(clip)
+    maps, truths = depth_maps.listed(maps_folder), depth_maps.true_maps(clip, depth_maps.grid_of(maps_folder))
     pairs = list(same_frames(truths, maps).items())
     pairs = pairs[:: max(1, len(pairs) // SHOWN)][:SHOWN]
     limits = depth_range(torch.stack([truths[name] for name, _ in pairs]))
@@ -180,8 +180,6 @@ def depth_picture_of(clip: Path, maps_folder: Path) -> torch.Tensor:
         depth = depth * float(median(truth[both]) / median(depth[both]))
         error = (depth - truth).abs() / truth.clamp_min(1e-6)
         image = read_image(next((clip / "images").glob(f"{name}.*")))
-        if truths.camera is not None:
-            image = undistorted(image, truths.camera)[0]
         maps_shown = [depth_picture(torch.where(both, d, 0.0), limits) for d in (depth, truth)]
         rows.append([image, *maps_shown, error_picture(error, both, 0.1)])
     near, far = limits

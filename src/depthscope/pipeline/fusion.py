@@ -14,6 +14,7 @@ from depthscope.footage import tissue_in
 from depthscope.formats import depth_maps
 from depthscope.formats.frame_masks import masked
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
+from depthscope.geometry.map_grid import RECORDED, MapGrid
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.video import read_image, write_image
@@ -45,10 +46,11 @@ def matched(maps: dict[str, Path], clip: Sequence, prediction: Path) -> dict[int
 
 def views(maps: dict[int, Path], clip: Sequence, factors: Tensor, prediction: Path) -> Iterator[DepthFrame]:
     """The frames with these maps, each times its factor, read when asked for."""
+    grid = depth_maps.grid_of(prediction)
     for (frame, path), factor in zip(maps.items(), factors.tolist(), strict=True):
         deviation = prediction / "std" / path.name
         std = depth_maps.read(deviation) * factor if deviation.is_file() else None
-        yield frame_of(clip, frame, depth_maps.read(path) * factor, std)
+        yield frame_of(clip, frame, depth_maps.read(path) * factor, std, grid=grid)
 
 
 def frame_of(
@@ -57,6 +59,7 @@ def frame_of(
     depth: Float[Tensor, "height width"],
     std: Float[Tensor, "height width"] | None,
     image: UInt8[Tensor, "height width 3"] | None = None,
+    grid: MapGrid = RECORDED,
 ) -> DepthFrame:
     """A frame of a clip with its depth, as it is fused and registered.
 
@@ -66,13 +69,15 @@ def frame_of(
         depth: In the unit of the clip.
         std: Its standard deviation, or None.
         image: The frame on the pixels of the depth; read and resampled if None.
+        grid: What the pixels of the depth are.
     """
     size, camera = (depth.shape[1], depth.shape[0]), clip.cameras[frame]
-    whole = View(0, 0, camera.size_px, size, camera.undistorted())
+    whole = View.whole(grid.undistorted or camera, size)
     if image is None:
         image = torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera))
     content = whole.mask(tissue_in(clip, frame), camera, RIM_PX)
-    return DepthFrame(depth, camera.undistorted().resized(size), clip.camera_from_world[frame], image, content, std)
+    motion = clip.camera_from_world[frame]
+    return DepthFrame(depth, grid.camera(camera, size), motion, image, content, std, grid.kind_of(camera))
 
 
 def told(items: Iterable, total: int, title: str) -> Iterable:
@@ -126,11 +131,11 @@ def picture(fused: Fused, frames: list[int], clip: Sequence) -> torch.Tensor:
         frame = frames[place]
         camera = clip.cameras[frame]
         size = width, max(1, round(width * camera.size_px[1] / camera.size_px[0]))
-        whole = View(0, 0, camera.size_px, size, camera.undistorted())
+        whole = View.whole(camera, size)
         image = torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera))
-        pinhole, motion = camera.undistorted().resized(size), clip.camera_from_world[frame]
-        shaded = surface_picture(fused.surface, pinhole, motion, coloured=False)
-        rows.append([image, shaded, surface_picture(fused.surface, pinhole, motion)])
+        motion = clip.camera_from_world[frame]
+        shaded = surface_picture(fused.surface, whole.camera, motion, coloured=False)
+        rows.append([image, shaded, surface_picture(fused.surface, whole.camera, motion)])
     return contact_sheet(rows, ("frame", "surface", "surface with colours"))
 
 
@@ -159,9 +164,8 @@ def fuse_folder(
     options = Fusion(voxel, hole_voxels=hole_voxels, least_share=least_share, most_blocks=most_blocks, unit=clip.unit)
     sources = tuple(path for path in (prediction, sequence, masks) if path is not None)
     with writing_folder(out, inputs=sources) as folder:
-        scales = clip_scales(
-            told(((frame, depth_maps.read(path)) for frame, path in maps.items()), len(maps), "scales"), clip
-        )
+        read = told(((frame, depth_maps.read(path)) for frame, path in maps.items()), len(maps), "scales")
+        scales = clip_scales(read, clip, maps=depth_maps.grid_of(prediction))
         fused = fuse_frames(told(views(maps, clip, scales.factor, prediction), len(maps), "fuse"), options)
         ply.write(fused.surface, folder / "surface.ply")
         write_scales(folder / "scales.csv", list(maps), clip, scales)

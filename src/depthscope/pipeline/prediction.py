@@ -16,7 +16,15 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps
 from depthscope.pipeline.recordings import of_targets, open_recording, with_scale_of
-from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_depth
+from depthscope.prediction import (
+    DepthMap,
+    DepthModel,
+    Recording,
+    cloud,
+    load_model,
+    predict as predict_depth,
+    undistorted_map,
+)
 from depthscope.training.devices import Device, resolved_device
 from depthscope.training.options import resolved_precision
 from depthscope.video import WHOLE
@@ -38,6 +46,8 @@ class Writing:
         batch: Frames in one pass.
         device: Where to compute; auto takes a GPU if there is one.
         began: `time.perf_counter` when the command began.
+        full_size: Maps of the size of the frame.
+        undistort_deg: Field of view of the undistorted maps; None for none.
     """
 
     clouds: int
@@ -45,6 +55,8 @@ class Writing:
     batch: int
     device: Literal["cpu", "cuda"]
     began: float
+    full_size: bool = False
+    undistort_deg: float | None = None
 
 
 def write_prediction(
@@ -62,17 +74,28 @@ def write_prediction(
     with writing_folder(out, inputs=(model.source, source)) as folder:
         for name in ("depth", "preview"):
             (folder / name).mkdir()
-        seconds, count, unit, size, pixels, began = 0.0, 0, "relative", (0, 0), None, time.perf_counter()
-        maps = predict_depth(model, recording, batch=given.batch, scaled=scaled, device=device, bf16=bf16)
+        seconds, count, unit, size, pixels, kind = 0.0, 0, "relative", (0, 0), None, "z"
+        began = time.perf_counter()
+        maps = predict_depth(
+            model,
+            recording,
+            batch=given.batch,
+            scaled=scaled,
+            device=device,
+            bf16=bf16,
+            full_size=given.full_size,
+        )
         with closing(in_order(partial(write_depth, folder), maps)) as written:
             for depth_map in track(
                 written, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
             ):
                 seconds += time.perf_counter() - began
+                if given.undistort_deg is not None:
+                    write_undistorted(folder / "undistorted", depth_map, given.undistort_deg)
                 if given.clouds and count % given.clouds == 0 and depth_map.camera is not None:
                     write_cloud(folder, depth_map, recording, count)
                 count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
-                pixels = depth_map.camera
+                pixels, kind = depth_map.camera, depth_map.kind
                 began = time.perf_counter()
         if pixels is not None:
             camera_file.write(pixels, folder / "camera.yaml")
@@ -88,7 +111,8 @@ def write_prediction(
                 "checkpoint": str(model.source),
                 "recipe": model.recipe.name,
                 "size_px": list(size),
-                "undistorted": pixels is not None,
+                "depth": kind,
+                "undistorted": False,
                 "notes": recording.notes,
             },
         )
@@ -133,6 +157,26 @@ def write_depth(folder: Path, depth_map: DepthMap) -> DepthMap:
         depth_maps.write(folder / "std" / f"{depth_map.name}.tiff", depth_map.std)
     write_image(folder / "preview" / f"{depth_map.name}.png", depth_map.image, quick=True)
     return depth_map
+
+
+def write_undistorted(folder: Path, depth_map: DepthMap, field_deg: float) -> None:
+    """The frame and its map without distortion, with the pinhole of their pixels, as a folder of predictions."""
+    from depthscope.formats import camera_file
+    from depthscope.video import write_image
+    from depthscope.workspace import write_result
+
+    made, share = undistorted_map(depth_map, field_deg)
+    assert made.camera is not None
+    if not (folder / "result.json").is_file():
+        for name in ("depth", "images", *(() if made.std is None else ("std",))):
+            (folder / name).mkdir(parents=True)
+        camera_file.write(made.camera, folder / "camera.yaml")
+        said = {"depth": made.kind, "undistorted": True, "unit": made.unit, "size_px": list(made.camera.size_px)}
+        write_result(folder, {**said, "field_deg": field_deg, "share_of_content": share})
+    depth_maps.write(folder / "depth" / f"{made.name}.tiff", made.depth)
+    write_image(folder / "images" / f"{made.name}.png", made.image)
+    if made.std is not None:
+        depth_maps.write(folder / "std" / f"{made.name}.tiff", made.std)
 
 
 def write_cloud(folder: Path, depth_map: DepthMap, recording: Recording, number: int) -> None:
@@ -186,6 +230,8 @@ def predict_folder(
     split: Path | None = None,
     network: str = "",
     part: Cut = WHOLE,
+    size: Literal["network", "full"] = "network",
+    undistort: float | None = None,
 ) -> int:
     """Depth of every frame of a sequence, image folder or video, as a folder.
 
@@ -198,7 +244,7 @@ def predict_folder(
     start = time.perf_counter()
     model = load_model(run, last=last, network=network)
     device = resolved_device(device)
-    given = Writing(clouds, video, batch, device, start)
+    given = Writing(clouds, video, batch, device, start, size == "full", undistort)
     if split is not None:
         if sequence is not None or camera is not None or mask is not None:
             raise BadInputError(

@@ -7,7 +7,9 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.geometry import Camera
-from depthscope.prediction import Recording
+from depthscope.prediction import (
+    Recording,
+)
 from depthscope.video import WHOLE, Cut, FolderFrames
 from depthscope.video.cut import check_no_part
 

@@ -35,11 +35,11 @@ def frame_views(frames: Iterable[DepthFrame], options: Fusion | None = None) -> 
         trusted = trusted_pixels(frame, options)
         if int(trusted.sum()) < FEWEST:
             continue
-        pinhole = frame.camera.pinhole.to(torch.float32)[None]
+        lens = frame.lens
         solid = torch.where(frame.depth > 0, frame.depth, 1.0)[None]
         world = frame.camera_from_world.inverse().to(torch.float64)
-        points = world.apply(backprojected(solid, pinhole)[0][trusted].double())
-        directions = rotate(world.rotation, normals(solid, pinhole)[0][trusted].double())
+        points = world.apply(backprojected(solid, lens)[0][trusted].double())
+        directions = rotate(world.rotation, normals(solid, lens)[0][trusted].double())
         std = None if frame.std is None else frame.std[trusted]
         found.append(SurfaceView(Surface(points, directions), world.translation, std=std))
     if not found:

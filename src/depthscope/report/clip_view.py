@@ -30,7 +30,7 @@ class StripFrame:
     Attributes:
         name: Of the frame.
         number: Of the frame in the sequence, or None.
-        frame: Undistorted where a depth map is.
+        frame: As it was recorded.
         points: The frame with its SfM points in the colours of their depth.
         depth: In colours.
         deviation: Relative standard deviation of depth in colours.
@@ -142,7 +142,7 @@ class ClipView:
         return make[panel]()
 
     def frame(self, name: str) -> Picture | None:
-        """The frame without the lens's distortion, from the sequence, or else from the preview beside the depth map."""
+        """The frame as recorded, from the sequence, or else from the preview beside the depth map."""
         number, source = self.number(name), _image(self.images.get(name))
         if source is None:
             return self._fitted(self._preview(name))
@@ -186,9 +186,9 @@ class ClipView:
         return pair[:, :width].contiguous() if width <= pair.shape[1] else None
 
     def _window(self, camera: Camera) -> View:
-        """The whole undistorted frame at the height of the pictures."""
+        """The whole frame at the height of the pictures."""
         width = max(1, round(camera.size_px[0] * self.height / camera.size_px[1]))
-        return View(0, 0, camera.size_px, (width, self.height), camera.undistorted())
+        return View.whole(camera, (width, self.height))
 
     def _fitted(self, picture: Picture | None) -> Picture | None:
         return picture if picture is None or picture.shape[0] == self.height else resized(picture, self.height)

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 
 from depthscope.errors import DepthscopeError
+from depthscope.geometry import depth_of
 from depthscope.pictures import Picture, depth_picture, depth_range
 from depthscope.report.folder import ClipResults
 from depthscope.sequence import Sequence
@@ -20,12 +21,14 @@ def with_points(sequence: Sequence, number: int, window: View, frame: Picture | 
     if frame is None:
         return None
     seen = sequence.points[sequence.observations.point[sequence.observations.frame == number]]
-    inside = sequence.camera_from_world[number].apply(seen)
-    inside = inside[inside[:, 2] > 0]
+    inside, kind = sequence.camera_from_world[number].apply(seen), window.recorded.depth_kind
+    depth = depth_of(inside, kind)
+    shown = window.recorded.distortion.sees(inside) & (depth > 0)
+    inside, depth = inside[shown], depth[shown]
     if not len(inside):
         return None
     pixels = window.camera.project(inside) * (frame.shape[1] / window.size_px[0])
-    shades = depth_picture(inside[None, :, 2].float(), depth_range(inside[None, :, 2]))[0]
+    shades = depth_picture(depth[None].float(), depth_range(depth[None]))[0]
     canvas = np.ascontiguousarray((frame.float() * 0.55).byte().numpy())
     radius = max(2, frame.shape[1] // 150)
     for (x, y), shade in zip((pixels - 0.5).round().int().tolist(), shades.tolist(), strict=True):  # OpenCV border

@@ -16,7 +16,7 @@ from depthscope.report.space import Space, SurfaceDistances
 from depthscope.report.surface_box import ColourScale, colour_scale, levels
 
 PANELS = {
-    "frame": ("frame", "lens distortion removed"),
+    "frame": ("frame", "as recorded"),
     "depth": ("depth", "near is bright"),
     "deviation": ("uncertainty of depth", "certain is dark"),
     "points": ("points of structure from motion", "near is bright"),

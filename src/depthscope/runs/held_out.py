@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from depthscope.geometry.depth import sample
 from depthscope.geometry.scale import LogMedian
 from depthscope.networks import as_prediction
-from depthscope.networks.ray_channels import with_rays
+from depthscope.networks.ray_channels import of_kind, with_rays
 from depthscope.supervision import Clip, SnippetClip, SparsePoints
 from depthscope.training import VideoDepth
 from depthscope.training.snippet_draws import gathered
@@ -120,9 +120,11 @@ def predicted(network: nn.Module, one: Clip, frames: Tensor, batch: int) -> Tens
     parts = []
     for some in frames.split(batch):
         images = one.store.frames[some].permute(0, 3, 1, 2).float() / 255 * one.store.mask
-        images = with_rays(network, images, one.camera.repeated(len(images))).to(device)
-        images = images.contiguous(memory_format=torch.channels_last)
-        parts.append(as_prediction(network(images)).log_depth.float().cpu())
+        cameras = one.camera.repeated(len(images))
+        images = with_rays(network, images, cameras).to(device).contiguous(memory_format=torch.channels_last)
+        said = as_prediction(network(images))
+        said = of_kind(said, network, cameras.to(device), learned=cameras.kind)
+        parts.append(said.log_depth.float().cpu())
     return torch.cat(parts)
 
 

@@ -17,7 +17,7 @@ from depthscope.pretrained import read_start
 from depthscope.recipes import Recipe, to_yaml
 from depthscope.runs.held_out import HeldOutPoints, HeldOutSnippets, ValidatedOn
 from depthscope.sequence import Sequence
-from depthscope.supervision import Clip, Holdout, SnippetClip, clip, network_size, snippet_clip
+from depthscope.supervision import Clip, Holdout, SnippetClip, clip, common_kind, network_size, snippet_clip
 from depthscope.supervision.snippets import in_one_unit
 from depthscope.training import (
     PairDraws,
@@ -56,8 +56,8 @@ def prepared(sequences: Rows[Sequence], recipe: Recipe, store: Path) -> tuple[tu
     Raises:
         BadInputError: No sequences, two of one name, or one that cannot be learned from.
     """
-    size = _common_size(sequences, recipe)
-    clips = [clip(sequence, recipe.supervision, size, store) for sequence in sequences]
+    size, kind = _common_size(sequences, recipe), common_kind(sequences)
+    clips = [clip(sequence, recipe.supervision, size, store, kind) for sequence in sequences]
     return _split(clips, recipe.supervision.holdout)
 
 
@@ -78,8 +78,8 @@ def prepared_snippets(
             f"a sequence, as the recipe {recipe.name} takes its motions from there",
             "reconstruct it first, or use a recipe that learns motion too (monodepth2-m)",
         )
-    size = _common_size(clips, recipe)
-    made = in_one_unit(tuple(snippet_clip(one, recipe.supervision, objective.snippets, size, store) for one in clips))
+    size, kind, rule = _common_size(clips, recipe), common_kind(clips), objective.snippets
+    made = in_one_unit(tuple(snippet_clip(one, recipe.supervision, rule, size, store, kind) for one in clips))
     return _split(list(made), recipe.supervision.holdout)
 
 
@@ -129,6 +129,7 @@ def train_recipe(
     record = {"recipe": to_yaml(recipe), "sequences": [one.name for one in sequences], "masked": masked}
     if resume:
         check_resumable(out, record)
+    record |= {"depth_kind": common_kind(sequences)}
     store = store or out / "store"
     torch.manual_seed(recipe.training.seed)
     match recipe.objective:

@@ -1,6 +1,6 @@
 """From an SfM sequence to supervision: sparse depth (Eq. 1), soft masks (Eq. 2), pairs of frames to draw."""
 
-from depthscope.supervision.clip import Clip, Holdout, Supervision, clip, network_size
+from depthscope.supervision.clip import Clip, Holdout, Supervision, clip, common_kind, network_size
 from depthscope.supervision.pairs import PairBatch, PairRule
 from depthscope.supervision.snippets import SnippetBatch, SnippetClip, SnippetRule, snippet_clip
 from depthscope.supervision.sparse_depth import SparsePoints
@@ -16,6 +16,7 @@ __all__ = [
     "SparsePoints",
     "Supervision",
     "clip",
+    "common_kind",
     "network_size",
     "snippet_clip",
 ]

@@ -1,5 +1,6 @@
 """From a sequence to what a network learns from: frames, sparse points with soft masks, pairs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import floor
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import Kind, Lens, RigidMotion, depth_of
 from depthscope.sequence import Sequence
 from depthscope.supervision.confidence import ImageMotion, RayAngles
 from depthscope.supervision.pairs import PairRule, pairs_to_draw
@@ -124,7 +125,7 @@ class Clip:
         name: The sequence's name.
         frame_names: Names of its frames.
         store: The frames at network size, and the content mask.
-        camera: Pinhole camera of the network's image, shape (2,) each.
+        camera: Camera of the network's image, without a batch; depth is of its kind.
         camera_from_world: Motion of each frame.
         points: Points to train on, batch shape (frames,).
         held_out: Points kept from training, batch shape (frames,).
@@ -138,7 +139,7 @@ class Clip:
     name: str
     frame_names: tuple[str, ...]
     store: FrameStore
-    camera: Pinhole
+    camera: Lens
     camera_from_world: RigidMotion
     points: SparsePoints
     held_out: SparsePoints
@@ -175,13 +176,23 @@ def network_size(sequence: Sequence | Footage, options: Supervision, divisor: in
     return options.size_px
 
 
-def clip(sequence: Sequence, options: Supervision, size_px: tuple[int, int], folder: Path) -> Clip:
+def common_kind(clips: Iterable[Sequence | Footage]) -> Kind:
+    """The kind of depth of clips that are learned from together: z, if all their lenses allow it."""
+    kinds = {camera.depth_kind for one in clips for camera in set(one.cameras)}
+    return "distance" if "distance" in kinds else "z"
+
+
+def clip(
+    sequence: Sequence, options: Supervision, size_px: tuple[int, int], folder: Path, kind: Kind | None = None
+) -> Clip:
     """The supervision that a sequence gives at this network size; `folder` keeps its store of frames.
+
+    The kind of depth is that of its cameras if none is given.
 
     Raises:
         BadInputError: The sequence has no parallax, no pair of frames that sees the same, or an unreadable image.
     """
-    one, kept = tracked(sequence, options, size_px, folder), held_out(sequence, options)
+    one, kept = tracked(sequence, options, size_px, folder, kind), held_out(sequence, options)
     sequence = widened(sequence, options.widen_frames)
     trained = sequence.with_observations(
         ~kept.frames[sequence.observations.frame] & ~kept.points[sequence.observations.point]
@@ -189,13 +200,15 @@ def clip(sequence: Sequence, options: Supervision, size_px: tuple[int, int], fol
     return replace(one, pairs=pairs_to_draw(trained, options.pairs))
 
 
-def tracked(sequence: Sequence, options: Supervision, size_px: tuple[int, int], folder: Path) -> Clip:
+def tracked(
+    sequence: Sequence, options: Supervision, size_px: tuple[int, int], folder: Path, kind: Kind | None = None
+) -> Clip:
     """As `clip`, but without pairs to draw: frames, motions and sparse points.
 
     Raises:
         BadInputError: An image cannot be read, or no pixel shows tissue.
     """
-    unit_length = sequence.median_depth
+    unit_length, kind = sequence.median_depth, kind or common_kind([sequence])
     view = view_of(sequence.cameras[0], content_box(sequence.mask, sequence.size_px), size_px)
     store = frame_store(sequence, view, options.erosion_px, folder)
 
@@ -209,8 +222,8 @@ def tracked(sequence: Sequence, options: Supervision, size_px: tuple[int, int], 
     long_enough = sequence.seen.sum(0) >= options.min_track
     rows = rows[long_enough[sequence.observations.point[rows]]]
     frame, point = sequence.observations.frame[rows], sequence.observations.point[rows]
-    pixels = through(view, undistorted_projections(sequence, view)[rows])
-    depth = sequence.observed_depths[rows] / unit_length
+    pixels = through(view, view.recorded.project(sequence.observed_points[rows]))
+    depth = depth_of(sequence.observed_points[rows], kind) / unit_length
     weight = confidence[point]
     lists = [
         padded(frame[chosen], pixels[chosen], depth[chosen], weight[chosen], len(sequence))
@@ -224,7 +237,7 @@ def tracked(sequence: Sequence, options: Supervision, size_px: tuple[int, int], 
                 lists[0] = replace(points, weight=torch.where(outliers, 0.0, points.weight))
                 dropped += int(outliers.sum())
 
-    camera = view.camera.pinhole
+    camera = view.camera.lens(kind, grid=True)
     motion = sequence.camera_from_world.scaled(1 / unit_length)
     return Clip(
         name=sequence.name,
@@ -242,14 +255,9 @@ def tracked(sequence: Sequence, options: Supervision, size_px: tuple[int, int], 
     )
 
 
-def undistorted_projections(sequence: Sequence, view: View) -> Float[Tensor, "observations 2"]:
-    """Where each observation falls in the undistorted image; NaN behind the camera."""
-    return view.undistorted.project(sequence.observed_points)
-
-
 def observations_in(sequence: Sequence, store: FrameStore) -> Int[Tensor, " rows"]:
     """Observations in front of their camera that fall on tissue in the network's image (the condition of Eq. 1)."""
-    pixels = through(store.view, undistorted_projections(sequence, store.view)).nan_to_num(-1.0)
+    pixels = through(store.view, store.view.recorded.project(sequence.observed_points)).nan_to_num(-1.0)
     height, width = store.mask.shape
     column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)

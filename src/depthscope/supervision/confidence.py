@@ -51,7 +51,7 @@ class RayAngles:
 class ImageMotion:
     """Eq. 2 as the paper words it: c proportional to n and to the accumulated parallax of the projected 2-D locations.
 
-    That parallax is the length of the path that a point's projections take through the undistorted image, in order of
+    That parallax is the length of the path that a point's projections take through the recorded image, in order of
     time. A rotation of the camera lengthens it without any parallax in space, and nothing limits what a wrong point
     gains by it. The largest c is 1; Eq. 3 ignores a common factor.
     """
@@ -90,14 +90,14 @@ def accumulated_parallax_rad(sequence: Sequence) -> Float[Tensor, " points"]:
 
 
 def accumulated_motion_px(sequence: Sequence) -> Float[Tensor, " points"]:
-    """How far the projections of a point move through the undistorted image, added up in order of time."""
+    """How far the projections of a point move through the recorded image, added up in order of time."""
     frame, point = _in_time(sequence)
     moved = torch.einsum("nij,nj->ni", sequence.camera_from_world.rotation[frame], sequence.points[point])
     moved = moved + sequence.camera_from_world.translation[frame]
     pixels = torch.zeros(len(point), 2, dtype=moved.dtype)
     for number in frame.unique().tolist():
         own = frame == number
-        pixels[own] = sequence.cameras[number].undistorted().project(moved[own]).to(moved)
+        pixels[own] = sequence.cameras[number].project(moved[own]).to(moved)
     step = (pixels[1:] - pixels[:-1]).norm(dim=-1).nan_to_num()  # NaN behind the camera
     return _added_up(step, point, len(sequence.points))
 

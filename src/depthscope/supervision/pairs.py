@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import Lens, RigidMotion
 from depthscope.sequence import Sequence
 from depthscope.supervision.sparse_depth import SparsePoints
 
@@ -102,7 +102,7 @@ class PairBatch:
 
     images: Float[Tensor, "pairs 2 3 height width"] | UInt8[Tensor, "pairs 2 3 height width"]
     mask: Bool[Tensor, "pairs 2 height width"]
-    camera: Pinhole
+    camera: Lens
     k_from_j: RigidMotion
     points: SparsePoints
     draws: Int[Tensor, " pairs"]

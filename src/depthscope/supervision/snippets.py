@@ -9,9 +9,9 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import Kind, Lens, RigidMotion
 from depthscope.sequence import Sequence
-from depthscope.supervision.clip import Clip, Supervision, tracked
+from depthscope.supervision.clip import Clip, Supervision, common_kind, tracked
 from depthscope.supervision.sparse_depth import SparsePoints
 from depthscope.supervision.store import FrameStore, frame_store
 from depthscope.supervision.view import view_of
@@ -75,7 +75,7 @@ class Eye:
     """
 
     store: FrameStore
-    camera: Pinhole
+    camera: Lens
     other_from_this: RigidMotion
 
 
@@ -86,7 +86,7 @@ class SnippetClip:
     Attributes:
         name: The clip's name.
         store: The frames at network size, and the content mask.
-        camera: Pinhole camera of the network's image, shape (2,) each.
+        camera: Camera of the network's image, without a batch.
         snippets: Frames of each snippet, the target first, then its sources in time, shape (snippets, 1 + offsets).
         held_out: Snippets kept from training.
         eye: The second view, or None.
@@ -98,7 +98,7 @@ class SnippetClip:
 
     name: str
     store: FrameStore
-    camera: Pinhole
+    camera: Lens
     snippets: Int[Tensor, "snippets frames"]
     held_out: Int[Tensor, "kept frames"]
     eye: Eye | None
@@ -131,7 +131,7 @@ class SnippetBatch:
 
     images: Float[Tensor, "batch frames 3 height width"] | UInt8[Tensor, "batch frames 3 height width"]
     mask: Bool[Tensor, "batch frames height width"] | None
-    camera: Pinhole
+    camera: Lens
     temporal: RigidMotion | None
     stereo: RigidMotion | None
     points: SparsePoints | None
@@ -168,9 +168,14 @@ class SnippetBatch:
 
 
 def snippet_clip(
-    footage: Footage, options: Supervision, rule: SnippetRule, size_px: tuple[int, int], folder: Path
+    footage: Footage,
+    options: Supervision,
+    rule: SnippetRule,
+    size_px: tuple[int, int],
+    folder: Path,
+    kind: Kind | None = None,
 ) -> SnippetClip:
-    """A clip at this network size; `folder` keeps its store of frames.
+    """A clip at this network size; `folder` keeps its store of frames. The kind of depth is its cameras' if not given.
 
     Raises:
         BadInputError: The rule asks for what the clip has not (stereo, SfM, enough frames), or an image is unreadable.
@@ -185,17 +190,18 @@ def snippet_clip(
             "a sequence, or snippets.stride instead of snippets.flow_px",
             "reconstruct it first, or say --objective.snippets.flow-px None",
         )
-    sfm = None if footage.sequence is None else tracked(footage.sequence, options, size_px, folder)
+    kind = kind or common_kind([footage])
+    sfm = None if footage.sequence is None else tracked(footage.sequence, options, size_px, folder, kind)
     if sfm is not None:
         store, camera = sfm.store, sfm.camera
     else:
         view = view_of(footage.cameras[0], content_box(footage.mask, footage.size_px), size_px)
         store = frame_store(footage, view, options.erosion_px, folder)
-        camera = view.camera.pinhole.to(torch.float32)
+        camera = view.camera.lens(kind, grid=True).to(torch.float32)
     eye, unit_length, unit = None, None, "relative"
     if rule.stereo and footage.other_eye is not None:
         unit_length, unit = footage.other_eye.baseline / STEREO_BASELINE, footage.other_eye.unit
-        eye = _eye(footage, unit_length, options, size_px, folder)
+        eye = _eye(footage, unit_length, options, size_px, folder, kind)
     elif sfm is not None:
         unit_length, unit = sfm.unit_length, sfm.unit
     rows = snippets_of(footage, rule)
@@ -210,13 +216,15 @@ def snippet_clip(
     return SnippetClip(footage.name, store, camera, rows[~held], rows[held], eye, sfm, unit_length, unit)
 
 
-def _eye(footage: Footage, unit_length: float, options: Supervision, size_px: tuple[int, int], folder: Path) -> Eye:
+def _eye(
+    footage: Footage, unit_length: float, options: Supervision, size_px: tuple[int, int], folder: Path, kind: Kind
+) -> Eye:
     other, eye = footage.other, footage.other_eye
     assert other is not None and eye is not None
     view = view_of(other.cameras[0], content_box(other.mask, other.size_px), size_px)
     store = frame_store(other, view, options.erosion_px, folder)
     motion = eye.other_from_this.scaled(1 / unit_length)
-    return Eye(store, view.camera.pinhole.to(torch.float32), motion)
+    return Eye(store, view.camera.lens(kind, grid=True).to(torch.float32), motion)
 
 
 def _held_out(footage: Footage, options: Supervision, rows: Tensor) -> Bool[Tensor, " snippets"]:
@@ -255,7 +263,7 @@ def _stride(sequence: Sequence, target: int, back: bool, rule: SnippetRule) -> i
             break
         points = sequence.points[shared]
         here, there = (
-            sequence.cameras[frame].undistorted().project(sequence.camera_from_world[frame].apply(points))
+            sequence.cameras[frame].project(sequence.camera_from_world[frame].apply(points))
             for frame in (target, source)
         )
         if float((there - here).norm(dim=-1).nanmedian()) * scale >= rule.flow_px:

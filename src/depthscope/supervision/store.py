@@ -1,4 +1,4 @@
-"""The frames of a sequence as the network sees them: undistorted, cropped, resized once, kept as bytes on disk."""
+"""The frames of a sequence as the network sees them: cropped and resized once, kept as bytes on disk."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from depthscope.supervision.view import View
 from depthscope.video import read_image
 from depthscope.workspace import atomic_folder
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised whenever the files of a store change their meaning, so that older stores are made again."""
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import RigidMotion
 from depthscope.supervision import PairBatch, SparsePoints
 from depthscope.training.draws import generator_of
 
@@ -73,15 +73,12 @@ def mirrored(batch: PairBatch, chosen: Tensor) -> PairBatch:
     pick = chosen[:, None, None, None]
     turned = batch.k_from_j.mirrored
     x, y = batch.points.pixels.unbind(-1)
-    centre_x, centre_y = batch.camera.centre_px.unbind(-1)
     return replace(
         batch,
         images=torch.where(pick[..., None], batch.images.flip(-1), batch.images),
         mask=torch.where(pick, batch.mask.flip(-1), batch.mask),
         content=None if batch.content is None else torch.where(pick, batch.content.flip(-1), batch.content),
-        camera=Pinhole(
-            batch.camera.focal_px, torch.stack([torch.where(chosen, width - centre_x, centre_x), centre_y], -1)
-        ),
+        camera=batch.camera.mirrored(chosen, width),
         k_from_j=RigidMotion(
             torch.where(pick[..., 0], turned.rotation, batch.k_from_j.rotation),
             torch.where(pick[..., 0, 0], turned.translation, batch.k_from_j.translation),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import RigidMotion, stacked
 from depthscope.supervision import Clip, PairBatch, SparsePoints
 
 
@@ -91,10 +91,7 @@ class PairDraws:
         return PairBatch(
             images=torch.stack([clip.store.frames[[j, k]] for clip, j, k in pairs]).permute(0, 1, 4, 2, 3),
             mask=torch.stack(to_learn_from) if hidden else content,
-            camera=Pinhole(
-                torch.stack([clip.camera.focal_px for clip, _, _ in pairs]),
-                torch.stack([clip.camera.centre_px for clip, _, _ in pairs]),
-            ),
+            camera=stacked([clip.camera for clip, _, _ in pairs]),
             k_from_j=RigidMotion(
                 torch.stack([motion.rotation for motion in motions]).float(),
                 torch.stack([motion.translation for motion in motions]).float(),

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import RigidMotion
 from depthscope.geometry.depth import pixel_grid, sample
 from depthscope.supervision import SnippetBatch, SparsePoints
 from depthscope.training.draws import generator_of
@@ -107,13 +107,12 @@ def mirrored_snippets(batch: SnippetBatch, chosen: Bool[Tensor, " batch"]) -> Sn
         x, y = points.pixels.unbind(-1)
         across = torch.where(chosen[:, None, None], width - x, x)
         points = SparsePoints(torch.stack([across, y], -1), points.depth, points.weight)
-    x, y = batch.camera.centre_px.unbind(-1)
     return replace(
         batch,
         images=torch.where(pick[..., None], batch.images.flip(-1), batch.images),
         mask=None if batch.mask is None else torch.where(pick, batch.mask.flip(-1), batch.mask),
         content=None if batch.content is None else torch.where(pick, batch.content.flip(-1), batch.content),
-        camera=Pinhole(batch.camera.focal_px, torch.stack([torch.where(chosen[:, None], width - x, x), y], -1)),
+        camera=batch.camera.mirrored(chosen, width),
         temporal=turned(batch.temporal),
         stereo=turned(batch.stereo),
         points=points,
@@ -138,7 +137,7 @@ def zoomed(batch: SnippetBatch, factor: Float[Tensor, "batch 2"], place: Float[T
     mask, content = (
         None if one is None else sample(one.to(images), pixels) >= 1 - 1e-3 for one in (batch.mask, batch.content)
     )
-    camera = Pinhole(
+    camera = batch.camera.with_intrinsics(
         batch.camera.focal_px * factor[:, None], batch.camera.centre_px * factor[:, None] - corner[:, None]
     )
     points = batch.points

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import RigidMotion, stacked
 from depthscope.supervision import SnippetBatch, SnippetClip, SparsePoints
 from depthscope.training.draws import example_of
 
@@ -62,7 +62,7 @@ def gathered(
         known: Give motions and sparse points of the structure from motion.
         whole: Every pixel of every clip shows tissue: no masks are needed.
     """
-    images, masks, contents, focal, centre, stereo = [], [], [], [], [], []
+    images, masks, contents, every, stereo = [], [], [], [], []
     for clip, frames in snippets:
         shown, mask = [clip.store.frames[frames]], [clip.store.to_learn_from(frames)]
         content = [clip.store.mask.expand(len(frames), -1, -1)]
@@ -76,14 +76,13 @@ def gathered(
         images.append(torch.cat(shown))
         masks.append(torch.cat(mask))
         contents.append(torch.cat(content))
-        focal.append(torch.stack([camera.focal_px for camera in cameras]))
-        centre.append(torch.stack([camera.centre_px for camera in cameras]))
+        every.append(stacked(cameras))
     hidden = any(clip.store.tissue is not None for clip, _ in snippets)
     temporal, points = _structure(snippets) if known else (None, None)
     return SnippetBatch(
         images=torch.stack(images).permute(0, 1, 4, 2, 3),
         mask=None if whole else torch.stack(masks),
-        camera=Pinhole(torch.stack(focal), torch.stack(centre)),
+        camera=stacked(every),
         temporal=temporal,
         stereo=_stacked(stereo) if stereo else None,
         points=points,

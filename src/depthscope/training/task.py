@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from depthscope.networks import as_prediction
-from depthscope.networks.ray_channels import with_rays
+from depthscope.networks.ray_channels import of_kind, with_rays
 from depthscope.objectives import Siamese
 from depthscope.supervision import PairBatch
 from depthscope.training.augmentation import Augmentation
@@ -51,11 +51,14 @@ class SiameseDepth:
         """The losses of a batch of pairs, each a mean over pairs."""
         batch = self.augmentation(batch, self.seed)
         images = batch.images.transpose(0, 1).flatten(0, 1)  # all frames j, then all frames k
-        images = with_rays(self.network, images, batch.camera[[*range(len(batch))] * 2])
+        cameras = batch.camera[[*range(len(batch))] * 2]
+        images = with_rays(self.network, images, cameras)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         images = images.contiguous(memory_format=layout)
         prediction, before = as_prediction(network(images)), None
+        prediction = of_kind(prediction, self.network, cameras, learned=cameras.kind)
         if self.prior is not None:
             with torch.no_grad():
-                before = as_prediction(self.prior.to(images.device)(images)).log_depth
+                before = as_prediction(self.prior.to(images.device)(images))
+                before = of_kind(before, self.network, cameras, learned=cameras.kind).log_depth
         return self.objective(prediction, batch, before)

@@ -1,4 +1,4 @@
-"""Frames as a pinhole would have seen them."""
+"""Frames as another camera would have seen them: for exports, and for clips whose frames have different cameras."""
 
 from functools import lru_cache
 
@@ -9,7 +9,6 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from depthscope.geometry import Camera
-from depthscope.geometry.depth import pixel_grid
 from depthscope.video.stills import Image
 
 
@@ -28,9 +27,7 @@ def undistortion_maps(camera: Camera, target: Camera) -> tuple[np.ndarray, np.nd
 
     The arrays are shared by all who ask: they cannot be written to.
     """
-    width, height = target.size_px
-    rays = target.unproject(pixel_grid(height, width, torch.empty(0, dtype=torch.float64)))
-    pixels = camera.project(rays).nan_to_num(-1e4).numpy().astype(np.float32) - np.float32(0.5)  # OpenCV border
+    pixels = camera.project(target.rays).nan_to_num(-1e4).numpy().astype(np.float32) - np.float32(0.5)  # OpenCV border
     x, y = np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
     for values in (x, y):
         values.setflags(write=False)

@@ -109,7 +109,7 @@ def open_scene(case: CaseFolder, number: int) -> ViewerScene:
     around = None if target is None or space.surface is None else about(target, space.surface)
     focal = None
     if sequence is not None:
-        camera = sequence.cameras[0].undistorted()
+        camera = sequence.cameras[0]
         focal = 2 * camera.focal_px[1] / camera.size_px[1]
     return ViewerScene(clip, view, space, around, focal, slices_of(case, clip, space), others_of(case, clip, space))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import Lens, RigidMotion
 from depthscope.geometry.depth import MaskMaps, sample
 from depthscope.geometry.scale import ScaleEstimator
 from depthscope.networks import SnippetPrediction
@@ -37,7 +37,7 @@ class PreparedSnippet:
 
     images: Float[Tensor, "batch frames 3 height width"]
     mask: Tensor | None
-    camera: Pinhole
+    camera: Lens
     motions: tuple[RigidMotion, ...]
     factor: Float[Tensor, " batch"]
     supported: Tensor
@@ -142,7 +142,7 @@ class PreparedSnippet:
         """Depth of the target in the unit of the motions."""
         return depth * self.factor[:, None, None]
 
-    def camera_of(self, frame: int) -> Pinhole:
+    def camera_of(self, frame: int) -> Lens:
         """The camera of a frame, batch shape (batch,)."""
         return self.camera[:, frame]
 
@@ -200,7 +200,7 @@ class Level:
     size: tuple[int, int]
     images: Float[Tensor, "batch frames 3 height width"]
     mask: Tensor | None
-    camera: Pinhole
+    camera: Lens
     reference: Reference
     still: Tensor | None
     still_valid: Tensor | None
@@ -222,7 +222,7 @@ class Level:
             images = _smaller(images.flatten(0, 1), size).unflatten(0, frames)
             mask = None if mask is None else _smaller_mask(mask.flatten(0, 1), size).unflatten(0, frames)
             ratio = images.new_tensor([size[1] / full[1], size[0] / full[0]])
-            camera = Pinhole(camera.focal_px * ratio, camera.centre_px * ratio)
+            camera = camera.with_intrinsics(camera.focal_px * ratio, camera.centre_px * ratio)
         reference = error.reference(images[:, 0])
         still, still_valid = None, None
         if at_rest:

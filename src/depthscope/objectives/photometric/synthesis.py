@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from depthscope.geometry import Pinhole, RigidMotion
+from depthscope.geometry import Lens, RigidMotion, depth_of
 from depthscope.geometry.depth import FROM_FLOAT32, NEAREST_DEPTH, Maps, MaskMaps, rays, sample
+from depthscope.geometry.lens import AXIS
 from depthscope.geometry.motion import rotate
 
 
@@ -32,8 +33,8 @@ def synthesised(
     source: Float[Tensor, "batch channels rows columns"],
     depth: Maps,
     source_from_target: RigidMotion,
-    target_camera: Pinhole,
-    source_camera: Pinhole,
+    target_camera: Lens,
+    source_camera: Lens,
     target_mask: MaskMaps | None = None,
     source_mask: Bool[Tensor, "batch rows columns"] | None = None,
 ) -> Synthesis:
@@ -56,9 +57,10 @@ def synthesised(
     points = depth[..., None] * rays(height, width, target_camera)
     moved = rotate(source_from_target.rotation[:, None, None], points)
     moved = moved + source_from_target.translation[:, None, None]
-    z = moved[..., 2]
-    front = z > NEAREST_DEPTH
-    position = source_camera[:, None, None].project(torch.where(front[..., None], moved, torch.ones_like(moved)))
+    there = source_camera[:, None, None]
+    z = depth_of(moved, source_camera.kind)
+    front = there.sees(moved, NEAREST_DEPTH)
+    position = there.project(torch.where(front[..., None], moved, moved.new_tensor(AXIS)))
     x, y = position.unbind(-1)
     inside = (x >= 0.5 - FROM_FLOAT32) & (x <= columns - 0.5 + FROM_FLOAT32)
     inside = inside & (y >= 0.5 - FROM_FLOAT32) & (y <= rows - 0.5 + FROM_FLOAT32)
