@@ -12,15 +12,25 @@ import torch
 from depthscope.agreement import ray_lengths
 from depthscope.cli import main
 from depthscope.errors import BadInputError
-from depthscope.evaluation import along_ray, along_ray_at
-from depthscope.evaluation.depth_folders import at_points, rays_at_points
+from depthscope.evaluation import DEPTH_PROTOCOLS, along_ray, along_ray_at
+from depthscope.evaluation.depth_folders import at_pixels, at_pixels_of_split, at_points, rays_at_points
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import camera_file, depth_maps, read_sequence, read_truth
 from depthscope.geometry import Camera
-from miniatures.dataset_folders import write_scared
+from miniatures.dataset_folders import (
+    truth_of,
+    write_hamlyn,
+    write_nerfstudio,
+    write_scared,
+    write_servct,
+    write_simcol3d,
+)
 from miniatures.jhu_folder import write_jhu
+from miniatures.kitti_folder import DAY, DRIVE, LIDAR_AHEAD_M, write_lidar, write_raw
+from miniatures.scene import SIZE
 
+DENSE = DEPTH_PROTOCOLS[0]
 WIDE = Camera((80, 60), (40.0, 40.0), (41.0, 29.0))
 
 
@@ -104,6 +114,96 @@ def test_distances_are_told_and_it_is_told_whose(tmp_path, which, capsys):
         assert "fits better as distance" in capsys.readouterr().out
 
 
+def scared(place: Path) -> Path:
+    write_scared(place)
+    return place
+
+
+def hamlyn(place: Path) -> Path:
+    write_hamlyn(place)
+    return place
+
+
+def servct(place: Path) -> Path:
+    write_servct(place)
+    return place
+
+
+def nerfstudio(place: Path) -> Path:
+    write_nerfstudio(place)
+    return place
+
+
+def simcol3d(place: Path) -> Path:
+    place.mkdir()
+    return write_simcol3d(place)[0]
+
+
+def annotated_kitti(place: Path) -> Path:
+    write_raw(place)
+    maps = place / DAY / DRIVE / "proj_depth/groundtruth/image_02"
+    maps.mkdir(parents=True)
+    for number, depth in enumerate(truth_of().depth):  # a mm becomes a decimetre: a street, not a cavity
+        assert cv2.imwrite(str(maps / f"{number:010d}.png"), np.round(depth / 10 * 256).astype(np.uint16))
+    return place / DAY / DRIVE
+
+
+def lidar_kitti(place: Path) -> Path:
+    """A sparse scan, 8 to 40 m away, in the lower half of the frames."""
+    write_raw(place)
+    rows, columns = range(SIZE[1] // 2, SIZE[1] - 2, 3), range(3, SIZE[0] - 3, 2)
+    write_lidar(place, [(c + 1, r + 1, 8 + 32 * (SIZE[1] - r) / SIZE[1]) for r in rows for c in columns])
+    return place / DAY / DRIVE
+
+
+WITH_DEPTH = (scared, hamlyn, servct, nerfstudio, simcol3d, annotated_kitti, lidar_kitti)
+
+
+@pytest.mark.parametrize("along", [True, False])
+@pytest.mark.parametrize("make", WITH_DEPTH, ids=lambda make: make.__name__)
+def test_distances_are_told_whatever_the_truth_is_stored_as(tmp_path, make, along):
+    """Depth maps of every layout, and points of a lidar, which lie sparse and count from the lidar."""
+    clip = read_truth(folder := make(tmp_path / "clip"))
+    assert clip.cameras is not None
+    behind = 1000 * LIDAR_AHEAD_M if make is lidar_kitti else 0.0  # published figures compare with the lidar's own
+    lengths = ray_lengths(clip.cameras[0]).float() if along else torch.ones(())
+    generator, maps = torch.Generator().manual_seed(0), {}
+    for number, name in enumerate(clip.frame_names):
+        z = (clip.depth_of(number) - behind).clamp_min(0)
+        maps[name] = z * lengths * (1 + 0.01 * torch.randn(z.shape, generator=generator))
+    prediction = predicted(tmp_path / "p", maps, "relative")
+    _, beside = at_pixels(prediction, folder, DENSE)
+    assert beside["along_ray"]["as_read"] is not None
+    found = [warning for warning in beside["warnings"] if "distance along the ray" in warning]
+    assert bool(found) == along and all(warning.startswith("PREDICTION fits better") for warning in found)
+
+
+def test_a_truth_of_kitti_along_the_ray_is_told(tmp_path):
+    drive = annotated_kitti(tmp_path / "clip")
+    clip = read_truth(drive)
+    assert clip.cameras is not None
+    maps = {name: clip.depth_of(number) for number, name in enumerate(clip.frame_names)}
+    lengths = ray_lengths(clip.cameras[0]).numpy()
+    for path in (drive / "proj_depth/groundtruth/image_02").iterdir():
+        levels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) * lengths
+        assert cv2.imwrite(str(path), np.round(levels).astype(np.uint16))
+    _, beside = at_pixels(predicted(tmp_path / "p", maps, "relative"), drive, DENSE)
+    assert [warning[:5] for warning in beside["warnings"]] == ["TRUTH"]
+
+
+def test_distances_are_told_over_a_list_of_drives_with_lidar(tmp_path):
+    drive = lidar_kitti(tmp_path / "kitti")
+    clip = read_truth(drive)
+    assert clip.cameras is not None
+    lengths = ray_lengths(clip.cameras[0]).float()
+    maps = {name: clip.depth_of(number) * lengths for number, name in enumerate(clip.frame_names)}
+    predicted(tmp_path / "p" / DAY / DRIVE, maps, "relative")
+    split = tmp_path / "test_files.txt"
+    split.write_text("\n".join(f"{DAY}/{DRIVE} {number} l" for number in range(len(clip))))
+    _, beside = at_pixels_of_split(tmp_path / "p", tmp_path / "kitti", split, DENSE)
+    assert [warning[:10] for warning in beside["warnings"]] == ["PREDICTION"]
+
+
 @pytest.mark.parametrize("which", ["PREDICTION", None])
 def test_distances_are_told_at_the_points_of_structure_from_motion_too(tmp_path, which):
     write_jhu(tmp_path / "clip")
@@ -154,8 +254,6 @@ def test_a_dataset_is_matched_by_number_where_names_differ(tmp_path):
 
 
 def test_the_truth_in_another_unit_than_its_layout_is_refused(tmp_path, capsys):
-    from miniatures.dataset_folders import write_hamlyn
-
     truth = write_hamlyn(tmp_path / "clip")
     for path in (tmp_path / "clip/depth01").iterdir():
         cv2.imwrite(str(path), (cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(float) * 256).astype(np.uint16))

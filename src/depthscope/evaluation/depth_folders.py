@@ -31,7 +31,7 @@ from depthscope.geometry.depth import sampled_at
 from depthscope.geometry.map_grid import RECORDED, MapGrid
 from depthscope.prediction import points_of, points_seen
 from depthscope.sequence import Sequence
-from depthscope.truth import DepthFile, TruthClip
+from depthscope.truth import TruthClip
 from depthscope.workspace import read_result
 
 Z_ON_RECORDED = MapGrid("z")
@@ -353,11 +353,7 @@ def pairs_of_truth(maps: dict[str, Path], truth: TruthClip, grid: MapGrid = Z_ON
         assert truth.cameras is not None
         return ray_lengths(grid.undistorted or truth.cameras[place[name]])
 
-    known_lens = (
-        truth.cameras is not None
-        and grid.kind == "z"
-        and all(isinstance(file, DepthFile | None) for file in truth.depth)
-    )
+    known_lens = truth.cameras is not None and grid.kind == "z"
     return Pairs(tuple(same), read, lengths if known_lens else None)
 
 
