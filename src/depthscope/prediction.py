@@ -33,6 +33,7 @@ from depthscope.supervision.view import View, view_of
 from depthscope.support import ON_PHANTOMS
 from depthscope.training import LAST, load_checkpoint, weights_of
 from depthscope.video import read_image
+from depthscope.video.blank import blank
 from depthscope.video.windows import content_box, fitting_size
 
 
@@ -71,6 +72,7 @@ class Recording:
         mask: Where it shows tissue, or None for everywhere.
         sequence: The SfM of these frames, or None.
         notes: What a user should know of the frames, in sentences; complete once they were read.
+        source: What they are read from, for errors.
     """
 
     names: tuple[str, ...]
@@ -80,12 +82,21 @@ class Recording:
     mask: Bool[Tensor, "height width"] | None = None
     sequence: Sequence | None = None
     notes: list[str] = field(default_factory=list)
+    source: str = ""
 
     @classmethod
     def of_sequence(cls, sequence: Sequence) -> "Recording":
         """The frames of a sequence."""
         images = (read_image(path) for path in sequence.images)
-        return cls(sequence.frame_names, images, sequence.size_px, sequence.cameras[0], sequence.mask, sequence)
+        return cls(
+            sequence.frame_names,
+            images,
+            sequence.size_px,
+            sequence.cameras[0],
+            sequence.mask,
+            sequence,
+            source=sequence.name,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,19 +196,69 @@ def predict(
         device: Where to compute.
         bf16: Compute the network in bf16; quicker where the device has units for it.
         full_size: Maps of the size of the frame, enlarged along its edges, in place of the network's.
+
+    Frames that show nothing (black, of one colour) have no depth, which `recording.notes` tell at the end.
+
+    Raises:
+        BadInputError: No frame shows anything, or frames are too small, or of another size than the first.
     """
     model.network.to(device)
     window = _Window.for_recording(model, recording, full_size=full_size)
     waiting: list[Tensor] = []
-    done = 0
+    done, empty = 0, dict[str, str]()
+
+    def maps() -> Iterator[DepthMap]:
+        why = ["" if scaled else blank(image, recording.mask) for image in waiting]
+        predicted = _predicted(model, window, recording, done, waiting, scaled, device, bf16, why)
+        for found, reason in zip(predicted, why, strict=True):
+            empty.update({found.name: reason} if reason else {})
+            yield found
+
     for image in recording.frames:
         _check_size(image, recording, done + len(waiting))
         waiting.append(image)
         if len(waiting) == batch:
-            yield from _predicted(model, window, recording, done, waiting, scaled, device, bf16)
+            yield from maps()
             done, waiting = done + len(waiting), []
     if waiting:
-        yield from _predicted(model, window, recording, done, waiting, scaled, device, bf16)
+        yield from maps()
+        done += len(waiting)
+    if empty:
+        _tell_of_blank(empty, done, recording)
+
+
+def _tell_of_blank(empty: dict[str, str], frames: int, recording: Recording) -> None:
+    """Notes which frames show nothing.
+
+    Raises:
+        BadInputError: None of them shows anything.
+    """
+    names, why = list(empty), " or ".join(sorted(set(empty.values())))
+    if len(empty) == frames:
+        what = "it is" if frames == 1 else f"all {frames} frames are"
+        raise BadInputError(
+            f"{recording.source or names[0]} shows nothing: {what} {why}",
+            "frames that show tissue",
+            "check the recording (light, lens cap, capture card), or give another file",
+        )
+    shown = ", ".join(names[:3]) + (f", ... {names[-1]}" if len(names) > 3 else "")
+    recording.notes.append(f"{len(empty)} of {frames} frames are {why}, and have no depth: {shown}")
+
+
+LEAST_SIDE_PX, MOST_ASPECT = 32, 10
+"""Images with a shorter side, or longer in proportion, are thumbnails or strips and no frames of an endoscope."""
+
+
+def _check_frame(recording: Recording) -> None:
+    """Refuses what is too small or too long to be a frame."""
+    width, height = recording.size_px
+    if min(width, height) >= LEAST_SIDE_PX and max(width, height) <= MOST_ASPECT * min(width, height):
+        return
+    raise BadInputError(
+        f"{recording.source or recording.names[0]} has frames of {width} x {height} pixels",
+        f"at least {LEAST_SIDE_PX} on a side, and no side more than {MOST_ASPECT} times the other",
+        "give the frames at their full size, not thumbnails or strips",
+    )
 
 
 def _check_size(image: Tensor, recording: Recording, number: int) -> None:
@@ -296,6 +357,7 @@ class _Window:
 
     @classmethod
     def for_recording(cls, model: DepthModel, recording: Recording, *, full_size: bool = False) -> "_Window":
+        _check_frame(recording)
         options = model.recipe.supervision
         camera = recording.camera or _stand_in(recording.size_px)
         if recording.mask is not None and not bool(recording.mask.any()):
@@ -393,9 +455,9 @@ def remarks_on_lens(recording: Recording) -> list[str]:
 
 
 def _predicted(
-    model: DepthModel, window: _Window, recording, first, images, scaled, device, bf16
+    model: DepthModel, window: _Window, recording, first, images, scaled, device, bf16, empty
 ) -> Iterator[DepthMap]:
-    """The depth maps of a few frames."""
+    """The depth maps of a few frames; all 0 of those that are `empty`."""
     seen = torch.stack([torch.from_numpy(window.view.image(image.numpy(), window.camera)) for image in images])
     batch = seen.permute(0, 3, 1, 2).to(device).float() / 255 * window.mask.to(device)
     kind = window.camera.depth_kind
@@ -431,8 +493,11 @@ def _predicted(
     camera = None if recording.camera is None else recording.camera.resized(window.canvas_px)
     for number in range(len(images)):
         name = recording.names[first + number]
-        deviation = None if std is None else std[number]
-        yield DepthMap(name, depth[number], deviation, window.canvas_content, shown[number], camera, unit, kind)
+        deviation, content = None if std is None else std[number], window.canvas_content
+        if empty[number]:
+            content = torch.zeros_like(content)
+            depth[number], deviation = 0.0, None if deviation is None else torch.zeros_like(deviation)
+        yield DepthMap(name, depth[number], deviation, content, shown[number], camera, unit, kind)
 
 
 def frame_scales(

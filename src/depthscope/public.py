@@ -172,11 +172,12 @@ def depth(
         mask: Where the image shows tissue; without it the content area is found.
 
     Raises:
-        BadInputError: The image or the camera cannot be used.
+        BadInputError: The image or the camera cannot be used, or the image shows nothing.
 
     Example:
         >>> import numpy as np, depthscope as ds
-        >>> found = ds.depth(np.full((256, 320, 3), 90, np.uint8))
+        >>> image = np.random.default_rng(0).integers(60, 200, (256, 320, 3), np.uint8)
+        >>> found = ds.depth(image)
         >>> found.depth.shape == found.image.shape[:2], found.unit
         (True, 'relative')
     """
@@ -193,8 +194,9 @@ def depth(
         )
     pixels = torch.from_numpy(frame)
     shown = content_of_image(pixels) if mask is None else torch.from_numpy(np.ascontiguousarray(mask, bool))
-    recording = Recording(("image",), [pixels], size, camera, shown)
-    return FrameDepth.of(next(iter(predict_maps(load(run), recording))))
+    source = f"{image}" if isinstance(image, Path | str) else "the image"
+    (found,) = predict_maps(load(run), Recording(("image",), [pixels], size, camera, shown, source=source))
+    return FrameDepth.of(found)
 
 
 @lru_cache(maxsize=2)

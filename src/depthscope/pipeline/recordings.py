@@ -1,5 +1,6 @@
 """What can be predicted on: sequence folders, image folders, videos, single images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -20,7 +21,8 @@ def of_targets(clip: Footage) -> Recording:
 
     chosen = range(len(clip)) if clip.targets is None else clip.targets
     images = (read_image(clip.images[frame]) for frame in chosen)
-    return Recording(tuple(clip.frame_names[f] for f in chosen), images, clip.size_px, clip.cameras[0], clip.mask)
+    names = tuple(clip.frame_names[frame] for frame in chosen)
+    return Recording(names, images, clip.size_px, clip.cameras[0], clip.mask, source=clip.name)
 
 
 def open_recording(source: Path, camera_file: Path | None, mask_file: Path | None, part: Cut = WHOLE) -> Recording:
@@ -48,10 +50,13 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
             clip = read_truth(source)  # its depth is not looked at
             size = image_size(clip.images[0]) if clip.cameras is None else clip.cameras[0].size_px
             camera = None if clip.cameras is None else clip.cameras[0]
-            return Recording(clip.frame_names, (read_image(p) for p in clip.images), size, camera, clip.mask)
+            images = (read_image(path) for path in clip.images)
+            return Recording(clip.frame_names, images, size, camera, clip.mask, source=f"{source}")
         return Recording.of_sequence(read_sequence(source))
     if not source.exists():
-        raise BadInputError(f"{source} is missing", "a sequence folder, image folder or video", "check the path")
+        raise BadInputError(
+            f"{source} is missing", "a sequence folder, an image, an image folder or a video", "check the path"
+        )
     camera = None if camera_file is None else cameras.read(camera_file)
     mask = None if mask_file is None else read_grey(mask_file) >= 128
     if source.is_file() and is_image(source):
@@ -81,7 +86,11 @@ def plain_recording(
     from depthscope.video import area_of, camera_as_shown, is_video, open_frames, video_size
 
     if source.is_file() and not is_video(source):
-        raise BadInputError(f"{source} is no folder and no video", "a sequence folder, image folder or video")
+        raise BadInputError(
+            f"{source} is no folder, image or video",
+            "a sequence folder, an image, an image folder or a video",
+            "check the path",
+        )
     frames = open_frames(source, part)
     size = frames.size_px
     if camera is not None:
@@ -104,7 +113,7 @@ def plain_recording(
         count = video_size(source)[0] if frames.part is None else frames.count or 0
         names = tuple(f"{frames.number_of(index):06d}" for index in range(count))
     images = (frame.image for frame in frames.walk(notes.append))
-    return Recording(names, images, size, camera, mask, notes=notes)
+    return Recording(names, images, size, camera, mask, notes=notes, source=f"{source}")
 
 
 def image_recording(source: Path, camera: Camera | None, mask: Tensor | None) -> Recording:
@@ -123,7 +132,8 @@ def image_recording(source: Path, camera: Camera | None, mask: Tensor | None) ->
     ):
         if found is not None and found != size:
             raise BadInputError(f"{what} is for {found[0]} x {found[1]} pixels", f"{size[0]} x {size[1]} as {source}")
-    return Recording((source.stem,), [image], size, camera, content_of_image(image) if mask is None else mask)
+    mask = content_of_image(image) if mask is None else mask
+    return Recording((source.stem,), [image], size, camera, mask, source=f"{source}")
 
 
 def with_scale_of(recording: Recording, sequence) -> Recording:
@@ -138,4 +148,5 @@ def with_scale_of(recording: Recording, sequence) -> Recording:
             "the SfM of these very frames",
             "give the sequence folder itself as INPUT",
         )
-    return Recording(recording.names, recording.frames, sequence.size_px, sequence.cameras[0], sequence.mask, sequence)
+    size, camera = sequence.size_px, sequence.cameras[0]
+    return replace(recording, size_px=size, camera=camera, mask=sequence.mask, sequence=sequence)

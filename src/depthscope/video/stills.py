@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError, require_file
 from depthscope.memory import keep, once
 from depthscope.reading import reader, reading
+from depthscope.video.tiff import tiff_defect
 
 Image = UInt8[Tensor, "height width 3"]
 Grey = UInt8[Tensor, "height width"]
@@ -34,6 +36,9 @@ FAINTEST_OF_16_BITS = 256, 4096
 """Of a picture of 16 bits: with a brightest value from the one to the other it holds numbers of 9 to 12 bits, as a
 sensor gives them; read as 16 bits it would be black."""
 
+MOST_LOOKED_AT = 100
+"""Entries of a folder that are looked at for what else could be meant."""
+
 JPEG_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
 JPEG_FRAME_HEADERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 JPEG_SCAN = 0xDA
@@ -43,11 +48,11 @@ JPEG_SCAN = 0xDA
 def read_image(path: Path) -> Image:
     """An image file as sRGB bytes, as it is stored: an orientation tag is not applied, as SfM does not apply it either.
 
-    Transparency is left out. What holds several pictures (animated PNG and WebP) is no frame.
+    Transparency is left out. What holds several pictures (animated PNG and WebP, stacks of TIFF) is no frame.
 
     Raises:
-        BadInputError: The file is missing, damaged, cut short, not an image, an animation, or holds numbers of 9 to 12
-            bits in 16.
+        BadInputError: The file is missing, damaged, cut short, not an image, an animation, a stack, or holds numbers of
+            9 to 12 bits in 16, or of 32 bits.
     """
     return once("image", Path(path), lambda: _rgb(Path(path)))
 
@@ -169,9 +174,28 @@ def list_images(folder: Path) -> tuple[Path, ...]:
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and not p.name.startswith(".")]
     if not found:
         raise BadInputError(
-            f"{folder} holds no images", f"files ending in {', '.join(IMAGE_ENDINGS)}", "check the path"
+            f"{folder} holds no images{_instead(folder)}",
+            f"files ending in {', '.join(IMAGE_ENDINGS)}",
+            "give one of those, or check the path" if _instead(folder) else "check the path",
         )
     return tuple(sorted(found, key=lambda path: order_of_name(path.name)))
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without images holds instead that could be given: videos, or folders with images."""
+    from depthscope.video.containers import VIDEO_ENDINGS
+
+    inner = sorted(folder.iterdir())
+    videos = [path.name for path in inner if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
+    folders = [
+        path.name
+        for path in inner[:MOST_LOOKED_AT]
+        if path.is_dir() and any(is_image(one) for one in islice(path.iterdir(), MOST_LOOKED_AT))
+    ]
+    for names, what in ((videos, "videos"), (folders, "folders with images")):
+        if names:
+            return f", but {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+    return ""
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -196,7 +220,7 @@ def _decoded(path: Path, flags: int) -> np.ndarray:
             f"{path} {defect or 'cannot be decoded'}",
             "a whole image file (JPEG, PNG, BMP, TIFF, WebP)",
             "make a video or single frames of it"
-            if "animation" in defect
+            if "not one picture" in defect
             else "copy or export it again, or leave this frame out",
         )
     of_16_bits = data[24] == 16 if data.startswith(PNG_START) else data.startswith(TIFF_STARTS)
@@ -281,7 +305,9 @@ def _defect(data: bytes) -> str:
         return "is cut short (a BMP without its end)"
     if data.startswith(WEBP_START) and data[12:16] == b"VP8X" and data[20:21] and data[20] & WEBP_ANIMATED:
         return "is an animation (WebP), not one picture"
-    if not data.startswith((BMP_START, WEBP_START, *TIFF_STARTS)):
+    if data.startswith(TIFF_STARTS):
+        return tiff_defect(data)
+    if not data.startswith((BMP_START, WEBP_START)):
         return "is not an image of a known format"
     return ""
 

@@ -1,0 +1,131 @@
+"""What people give by mistake, through the command line: each is read right, or refused in one line that names it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depthscope.cli import main
+from depthscope.formats import depth_maps
+from depthscope.video import read_image, write_video
+from depthscope.video.blank import blank
+
+
+def picture(height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
+    """Something to see, RGB."""
+    coarse = np.random.default_rng(seed).integers(40, 220, (height // 8, width // 8, 3)).astype(np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def saved(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def refused(arguments: list, capsys: pytest.CaptureFixture, *words: str, code: int = 2) -> str:
+    """The one line that a call ends with."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == code
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1, told
+    for word in words:
+        assert word in told, told
+    return told
+
+
+# Frames that show nothing
+
+NOTHING = {
+    "black": np.zeros((96, 128, 3), np.uint8),
+    "black with noise": np.random.default_rng(0).integers(0, 8, (96, 128, 3)).astype(np.uint8),
+    "white": np.full((96, 128, 3), 255, np.uint8),
+    "a blue screen": np.tile(np.array([20, 30, 200], np.uint8), (96, 128, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_an_image_that_shows_nothing_has_no_depth(tmp_path, kind, capsys):
+    path = saved(tmp_path / "frame.png", NOTHING[kind])
+    refused(["depth", path, "--out", tmp_path / "out"], capsys, "frame.png shows nothing", "expected frames that show")
+    assert not (tmp_path / "out").exists()
+
+
+def test_dim_frames_show_something():
+    """A lit tube at the lowest gain, and haze: hard to see, but there."""
+    rows, columns = np.mgrid[:96, :128]
+    glow = 30 * np.exp(-(((rows - 48) / 30) ** 2) - ((columns - 64) / 40) ** 2)
+    haze = 180 + 6 * np.sin(columns / 9.0)
+    for grey in (glow, haze):
+        assert blank(torch.from_numpy(np.repeat(grey[..., None], 3, 2).astype(np.uint8))) == ""
+
+
+def test_what_lies_outside_of_the_content_does_not_count():
+    image, content = torch.zeros(96, 128, 3, dtype=torch.uint8), torch.zeros(96, 128, dtype=torch.bool)
+    content[20:80, 30:100] = True
+    image[:10, :10] = 255  # a logo
+    assert blank(image) == "" and blank(image, content) == "black"
+
+
+def test_some_black_frames_of_a_clip_are_told_and_have_no_depth(tmp_path, capsys):
+    frames = [np.zeros((96, 128, 3), np.uint8)] * 2 + [picture(seed=n) for n in range(3)]
+    video = write_video(tmp_path / "clip.mp4", (torch.from_numpy(frame) for frame in frames), 10)
+    assert main(["depth", str(video), "--out", str(tmp_path / "out"), "--batch", "2"]) == 0
+    assert "2 of 5 frames are black, and have no depth: 000000, 000001" in capsys.readouterr().out
+    known = [bool((depth_maps.read(path) > 0).any()) for path in depth_maps.listed(tmp_path / "out").values()]
+    assert known == [False, False, True, True, True]
+    assert any("are black" in note for note in json.loads((tmp_path / "out/result.json").read_text("utf-8"))["notes"])
+
+
+def test_a_video_that_is_black_throughout_is_refused(tmp_path, capsys):
+    video = write_video(tmp_path / "clip.mp4", (torch.zeros(96, 128, 3, dtype=torch.uint8) for _ in range(4)), 10)
+    refused(["depth", video, "--out", tmp_path / "out"], capsys, "clip.mp4 shows nothing: all 4 frames are black")
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (16, 16), (8, 400), (40, 800)])
+def test_thumbnails_and_strips_are_no_frames(tmp_path, height, width, capsys):
+    noise = np.random.default_rng(0).integers(40, 220, (height, width, 3)).astype(np.uint8)
+    path = saved(tmp_path / "frame.png", noise)
+    refused(["depth", path, "--out", tmp_path / "out"], capsys, "frame.png", f"{width} x {height} pixels", "full size")
+
+
+# Files that hold no frame
+
+
+def test_a_stack_of_tiff_is_no_frame(tmp_path, capsys):
+    path = tmp_path / "stack.tiff"
+    assert cv2.imwritemulti(str(path), [picture(seed=n) for n in range(3)])
+    refused(["depth", path, "--out", tmp_path / "out"], capsys, "stack.tiff holds several pictures", "single frames")
+
+
+@pytest.mark.parametrize("kind", ["plain", "16 bits", "smaller copy"])
+def test_a_tiff_of_one_picture_is_read(tmp_path, kind):
+    from PIL import Image, TiffImagePlugin
+
+    path, image = tmp_path / "one.tiff", picture()
+    if kind == "smaller copy":  # as cameras and slide scanners add one
+        small = Image.fromarray(image[::4, ::4])
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[0x00FE] = 1
+        small.encoderinfo = {"tiffinfo": tags}
+        Image.fromarray(image).save(path, save_all=True, append_images=[small])
+    else:
+        saved(path, image[..., ::-1] if kind == "plain" else image[..., ::-1].astype(np.uint16) * 257)
+    assert np.abs(read_image(path).numpy().astype(int) - image).max() <= 1
+
+
+def test_numbers_of_32_bits_are_no_frame(tmp_path, capfd):
+    path = saved(tmp_path / "depth.tiff", picture().astype(np.float32))
+    refused(["depth", path, "--out", tmp_path / "out"], capfd, "depth.tiff holds numbers of 32 bits", "depth maps")
+
+
+def test_a_folder_says_what_it_holds_instead(tmp_path, capsys):
+    write_video(tmp_path / "a.mp4", (torch.from_numpy(picture()) for _ in range(2)), 10)
+    refused(["depth", tmp_path, "--out", tmp_path.parent / "o"], capsys, "no images, but videos (a.mp4)")
+    (tmp_path / "a.mp4").unlink()
+    saved(tmp_path / "case/0.png", picture())
+    refused(["depth", tmp_path, "--out", tmp_path.parent / "o"], capsys, "but folders with images (case)")
+    refused(["depth", tmp_path / "no.mp4", "--out", tmp_path / "o"], capsys, "no.mp4 is missing", "an image,")
