@@ -185,7 +185,7 @@ def test_a_truth_of_kitti_along_the_ray_is_told(tmp_path):
     maps = {name: clip.depth_of(number) for number, name in enumerate(clip.frame_names)}
     lengths = ray_lengths(clip.cameras[0]).numpy()
     for path in (drive / "proj_depth/groundtruth/image_02").iterdir():
-        levels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) * lengths
+        levels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)) * lengths
         assert cv2.imwrite(str(path), np.round(levels).astype(np.uint16))
     _, beside = at_pixels(predicted(tmp_path / "p", maps, "relative"), drive, DENSE)
     assert [warning[:5] for warning in beside["warnings"]] == ["TRUTH"]
@@ -256,7 +256,7 @@ def test_a_dataset_is_matched_by_number_where_names_differ(tmp_path):
 def test_the_truth_in_another_unit_than_its_layout_is_refused(tmp_path, capsys):
     truth = write_hamlyn(tmp_path / "clip")
     for path in (tmp_path / "clip/depth01").iterdir():
-        cv2.imwrite(str(path), (cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(float) * 256).astype(np.uint16))
+        cv2.imwrite(str(path), (np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), float) * 256).astype(np.uint16))
     maps = {f"{n:010d}": torch.from_numpy(depth).float() for n, depth in enumerate(truth.depth)}
     prediction = predicted(tmp_path / "p", maps)
     assert main(["evaluate", str(prediction), str(tmp_path / "clip"), "--out", str(tmp_path / "out")]) == 2

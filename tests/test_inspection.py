@@ -156,6 +156,21 @@ def test_a_gate_that_sound_ones_miss_too_is_no_reason(verdict):
     assert missed.passed is False and found.reasons == ("2 frames were placed (less than 8): give more",)
 
 
+def test_a_limit_is_told_in_the_unit_of_its_figure(clip):
+    """Not "1.46 px (more than 0.004)": the figure is a share of the width inside, and px for a reader."""
+    shift = clip.camera_from_world.translation.clone()
+    shift[::2] += 0.4
+    other = replace(clip, camera_from_world=replace(clip.camera_from_world, translation=shift))
+    track, runs = CHECKS["track_fit"](Evidence(other)), CHECKS["two_runs"](Evidence(clip, Witnesses(second_run=other)))
+    assert track.passed is False and runs.passed is False
+    limit = float(track.sentence.split("more than ")[1].removesuffix(" px)"))
+    assert limit == pytest.approx(0.004 * clip.size_px[0], rel=0.01)
+    assert f"miss the poses by {track.value * clip.size_px[0]:.2f} px" in track.sentence
+    assert runs.sentence.endswith("(more than 10%)") and "tissue or tools move by themselves" in track.hint
+    assert at_least(0.9, 0.95, "90%", "", unit="%").sentence == "90% (less than 95%)"
+    assert at_most(0.5, 0.14, "1.6 times", "", unit="% off").sentence == "1.6 times (more than 14% off)"
+
+
 def test_second_run_and_hidden_matches(clip):
     shift = clip.camera_from_world.translation.clone()
     shift[::2] += 0.4

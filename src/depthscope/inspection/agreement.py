@@ -11,7 +11,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion, Similarity
 from depthscope.inspection.adjustment import Bundle, adjusted, triangulated
-from depthscope.inspection.check import Check, at_least, at_most, cannot_tell
+from depthscope.inspection.check import NOT_STILL, Check, at_least, at_most, cannot_tell
 from depthscope.inspection.evidence import Evidence
 from depthscope.sequence import Sequence
 
@@ -44,6 +44,7 @@ def resection(evidence: Evidence) -> Check:
         f"frames located without their own help lie {float(ordered.quantile(0.5)):.1%} of the median depth away "
         f"(median of {len(distances)}; three quarters within {value:.1%})",
         "single frames are placed wrongly; leave out those named, or reconstruct again",
+        unit="%",
     )
 
 
@@ -107,7 +108,8 @@ def own_adjustment(evidence: Evidence) -> Check:
         value,
         MOST_MOVED,
         f"an adjustment to tracks that SfM did not see moves the cameras by {value:.0%} of the extent of their path",
-        "the poses are not where the images want them; reconstruct again",
+        f"the poses are not where the images want them: {NOT_STILL}",
+        unit="%",
     )
 
 
@@ -122,6 +124,7 @@ def split_tracks(evidence: Evidence) -> Check:
         MOST_SPLIT,
         f"two reconstructions from one half of the tracks each differ by {value:.0%} of the path",
         "the motion is not determined by what is seen: move more sideways, or use a longer clip",
+        unit="%",
         null=0.0,
     )
 
@@ -148,6 +151,7 @@ def two_runs(evidence: Evidence) -> Check:
         MOST_RUNS,
         f"a second run of SfM with other settings differs by {value:.0%} of the path",
         "the result depends on chance: the images do not determine it; film with more sideways motion and overlap",
+        unit="%",
         null=0.0,
     )
 
@@ -177,4 +181,5 @@ def second_run_share(evidence: Evidence) -> Check:
         LEAST_SHARED_RUN,
         f"a second run placed {share:.0%} of the same frames",
         "the result depends on chance; film with more overlap",
+        unit="%",
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.inspection.agreement import MOST_RESECTION, resected
+from depthscope.inspection.check import NOT_STILL
 from depthscope.inspection.degeneracy import depth_deviations
 from depthscope.inspection.evidence import Evidence, working_scale
 from depthscope.inspection.geometry import MOST_JUMP, confirmed_steps, largest_jump
@@ -31,6 +32,8 @@ MOST_DROPPED_FRAMES, MOST_DROPPED_POINTS = 0.3, 0.5
 MOST_CONTRADICTED = 0.25
 """Share of points that the images contradict from which they are no stray ones: dropping the worst would only hide what
 is wrong with all. Real clips have up to 9 %, noisy phantoms 22 %."""
+
+TOO_MUCH = f"not where the images put them, which is too much to drop: {NOT_STILL}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ def cleaned(sequence: Sequence) -> Cleaned:
     too_much = float(frames.double().mean()) > MOST_DROPPED_FRAMES or float(bad.double().mean()) > MOST_DROPPED_POINTS
     if too_much:
         share = f"{float(bad.double().mean()):.0%} of the points and {len(names)} of {len(sequence)} frames"
-        return Cleaned(sequence, (f"{share} are bad: too many to drop",), (), 0, True, evidence, everything)
+        return Cleaned(sequence, (f"{share} are {TOO_MUCH}",), (), 0, True, evidence, everything)
     if not notes:
         return Cleaned(sequence, (), (), 0, False, evidence, everything)
     try:

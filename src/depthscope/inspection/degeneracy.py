@@ -80,6 +80,7 @@ def forward_motion(evidence: Evidence) -> Check:
         MOST_FORWARD,
         f"{value:.0%} of the motion is along the view (median)",
         "going straight ahead leaves depth near the middle unknown; move sideways too",
+        unit="%",
     )
 
 
@@ -97,6 +98,7 @@ def depth_uncertainty(evidence: Evidence) -> Check:
         f"{open_share:.0%} of the points have a depth known to no better than {LARGE_SD:.0%} (median {median:.1%}; the "
         f"weakest direction is {'the line of sight' if view > 0.8 else 'across the view'})",
         "the baseline is too small for the noise; use longer tracks or more motion",
+        unit="%",
     )
 
 

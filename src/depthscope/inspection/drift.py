@@ -24,6 +24,7 @@ def scale_drift(evidence: Evidence) -> Check:
         MOST_DRIFT,
         f"parts of the clip differ in scale by {value:.0%} in all, most by {worst:+.0%} at frame {names[frame]}",
         f"the clip is joined from parts of different scale there; {cut_at(names[frame])}",
+        unit="%",
         null=0.0,
         standard_error=error,
     )

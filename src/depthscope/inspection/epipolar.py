@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from depthscope.inspection.check import Check, at_least, at_most, cannot_tell, cut_at
+from depthscope.inspection.check import NOT_STILL, Check, at_least, at_most, cannot_tell, cut_at
 from depthscope.inspection.evidence import Evidence, HeldOutMatches
 from depthscope.sequence import Sequence
 
@@ -100,6 +100,7 @@ def epipolar_share(evidence: Evidence) -> Check:
         f"{share:.0%} of matches that SfM did not see lie within {WITHIN_PX} px of where the poses allow "
         f"({fresh:.0%} with poses fitted to them)",
         "the poses do not belong to these images: shuffled, of another clip or order, or SfM failed as a whole",
+        unit="%",
         null=fresh,
         standard_error=float(table[:, 0].std() / len(table) ** 0.5),
     )
@@ -118,6 +119,7 @@ def broken_links(evidence: Evidence) -> Check:
         MOST_BROKEN,
         f"between frames {names[worst]} and {names[worst + 1]} the poses lose {max(0.0, gap):.0%} of the matches",
         f"the path jumps there, or tissue or a tool moves by itself; {cut_at(names[worst + 1])}",
+        unit="%",
     )
 
 
@@ -132,7 +134,9 @@ def track_fit(evidence: Evidence) -> Check:
         MOST_TRACK_ERROR,
         f"tracks that SfM did not see miss the poses by {error / evidence.images.scale:.2f} px (median; "
         f"{fresh / evidence.images.scale:.2f} px after fitting poses to them)",
-        "the poses do not explain how the images move; reconstruct again",
+        f"the poses do not explain how the images move: {NOT_STILL}",
+        unit=" px",
+        per_unit=evidence.working.size_px[0] / evidence.images.scale,
         null=fresh / evidence.working.size_px[0],
     )
 
@@ -148,6 +152,7 @@ def held_out_matches(evidence: Evidence) -> Check:
         LEAST_HELD_OUT,
         f"{share:.0%} of {len(matches.frame_a)} matches that were hidden from SfM fit its poses within 2 px",
         "SfM explains the matches it was given and not the others; reconstruct again with other settings",
+        unit="%",
         null=None,
     )
 

@@ -29,6 +29,7 @@ def in_front(evidence: Evidence) -> Check:
         "the poses may be stored in the other direction; try --pose-direction"
         if share < 0.5
         else "single points were triangulated from wrong matches, or single poses are wrong; reconstruct again",
+        unit="%",
     )
 
 
@@ -40,6 +41,7 @@ def inside_image(evidence: Evidence) -> Check:
         LEAST_SHARE_IN_VIEW,
         f"{share:.1%} of the observations project into the image",
         "the camera's numbers may belong to another image size; check the calibration file",
+        unit="%",
     )
 
 
@@ -51,6 +53,7 @@ def inside_mask(evidence: Evidence) -> Check:
         LEAST_SHARE_IN_VIEW,
         f"{share:.1%} of the observations project into the mask",
         "the mask may be inverted or belong to other frames",
+        unit="%",
     )
 
 

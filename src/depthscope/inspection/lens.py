@@ -47,6 +47,7 @@ def self_calibration(evidence: Evidence) -> Check:
         MOST_PULL,
         found,
         f"the focal length is wrong by about {abs(change):.0%}, or distortion was not removed; calibrate the scope",
+        unit="%",
         null=0.0,
         standard_error=best.log_focal_sd,
     )

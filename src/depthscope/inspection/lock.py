@@ -78,6 +78,7 @@ def lock_on_unseen(evidence: Evidence) -> Check:
         f"in frames that did not triangulate them {share:.0%} of {count} points lie within {NEAR_PX} px of the tissue, "
         f"{null:.0%} with poses turned by {TURN_DEG} degrees",
         "points do not land on their tissue in other frames: poses or depths are wrong; reconstruct again",
+        unit="% apart",
         null=0.0,
         standard_error=error,
         p_value=p,

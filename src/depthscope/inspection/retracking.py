@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from depthscope.inspection.check import Check, at_least, at_most, cannot_tell, cut_at
+from depthscope.inspection.check import NOT_STILL, Check, at_least, at_most, cannot_tell, cut_at
 from depthscope.inspection.evidence import Evidence
 
 GAPS = (1, 2, 5, 10)
@@ -31,7 +31,9 @@ def retracking(evidence: Evidence) -> Check:
         errors[gap] / evidence.working.size_px[0],
         MOST_ERROR,
         f"optical flow and poses disagree on where points go: {told} frames (median)",
-        "the points do not move with the images: wrong poses, wrong points, or tissue that moves by itself",
+        f"the points do not move with the images: {NOT_STILL}",
+        unit=" px",
+        per_unit=evidence.working.size_px[0] / evidence.images.scale,
     )
 
 
@@ -116,6 +118,7 @@ def depth_scale(evidence: Evidence) -> Check:
         if one_factor
         else "not by one factor, so that neither units nor the focal length alone explain it: points come from wrong "
         "matches, or parts of the path have different scales; reconstruct again",
+        unit="% off",
         null=0.0,
         standard_error=1.86 * scatter / len(ratio) ** 0.5,
     )
@@ -134,6 +137,7 @@ def point_depth(evidence: Evidence) -> Check:
         MOST_DEPTH_ERROR,
         f"the depths of {len(ratio)} points differ by {value:.1%} from those that optical flow and the poses give",
         "single points are not where the images put them: they were moved, or triangulated from wrong matches",
+        unit="%",
         null=noise,
         standard_error=float(ratio.std()) / len(ratio) ** 0.5,
     )

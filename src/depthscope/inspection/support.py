@@ -34,6 +34,7 @@ def registered_share(evidence: Evidence) -> Check:
         f"{placed} of {placed + lost} frames were placed ({share:.0%})",
         "film more slowly or with more overlap, or leave out where sight is lost (depthscope reconstruct with --start "
         "and --end)",
+        unit="%",
     )
 
 
@@ -93,6 +94,7 @@ def cells_occupied(evidence: Evidence) -> Check:
         LEAST_CELLS,
         f"points lie in {value:.0%} of the cells of an 8 x 8 grid over the tissue (median frame)",
         "all depth comes from one corner of the picture; mask less, or let SfM find more features",
+        unit="%",
     )
 
 
@@ -107,6 +109,7 @@ def stationary_share(evidence: Evidence) -> Check:
         MOST_STATIONARY,
         f"{share:.0%} of the points stand still in the image while the scene moves",
         "they sit on the lens or on an overlay, not on tissue; mask them before SfM",
+        unit="%",
     )
 
 
@@ -141,6 +144,7 @@ def highlight_share(evidence: Evidence) -> Check:
         MOST_ON_HIGHLIGHTS,
         f"{share:.0%} of the observations lie on highlights",
         "highlights move with the lamp, not with the tissue; mask them before SfM",
+        unit="%",
         null=area,
     )
 

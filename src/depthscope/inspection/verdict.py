@@ -238,4 +238,7 @@ def _silent(few: int, count: int) -> str:
 
 def _usual(name: str, check: Check, rule: Rule) -> str:
     bound = "at least" if check.direction == "at least" else "at most"
-    return f"{name} {check.value:.2g}; nine of ten sound reconstructions have {bound} {rule.usual[name].value:.2g}"
+    usual = check.shown(rule.usual[name].value)
+    return (
+        f"{name.replace('_', ' ')} {check.shown(check.value)}; nine of ten sound reconstructions have {bound} {usual}"
+    )
