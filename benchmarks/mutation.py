@@ -4,9 +4,10 @@
 
 A mutant is one change inside one function: + for -, < for <=, a constant one more, a minus or a not dropped, a sum for
 a mean, a minimum for a maximum. Messages of errors are left alone. Of all sites of a part a sample is drawn by the
-seed. The tests of the part run once to learn which of them call which function; a mutant is then tried by
-the tests that call its function, quickest first, in a child process in which the code of that one function is replaced.
-It is killed where a test fails or takes ten times as long as before, and survives where all pass.
+seed. The tests of the part run once to learn which of them reach which line, by themselves or by a fixture that they
+use; a mutant is then tried by the tests that reach its line, quickest first and no further than the first that fails,
+in a child process in which the code of that one function is replaced. It is killed where a test fails or takes several
+times as much processor time as before, and survives where all pass.
 
 A survivor is either a gap in the tests or a change that changes nothing (an equivalent mutant): they are listed.
 Writes ``mutation.json`` and prints the score of each part.
@@ -25,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 
 import pytest
 
@@ -59,7 +60,12 @@ PARTS = {
     "supervision": (("supervision/*.py",), ("tests/test_supervision.py", *SNIPPETS)),
     "registration": (
         ("registration/*.py",),
-        ("tests/laws/test_alignment.py", "tests/laws/test_similarity.py", "tests/test_registration.py"),
+        (
+            "tests/laws/test_alignment.py",
+            "tests/laws/test_similarity.py",
+            "tests/test_registration.py",
+            "tests/test_registration_unscaled.py",
+        ),
     ),
 }
 """Modules of each part, and the tests that are to notice their mutants."""
@@ -98,8 +104,8 @@ METHODS = {
     "floor": "ceil",
     "logical_and_": "logical_or_",
 }
-SLOWER = 10
-"""A test that takes so many times as long as before is taken to have noticed."""
+SLOWER = 4
+"""A test that takes so many times as much processor time as before, and two seconds, is taken to have noticed."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,9 @@ class Mutant:
 
     Attributes:
         part, module, function: Where it is; the function by its qualified name.
-        line: In the module's file.
+        file: Of the module.
+        line: In it.
+        lines: Of the statement, to tell which tests reach it.
         change: In words.
         code: Of the changed function.
     """
@@ -116,7 +124,9 @@ class Mutant:
     part: str
     module: str
     function: str
+    file: Path
     line: int
+    lines: range
     change: str
     code: CodeType
 
@@ -137,7 +147,7 @@ def main() -> None:
     end, rows = time.monotonic() + 60 * given.minutes, []
     for part in given.parts:
         files = [file for pattern in PARTS[part][0] for file in sorted(SRC.glob(pattern)) if given.only in str(file)]
-        tests = Calls(files)
+        tests = Reach(files)
         if quiet_pytest([*PARTS[part][1]], tests) != 0:
             raise SystemExit(f"the tests of {part} fail before anything is changed")
         every = [place for file in files for place in places_in(file)]
@@ -145,7 +155,8 @@ def main() -> None:
         for mutant in filter(None, (mutant_at(part, *place) for place in drawn)):
             if time.monotonic() > end:
                 break
-            row = {name: value for name, value in vars(mutant).items() if name != "code"} | tried(mutant, tests)
+            told = {name: getattr(mutant, name) for name in ("part", "module", "function", "line", "change")}
+            row = told | tried(mutant, tests)
             rows.append(row)
             if row["outcome"] != "killed":
                 print(
@@ -158,11 +169,11 @@ def main() -> None:
 
 
 def counted(rows: list[dict]) -> str:
-    """Killed, survived and never called, in words."""
-    killed, survived, uncalled = (
-        sum(row["outcome"] == outcome for row in rows) for outcome in ("killed", "survived", "not called")
+    """Killed, survived and never reached, in words."""
+    killed, survived, missed = (
+        sum(row["outcome"] == outcome for row in rows) for outcome in ("killed", "survived", "not reached")
     )
-    return f"{killed} killed, {survived} survived, {uncalled} in functions that no test calls"
+    return f"{killed} killed, {survived} survived, {missed} where no test comes"
 
 
 # Mutants
@@ -184,7 +195,7 @@ def mutant_at(part: str, file: Path, owner: str, name: str, number: int) -> Muta
     module = ".".join(file.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__")
     function = next(f for o, f in functions_of(tree) if (o, f.name) == (owner, name))
     node, change = list(sites_of(function))[number]
-    line = node.lineno  # type: ignore[attr-defined]
+    line, lines = node.lineno, lines_of(node, function)  # type: ignore[attr-defined]
     apply(node)
     ast.fix_missing_locations(tree)
     qualified = f"{owner}.{name}" if owner else name
@@ -192,7 +203,18 @@ def mutant_at(part: str, file: Path, owner: str, name: str, number: int) -> Muta
         code = code_named(compile(tree, str(file), "exec"), qualified)
     except (SyntaxError, ValueError, TypeError):
         return None
-    return None if code is None else Mutant(part, module, qualified, line, change, code)
+    return None if code is None else Mutant(part, module, qualified, file, line, lines, change, code)
+
+
+def lines_of(node: ast.AST, function: ast.FunctionDef) -> range:
+    """Lines of the smallest simple statement around a node; of the node itself in the head of an if, for, or with."""
+    simple = [
+        statement
+        for statement in ast.walk(function)
+        if isinstance(statement, ast.stmt) and not hasattr(statement, "body") and node in set(ast.walk(statement))
+    ]
+    place = simple[0] if simple else node
+    return range(place.lineno, place.end_lineno + 1)  # type: ignore[attr-defined]
 
 
 def functions_of(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -281,34 +303,77 @@ def code_named(code: CodeType, name: str) -> CodeType | None:
 # Tests
 
 
-class Calls:
-    """A plugin of pytest that notes which test calls which function, and how long it takes."""
+class Reach:
+    """A plugin of pytest that notes which test reaches which line, and how long it takes alone.
+
+    What a fixture of several tests does is noted once, while it is set up, and counted for each test that uses it: that
+    test depends on it, and alone it would have to set it up itself.
+    """
 
     def __init__(self, files: list[Path]) -> None:
-        """Calls of functions of these files."""
+        """Lines of these files."""
         self.files = {str(file) for file in files}
-        self.tests: dict[tuple[str, int], set[str]] = {}
+        self.lines: dict[str, set[tuple[str, int]]] = {}
         self.seconds: dict[str, float] = {}
+        self._fixtures: dict[object, tuple[set[tuple[str, int]], float]] = {}
+        self._now: list[set[tuple[str, int]]] = [set()]
+
+    def _note(self, frame: FrameType, event: str, argument: object):
+        if frame.f_code.co_filename not in self.files:
+            return None
+        name, lines = frame.f_code.co_filename, self._now[-1]
+
+        def line(frame: FrameType, event: str, argument: object):
+            lines.add((name, frame.f_lineno))
+            return line
+
+        return line
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_fixture_setup(self, fixturedef, request):
+        """One fixture without those it uses, which are set up before it."""
+        self._now.append(set())
+        start = time.process_time()
+        yield
+        self._fixtures[fixturedef] = self._now.pop(), time.process_time() - start
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item):
-        """One test, its fixtures included."""
-
-        def note(frame, event, argument):
-            code = frame.f_code
-            if event == "call" and code.co_filename in self.files:
-                self.tests.setdefault((code.co_filename, code.co_firstlineno), set()).add(item.nodeid)
-
-        start = time.perf_counter()
-        sys.setprofile(note)
+        """One test."""
+        self._now[:] = [set()]
+        sys.settrace(self._note)
+        start, before = time.process_time(), set(self._fixtures)
         yield
-        sys.setprofile(None)
-        self.seconds[item.nodeid] = time.perf_counter() - start
+        sys.settrace(None)
+        seconds, lines = time.process_time() - start, self._now[0]
+        used = {
+            definition for name in item.fixturenames for definition in item._fixtureinfo.name2fixturedefs.get(name, ())
+        }
+        for definition in used & set(self._fixtures):
+            own, cost = self._fixtures[definition]
+            lines |= own
+            seconds += cost if definition in before else 0.0
+        self.lines[item.nodeid], self.seconds[item.nodeid] = lines, seconds
 
-    def of(self, code: CodeType) -> list[str]:
-        """Tests that call a function, quickest first."""
-        found = self.tests.get((code.co_filename, code.co_firstlineno), set())
-        return sorted(found, key=lambda name: self.seconds[name])
+    def of(self, file: Path, lines: range) -> list[str]:
+        """Tests that reach any of the lines, quickest first."""
+        places = {(str(file), line) for line in lines}
+        return sorted((name for name, own in self.lines.items() if own & places), key=lambda name: self.seconds[name])
+
+
+class Limit:
+    """A plugin of pytest that ends its process where a test takes several times its processor time."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        """What each test took before."""
+        self.seconds = seconds
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item):
+        """One test, with the fixtures that it sets up."""
+        signal.setitimer(signal.ITIMER_PROF, 2 + SLOWER * self.seconds[item.nodeid])
+        yield
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def quiet_pytest(tests: list[str], *plugins: object) -> int:
@@ -318,15 +383,12 @@ def quiet_pytest(tests: list[str], *plugins: object) -> int:
         return int(pytest.main([*options, *tests], plugins=[*plugins]))
 
 
-def tried(mutant: Mutant, tests: Calls) -> dict[str, object]:
+def tried(mutant: Mutant, tests: Reach) -> dict[str, object]:
     """What the tests say of a mutant, in a child process."""
     function = live(mutant)
-    if function is None:
-        return {"outcome": "not called", "tests": 0}
-    names = tests.of(function.__code__)
-    if not names:
-        return {"outcome": "not called", "tests": 0}
-    start = time.monotonic()
+    names = [] if function is None else tests.of(mutant.file, mutant.lines)
+    if function is None or not names:
+        return {"outcome": "not reached", "tests": 0}
     child = os.fork()
     if child == 0:
         os.setpgrp()
@@ -334,10 +396,11 @@ def tried(mutant: Mutant, tests: Calls) -> dict[str, object]:
             function.__code__ = mutant.code
         except ValueError:  # another number of names from outside: no change of this kind makes one
             os._exit(3)
-        os._exit(1 if quiet_pytest(names) else 0)
-    limit = SLOWER * (1 + sum(tests.seconds[name] for name in names))
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        os._exit(1 if quiet_pytest(names, Limit(tests.seconds)) else 0)
+    start, limit = time.monotonic(), 60 + 10 * SLOWER * sum(tests.seconds[name] for name in names)
     status = None
-    while status is None and time.monotonic() - start < limit:
+    while status is None and time.monotonic() - start < limit:  # asleep for ever: no processor time ends that
         done, code = os.waitpid(child, os.WNOHANG)
         status = os.waitstatus_to_exitcode(code) if done else None
         if status is None:
@@ -346,7 +409,8 @@ def tried(mutant: Mutant, tests: Calls) -> dict[str, object]:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         status = 1
-    return {"outcome": "survived" if status == 0 else "killed", "tests": len(names)}
+    seconds = time.monotonic() - start
+    return {"outcome": "survived" if status == 0 else "killed", "tests": len(names), "seconds": round(seconds, 1)}
 
 
 def live(mutant: Mutant) -> FunctionType | None:
