@@ -6,10 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import SimpleITK
 import torch
+import trimesh
 
 from depthscope.cli import main
+from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps
+from depthscope.formats.ct import read_ct
+from depthscope.pipeline.registration import source_surface, target_surface
 from depthscope.video import read_image, write_video
 from depthscope.video.blank import blank
 
@@ -129,3 +134,72 @@ def test_a_folder_says_what_it_holds_instead(tmp_path, capsys):
     saved(tmp_path / "case/0.png", picture())
     refused(["depth", tmp_path, "--out", tmp_path.parent / "o"], capsys, "but folders with images (case)")
     refused(["depth", tmp_path / "no.mp4", "--out", tmp_path / "o"], capsys, "no.mp4 is missing", "an image,")
+
+
+# CT volumes and surfaces
+
+
+def volume(path: Path) -> Path:
+    """A cavity in tissue."""
+    z, y, x = np.mgrid[:12, :12, :12]
+    values = np.where((x - 6) ** 2 + (y - 5) ** 2 + (z - 6) ** 2 < 9, -1000, 40).astype(np.int16)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path))
+    return path
+
+
+def surface(path: Path, radius: float = 40.0, squeeze: tuple[float, float, float] = (1, 1, 1)) -> Path:
+    ball = trimesh.creation.icosphere(2, radius=radius)
+    trimesh.Trimesh(ball.vertices * squeeze, ball.faces, process=False).export(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (b"space: left-posterior-superior", ""),
+        (b"space: RAS", ""),
+        (b"space: scanner-xyz", "names the space 'scanner-xyz'"),
+        (b"space: 3D-right-handed", "names the space '3D-right-handed'"),
+        (b"space dimension: 3", "names no space"),
+    ],
+)
+def test_an_nrrd_says_which_axis_points_left_or_that_it_does_not_is_told(tmp_path, space, words):
+    path = volume(tmp_path / "ct.nrrd")
+    path.write_bytes(path.read_bytes().replace(b"space: left-posterior-superior", space))
+    notes = read_ct(path).notes
+    assert [words in note and "taken as LPS" in note for note in notes] == ([True] if words else [])
+
+
+def test_an_nrrd_that_would_mirror_the_patient_is_refused(tmp_path, capsys):
+    path, source = volume(tmp_path / "ct.nrrd"), surface(tmp_path / "source.ply")
+    path.write_bytes(path.read_bytes().replace(b"space: left-posterior-superior", b"space: 3D-left-handed"))
+    refused(["register", source, path, "--out", tmp_path / "o"], capsys, "ct.nrrd", "mirror the patient", "DICOM")
+
+
+def test_what_is_no_ct_is_called_by_what_it_is(tmp_path, capsys):
+    source, target = surface(tmp_path / "source.ply"), volume(tmp_path / "ct.nii.gz")
+    call = ["register", source, tmp_path / "x", "--out", tmp_path / "o"]
+    for name in ("head.glb", "clip.mp4", "ct.npy"):
+        (tmp_path / name).write_bytes(b"anything")
+        call[2] = tmp_path / name
+        told = refused(call, capsys, f"{name} is neither a CT volume nor a surface", "DICOM folder", "PLY")
+        assert "sitk" not in told
+    saved(tmp_path / "slices/000.png", picture())
+    call[2] = tmp_path / "slices"
+    refused(call, capsys, "slices holds pictures (000.png, ...)", "Hounsfield", "DICOM")
+    refused(["register", target, source, "--out", tmp_path / "o"], capsys, "ct.nii.gz is given as SURFACE", "swap")
+    call[2] = target
+    refused([*call, "--smoothing-mm=-1"], capsys, "--smoothing-mm) of -1 mm", "0 to 3 mm")
+    refused([*call, "--air-below", "3000"], capsys, "ct.nii.gz", "only voxels below 3000 HU")
+
+
+@pytest.mark.parametrize(
+    ("squeeze", "words"), [((1, 1, 0), "in a plane"), ((0, 0, 1), "on a line"), ((0, 0, 0), "at one point")]
+)
+def test_surfaces_without_relief_are_refused(tmp_path, squeeze, words):
+    flat = surface(tmp_path / "flat.ply", squeeze=squeeze)
+    with pytest.raises(BadInputError, match=f"flat.ply: all 162 points lie {words}"):
+        source_surface(flat)
+    if words == "in a plane":
+        with pytest.raises(BadInputError, match="lie in a plane"):
+            target_surface(flat, -475.0, None, 0.0, "mm")

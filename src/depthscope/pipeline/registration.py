@@ -51,12 +51,41 @@ def source_surface(path: Path) -> tuple[Surface, Path, str]:
         if not (path / "surface.ply").is_file():
             raise BadInputError(f"{path} has no surface.ply", "a surface, or a folder of depthscope fuse", "fuse first")
         path = path / "surface.ply"
+    if path.is_file() and path.suffix.lower() not in surfaces.ENDINGS:
+        raise BadInputError(
+            f"{path} is given as SURFACE, and is none",
+            f"a mesh ({', '.join(surfaces.ENDINGS)}) or a folder of depthscope fuse first, and the CT after it",
+            "swap the two, if this is the CT",
+        )
     surface, _ = surfaces.read(path)
     if surface.normals is None:
         raise BadInputError(f"{path} has neither normals nor faces", "a mesh, or points with normals", "fuse first")
     if len(surface.points) < 100:
         raise BadInputError(f"{path} has {len(surface.points)} points", "at least 100", "check the surface")
+    _check_relief(surface, path)
     return surface, path, f"its own, in {surface.unit}"
+
+
+FLAT = 1e-3
+"""Least extent across a surface over its largest, below which it lies in a plane, on a line or at a point."""
+
+
+def _check_relief(surface: Surface, path: Path) -> None:
+    """Refuses a surface in which nothing says where it lies.
+
+    Raises:
+        BadInputError: Its points lie in a plane, on a line or at a point.
+    """
+    centred = surface.points.double() - surface.points.double().mean(0)
+    spread = torch.linalg.eigvalsh(centred.T @ centred / len(centred)).clamp_min(0).sqrt()
+    if spread[0] > FLAT * spread[2]:
+        return
+    shape = "at one point" if spread[2] < 1e-9 else "on a line" if spread[1] <= FLAT * spread[2] else "in a plane"
+    raise BadInputError(
+        f"{path}: all {len(surface.points)} points lie {shape}",
+        "a surface with relief, as tissue has",
+        "nothing else tells where it belongs: fuse again, or export the whole surface",
+    )
 
 
 def views_of(surface: Surface, folder: Path) -> tuple[SurfaceView, ...]:
@@ -137,6 +166,7 @@ def target_surface(
         if surface.faces is None or not len(surface.faces):
             raise BadInputError(f"{path} has no faces", "a mesh", "export the surface as a mesh")
         surfaces.check_size(surface, path, unit)
+        _check_relief(surface, path)
         if surface.normals is None:
             surface = replace(surface, normals=vertex_normals(surface.points, surface.faces))
         return replace(surface, points=surface.points.double(), unit="mm"), f"surface {path.name}, {axes}", ()
@@ -146,7 +176,10 @@ def target_surface(
         )
     volume = ct_files.read_ct(path)
     region = ct_files.Region(seed_mm=seed, smoothing_mm=smoothing_mm)
-    surface = ct_files.extracted_surface(volume, air_below, region)
+    try:
+        surface = ct_files.extracted_surface(volume, air_below, region)
+    except BadInputError as error:  # it knows the volume's name alone
+        raise BadInputError(f"{path}: {error.found}", error.expected, error.remedy) from error
     coarse = max(volume.voxel_mm)
     told = f"CT {volume.name}, air below {air_below:g} HU, voxels of {'x'.join(f'{v:.2g}' for v in volume.voxel_mm)} mm"
     if coarse > ct_files.COARSE_VOXEL_MM:

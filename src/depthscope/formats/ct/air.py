@@ -36,7 +36,10 @@ class Region:
 
     def __post_init__(self) -> None:
         if not (0 < self.bridged_mm <= 100 and 0 <= self.smoothing_mm <= 3):
-            raise BadInputError(f"{self}", "openings of up to 100 mm, and a blur of up to 3 mm")
+            raise BadInputError(
+                f"openings of {self.bridged_mm:g} mm and a blur (--smoothing-mm) of {self.smoothing_mm:g} mm",
+                "above 0 and up to 100 mm, and 0 to 3 mm",
+            )
 
 
 def extracted_surface(ct: CT, air_below: float = AIR_BELOW, region: Region | None = None) -> Surface:

@@ -11,6 +11,7 @@ from depthscope.formats.ct.lattice import volume_of
 from depthscope.formats.ct.slices import Series, Slice, files_under, hounsfield, pixel_reader, slices_of
 from depthscope.formats.ct.stack import MOST_DAMAGED, Stack, stacked
 from depthscope.formats.ct.volume import CT
+from depthscope.video import is_image
 
 FEWEST = 4
 """Images of a series that may be a volume."""
@@ -121,6 +122,13 @@ def _one_series(groups: dict[Series, list[Slice]], where: Path) -> tuple[list[Sl
         else:
             modalities = sorted({name.modality for name in names if name.modality not in ("", "CT")})
             what = f"modality {', '.join(modalities)}: {told(names)}" if modalities else f"single slices: {told(names)}"
+        pictures = [] if names or not where.is_dir() else [one for one in sorted(where.iterdir()) if is_image(one)]
+        if pictures:
+            raise BadInputError(
+                f"{where} holds pictures ({pictures[0].name}, ...) and no DICOM series",
+                "one CT series: pictures have neither Hounsfield units nor positions",
+                "export the series as DICOM, NIfTI, NRRD or MetaImage",
+            )
         raise BadInputError(
             f"{where}: {what}",
             "one CT series",

@@ -27,6 +27,13 @@ MM = {"m": 1000.0, "meter": 1000.0, "metre": 1000.0, "cm": 10.0, "mm": 1.0, "mil
 NIFTI_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}
 """The same by the codes of NIfTI: unknown, metre, millimetre, micrometre."""
 
+NO_VOLUMES = (
+    *(".glb", ".gltf", ".off", ".3mf", ".fbx", ".dae", ".step", ".stp", ".blend", ".xyz", ".pcd", ".pts"),
+    *(".npy", ".npz", ".mat", ".h5", ".pt", ".json", ".yaml", ".txt", ".csv", ".pdf", ".zip", ".tar", ".7z", ".rar"),
+    *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".wmv"),
+)
+"""Endings of what is given by mistake, and which ITK would only call unknown."""
+
 RIGHT_ANGLE = 2e-3
 """Cosines between axes below this are rounding."""
 
@@ -140,26 +147,63 @@ def read_itk(path: Path) -> Grid:
     Raises:
         BadInputError: ITK cannot read it, or its voxels hold more than one number.
     """
+    if path.suffix.lower() in NO_VOLUMES:
+        raise BadInputError(
+            f"{path} is neither a CT volume nor a surface that is read",
+            "a CT (DICOM folder, NIfTI, NRRD, MetaImage) or a surface (PLY, STL, OBJ, VTP, VTK)",
+            "export it as one of these",
+        )
     image = itk.read_image([path], "a CT volume (NIfTI, NRRD, MetaImage or DICOM)", "export the CT again")
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise BadInputError(
             f"{path}: an image of size {image.GetSize()}", "one value at each voxel of three axes", "export the series"
         )
-    factor = _nrrd_unit(path)
+    head = _nrrd_head(path)
+    factor = _nrrd_unit(head, path)
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing()) * factor
     affine[:3, 3] = np.array(image.GetOrigin()) * factor
     notes = (f"the header's unit of length is {factor:g} mm: converted",) if factor != 1 else ()
-    return _checked(Grid(GetArrayFromImage(image), affine, notes), path)
+    return _checked(Grid(GetArrayFromImage(image), affine, (*notes, *_nrrd_space(head, path))), path)
 
 
-def _nrrd_unit(path: Path) -> float:
-    """Millimetres in the unit that the head of an NRRD file names; 1 where it names none."""
+ANATOMICAL = ("right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps")
+"""Spaces of NRRD whose axes are those of the body; in the others nobody says where left is."""
+
+
+def _nrrd_head(path: Path) -> str | None:
+    """The head of an NRRD file; None of another file."""
     if path.suffix.lower() not in (".nrrd", ".nhdr"):
-        return 1.0
+        return None
     with path.open("rb") as stream:
-        head = stream.read(65536).replace(b"\r", b"").split(b"\n\n")[0]
-    found = re.search(r"^\s*(?:space )?units:\s*(.*)$", head.decode("utf-8", "replace"), re.MULTILINE | re.IGNORECASE)
+        return stream.read(65536).replace(b"\r", b"").split(b"\n\n")[0].decode("utf-8", "replace")
+
+
+def _nrrd_space(head: str | None, path: Path) -> list[str]:
+    """What to say of an NRRD file whose axes are not said to be those of the body, which are taken as LPS.
+
+    Raises:
+        BadInputError: Its axes are left-handed ones of no body: read so, the patient would be mirrored.
+    """
+    if head is None:
+        return []
+    found = re.search(r"^\s*space:\s*(.*?)\s*$", head, re.MULTILINE | re.IGNORECASE)
+    space = "" if found is None else found.group(1)
+    if space.lower().removesuffix("-time").removesuffix("t") in ANATOMICAL:
+        return []
+    if "left-handed" in space.lower():
+        raise BadInputError(
+            f"{path} has axes in the space '{space}', which mirror the patient",
+            f"one of {', '.join(ANATOMICAL[::2])}",
+            "export the CT again from DICOM, or write the space that is right into its header",
+        )
+    named = f"names the space '{space}'" if space else "names no space"
+    return [f"the header {named}, and not which axis points left: taken as LPS; check that left is left"]
+
+
+def _nrrd_unit(head: str | None, path: Path) -> float:
+    """Millimetres in the unit that the head of an NRRD file names; 1 where it names none."""
+    found = re.search(r"^\s*(?:space )?units:\s*(.*)$", head or "", re.MULTILINE | re.IGNORECASE)
     units = [] if found is None else [unit.strip().lower() for unit in re.findall(r'"([^"]*)"', found.group(1))]
     known = {MM[unit] for unit in units if unit in MM}
     odd = [unit for unit in units if unit and unit not in MM]
