@@ -26,6 +26,7 @@ from depthscope.alignment import TO_POINTS, FieldPrior
 from depthscope.evaluation.depth_folders import resized_to
 from depthscope.evaluation.frame_names import same_frames
 from depthscope.formats import depth_maps, read_sequence
+from depthscope.geometry.map_grid import MapGrid
 from depthscope.prediction import DepthModel, Recording, load_model, points_of, predict, sampled_at
 from depthscope.supervised.calibration import EXPECTED, TOLERANCE
 from depthscope.support import FEATURES, ON_PHANTOMS
@@ -78,8 +79,9 @@ def main() -> None:
 def of_clip(model: DepthModel, clip: Path) -> tuple[dict, tuple]:
     """The errors of a clip's arms, and samples of features, errors and deviations after the field."""
     sequence = read_sequence(clip)
-    maps = {m.name: m.depth for m in predict(model, Recording.of_sequence(sequence))}
-    truths = depth_maps.true_maps(clip / "depth")
+    made = list(predict(model, Recording.of_sequence(sequence)))
+    maps = {m.name: m.depth for m in made}
+    truths = depth_maps.true_maps(clip / "depth", MapGrid(made[0].kind))
     names = {other: name for name, other in same_frames(truths, maps).items()}
     found: dict[str, list[tuple[float, ...]]] = {arm: [] for arm in ARMS}
     columns: tuple[list, list, list] = ([], [], [])
@@ -93,7 +95,7 @@ def of_clip(model: DepthModel, clip: Path) -> tuple[dict, tuple]:
         for arm, alignment in ARMS.items():
             aligned = depth * alignment(depth, pixels, sparse)
             found[arm].append((*errors_of(aligned, truth), held_out(alignment, depth, pixels, sparse)))
-        focal_px = min(sequence.cameras[frame].undistorted().resized(size).focal_px)
+        focal_px = min(sequence.cameras[frame].resized(size).focal_px)
         aligned = depth * TO_POINTS(depth, pixels, sparse)
         known = (aligned > 0) & (truth > 0)
         told = replace(ON_PHANTOMS, stride=1)

@@ -16,6 +16,7 @@ from depthscope.pipeline.recordings import open_recording, with_scale_of
 from depthscope.prediction import (
     DepthMap,
     Recording,
+    along_axis,
     cloud,
     frame_scales,
     in_world,
@@ -418,6 +419,27 @@ def test_an_undistorted_export_shows_the_wall_as_a_pinhole_does(field_deg):
     width = made.camera.size_px[0]
     assert 2 * math.degrees(math.atan(width / 2 / made.camera.focal_px[0])) == pytest.approx(field_deg)
     assert 0.1 < share < 0.9  # of the content; a pinhole never keeps all of such a lens
+
+
+def disc_of(camera: Camera, angle_deg: float) -> torch.Tensor:
+    """Pixels whose ray is within this angle of the axis."""
+    return camera.rays[..., 2] > math.cos(math.radians(angle_deg))
+
+
+@pytest.mark.parametrize(("seen_deg", "kind"), [(85.0, "z"), (88.5, "distance")])
+def test_maps_are_handed_out_as_z_unless_the_content_reaches_too_far_from_the_axis(seen_deg, kind):
+    camera = Camera(SIZE, (27.5, 27.5), (47.0, 41.0), KannalaBrandt((0.0, 0.0, 0.0, 0.0)))
+    content = disc_of(camera, seen_deg)
+    distance = torch.where(content, 5.0, 0.0)
+    image = torch.zeros(80, 96, 3, dtype=torch.uint8)
+    given = DepthMap("a", distance, 0.1 * distance, content, image, camera, "sfm", "distance")
+    made = along_axis(given)
+    assert made.kind == kind and bool(((made.depth > 0) == content).all())
+    if kind == "z":
+        z = 5 * camera.rays[..., 2]
+        torch.testing.assert_close(made.depth[content], z[content].float())
+        torch.testing.assert_close(made.std, 0.1 * made.depth)
+        torch.testing.assert_close(cloud(made).points, cloud(given).points)
 
 
 @pytest.mark.parametrize("field_deg", [180.0, 200.0, 5.0, float("nan")])

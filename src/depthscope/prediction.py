@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -269,6 +269,22 @@ def _check_size(image: Tensor, recording: Recording, number: int) -> None:
             f"{recording.size_px[0]} x {recording.size_px[1]} as its camera or the first frame",
             "leave it out, or resize it",
         )
+
+
+WIDEST_Z_DEG = 87.0
+"""Angle from the axis up to which maps are handed out as z: at 87 degrees it is a twentieth of the distance."""
+
+
+def along_axis(depth_map: DepthMap) -> DepthMap:
+    """The map as z-depth where every ray that has depth allows it; the map as it is where the lens is too wide."""
+    if depth_map.kind == "z" or depth_map.camera is None:
+        return depth_map
+    cosine = torch.where(depth_map.depth > 0, depth_map.camera.rays[..., 2], 1.0)
+    if float(cosine.min()) < math.cos(math.radians(WIDEST_Z_DEG)):
+        return depth_map
+    cosine = cosine.to(depth_map.depth)
+    std = None if depth_map.std is None else depth_map.std * cosine
+    return replace(depth_map, depth=depth_map.depth * cosine, std=std, kind="z")
 
 
 def cloud(depth_map: DepthMap, stride: int = 1) -> Surface:

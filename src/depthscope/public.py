@@ -23,7 +23,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, Kind, Surface
 from depthscope.pipeline.clip_depth import ClipDepth
-from depthscope.prediction import DepthMap, DepthModel, Recording, cloud, load_model, predict as predict_maps
+from depthscope.prediction import (
+    DepthMap,
+    DepthModel,
+    Recording,
+    along_axis,
+    cloud,
+    load_model,
+    predict as predict_maps,
+)
 from depthscope.pretrained import SHIPPED
 from depthscope.recipes import Recipe, recipe_named
 from depthscope.sequence import Sequence
@@ -43,7 +51,7 @@ class FrameDepth:
         image: The frame at the same size, sRGB, shape (height, width, 3).
         camera: The camera of this image, or None where it is not known.
         unit: "relative", "sfm" or "mm".
-        kind: What depth is: "z", along the optical axis, or "distance", along the ray, for lenses too wide for z.
+        kind: What depth is: "z", along the optical axis, or "distance", along the ray, for a field near 180 degrees.
     """
 
     depth: Float[np.ndarray, "height width"]
@@ -57,6 +65,7 @@ class FrameDepth:
     @classmethod
     def of(cls, found: DepthMap) -> "FrameDepth":
         """What prediction gives, as arrays."""
+        found = along_axis(found)
         std = None if found.std is None else found.std.numpy()
         arrays = found.depth.numpy(), std, found.content.numpy(), found.image.numpy()
         return cls(*arrays, found.camera, found.unit, found.kind)

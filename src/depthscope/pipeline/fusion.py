@@ -14,6 +14,7 @@ from depthscope.footage import tissue_in
 from depthscope.formats import depth_maps
 from depthscope.formats.frame_masks import masked
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
+from depthscope.geometry import converted
 from depthscope.geometry.map_grid import RECORDED, MapGrid
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
@@ -76,8 +77,13 @@ def frame_of(
     if image is None:
         image = torch.from_numpy(whole.image(read_image(clip.images[frame]).numpy(), camera))
     content = whole.mask(tissue_in(clip, frame), camera, RIM_PX)
-    motion = clip.camera_from_world[frame]
-    return DepthFrame(depth, grid.camera(camera, size), motion, image, content, std, grid.kind_of(camera))
+    shown_by, given = grid.camera(camera, size), grid.kind_of(camera)
+    kind = shown_by.depth_kind
+    if kind != given:  # a wide lens is fused along its rays
+        rays = shown_by.rays.to(depth)
+        depth = converted(depth, rays, given, kind).nan_to_num()
+        std = None if std is None else converted(std, rays, given, kind).nan_to_num()
+    return DepthFrame(depth, shown_by, clip.camera_from_world[frame], image, content, std, kind)
 
 
 def told(items: Iterable, total: int, title: str) -> Iterable:

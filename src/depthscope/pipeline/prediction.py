@@ -20,6 +20,7 @@ from depthscope.prediction import (
     DepthMap,
     DepthModel,
     Recording,
+    along_axis,
     cloud,
     load_model,
     predict as predict_depth,
@@ -95,7 +96,8 @@ def write_prediction(
                 if given.clouds and count % given.clouds == 0 and depth_map.camera is not None:
                     write_cloud(folder, depth_map, recording, count)
                 count, unit, size = count + 1, depth_map.unit, tuple(depth_map.depth.shape[::-1])
-                pixels, kind = depth_map.camera, depth_map.kind
+                pixels = depth_map.camera
+                kind = along_axis(depth_map).kind if bool((depth_map.depth > 0).any()) else kind
                 began = time.perf_counter()
         if pixels is not None:
             camera_file.write(pixels, folder / "camera.yaml")
@@ -148,13 +150,18 @@ def in_order(
 
 
 def write_depth(folder: Path, depth_map: DepthMap) -> DepthMap:
-    """The raw numbers: float32 TIFFs, and the frame at the same size for later pictures; the depth map itself."""
+    """The raw numbers: float32 TIFFs, z where the lens allows it, and the frame at the same size for later pictures.
+
+    Returns:
+        The depth map as it was given.
+    """
     from depthscope.video import write_image
 
-    depth_maps.write(folder / "depth" / f"{depth_map.name}.tiff", depth_map.depth)
-    if depth_map.std is not None:
+    written = along_axis(depth_map)
+    depth_maps.write(folder / "depth" / f"{depth_map.name}.tiff", written.depth)
+    if written.std is not None:
         (folder / "std").mkdir(exist_ok=True)
-        depth_maps.write(folder / "std" / f"{depth_map.name}.tiff", depth_map.std)
+        depth_maps.write(folder / "std" / f"{depth_map.name}.tiff", written.std)
     write_image(folder / "preview" / f"{depth_map.name}.png", depth_map.image, quick=True)
     return depth_map
 
