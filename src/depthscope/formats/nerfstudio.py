@@ -19,7 +19,8 @@ import numpy as np
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import motions_of_matrices
 from depthscope.formats.intrinsics import camera_for, remarks_on_centre
-from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
+from depthscope.formats.lens_fit import BROWN_5, FISHEYE, with_named_lenses
+from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion
 from depthscope.reading import inside, json_of, reader
 from depthscope.sequence import Sequence
 from depthscope.truth import DepthEncoding, DepthFile, TruthClip
@@ -115,9 +116,15 @@ def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
     Depth is written as float arrays (``.npy``) in thousandths of the unit of the poses, which is nerfstudio's default;
     a clip in mm is written in metres.
 
+    Lenses that nerfstudio has no name for (omnidirectional ones, rational Brown ones) are written as the nearest one
+    that it has, and their error is among what is returned.
+
     Raises:
-        BadInputError: The clip has no cameras or poses, or its lens has no place in the layout.
+        BadInputError: The clip has no cameras or poses, or no lens of nerfstudio comes near its own.
     """
+    clip, lens_notes = with_named_lenses(
+        clip, lambda camera: _named(camera) is not None, (BROWN_5, FISHEYE), "nerfstudio"
+    )
     if clip.cameras is None or clip.camera_from_world is None:
         raise BadInputError(f"{clip.name} has no cameras or no poses", "both", "this layout cannot hold the clip")
     scale = 1 / MM_PER_M if clip.unit == "mm" else 1.0
@@ -130,7 +137,7 @@ def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
         shutil.copyfile(image, folder / "images" / image.name)
         frame = {
             "file_path": f"images/{image.name}",
-            **_entries(camera, clip.name),
+            **_entries(camera),
             "transform_matrix": matrix.tolist(),
         }
         if isinstance(clip, TruthClip) and clip.depth[n] is not None:
@@ -140,7 +147,8 @@ def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
         frames.append(frame)
     head = {"depth_unit_scale_factor": DEPTH_SCALE, UNIT: "m" if clip.unit == "mm" else clip.unit}
     (folder / FILE).write_text(json.dumps({**head, "frames": frames}, indent=1))
-    return ("poses are written as world_from_camera with OpenGL axes" + (", in metres" if scale != 1 else ""),)
+    note = "poses are written as world_from_camera with OpenGL axes" + (", in metres" if scale != 1 else "")
+    return (note, *lens_notes)
 
 
 def _image(folder: Path, name: str, source: Path) -> Path:
@@ -226,23 +234,25 @@ def _refuse_unknown_lenses(entry: dict[str, Any], path: Path) -> None:
             )
 
 
-def _entries(camera: Camera, clip: str) -> dict[str, Any]:
-    names: tuple[str, ...]
+def _named(camera: Camera) -> tuple[str, tuple[str, ...]] | None:
+    """The ``camera_model`` of a camera and the names of its coefficients; None where nerfstudio has no such lens."""
     match camera.distortion:
         case NoDistortion():
-            model, names = "OPENCV", ()
-        case Brown(numbers) if len(numbers) == 4 or (len(numbers) == 5 and not numbers[4]):
-            model, names = "OPENCV", ("k1", "k2", "p1", "p2")
-        case Brown(numbers) if len(numbers) == 5:
-            model, names = "OPENCV", ("k1", "k2", "p1", "p2", "k3")
+            return "OPENCV", ()
+        case Brown(numbers) if not any(numbers[4:]):
+            return "OPENCV", ("k1", "k2", "p1", "p2")
+        case Brown(numbers) if not any(numbers[5:]):
+            return "OPENCV", ("k1", "k2", "p1", "p2", "k3")
         case KannalaBrandt():
-            model, names = "OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")
-        case Brown() | Scaramuzza():
-            raise BadInputError(
-                f"{clip}: a {camera.model} camera with {len(camera.distortion.coefficients)} coefficients",
-                "a lens that nerfstudio has",
-                "undistort the frames first, or choose --to tum",
-            )
+            return "OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")
+        case _:
+            return None
+
+
+def _entries(camera: Camera) -> dict[str, Any]:
+    found = _named(camera)
+    assert found is not None
+    model, names = found
     lens = dict(zip(names, camera.distortion.coefficients, strict=False))
     (w, h), (fx, fy), (cx, cy) = camera.size_px, camera.focal_px, camera.centre_px
     return {"camera_model": model, "w": w, "h": h, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, **lens}

@@ -1,23 +1,27 @@
 """TUM trajectories: ``timestamp tx ty tz qx qy qz qw`` in each line, world_from_camera, quaternion w last.
 
 Written after the description of the TUM RGB-D benchmark and the reader of evo, which wants single blanks and no
-trailing one. A trajectory has neither frames nor camera, so it is a value of its own; `trajectory` reads it.
+trailing one. A trajectory has neither frames nor camera, so it is a value of its own; `trajectory` reads it. The
+cameras are written beside it as ``camera.yaml``, which names every lens that this package has.
 """
 
 from pathlib import Path
 
 from depthscope.errors import BadInputError
+from depthscope.formats import camera_file
 from depthscope.formats.trajectory import Trajectory, read
 from depthscope.sequence import Sequence
 from depthscope.truth import TruthClip
 
 __all__ = ["FILE", "Trajectory", "read", "write"]
 
-FILE = "trajectory.txt"
+FILE, CAMERA = "trajectory.txt", "camera.yaml"
 
 
 def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
-    """Writes ``trajectory.txt`` and the names of its frames; returns what was decided, in words.
+    """Writes ``trajectory.txt``, the names of its frames and their camera; returns what was decided, in words.
+
+    Where frames have different cameras, each has a file in ``cameras``, and ``frames.txt`` names it.
 
     Raises:
         BadInputError: The clip has no poses.
@@ -32,5 +36,24 @@ def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
     for number, (t, (w, *xyz)) in enumerate(zip(places, turns, strict=True)):
         lines.append(" ".join(map(repr, (float(number), *t, *xyz, w))))
     (folder / FILE).write_text("\n".join(lines) + "\n")
-    (folder / "frames.txt").write_text("".join(f"{n} {path.name}\n" for n, path in enumerate(clip.images)))
+    files = _write_cameras(clip, folder)
+    rows = (
+        f"{n} {path.name}{f' {file}' if file else ''}\n"
+        for n, (path, file) in enumerate(zip(clip.images, files, strict=True))
+    )
+    (folder / "frames.txt").write_text("".join(rows))
     return ("poses are written as world_from_camera, quaternion w last, and the frame's number in place of a time",)
+
+
+def _write_cameras(clip: Sequence | TruthClip, folder: Path) -> list[str]:
+    """Writes the cameras; returns the file of each frame's, "" where one is for all or none is known."""
+    distinct = list(dict.fromkeys(clip.cameras or ()))
+    if len(distinct) == 1:
+        camera_file.write(distinct[0], folder / CAMERA)
+    if clip.cameras is None or len(distinct) < 2:
+        return [""] * len(clip.images)
+    (folder / "cameras").mkdir(exist_ok=True)
+    files = {camera: f"cameras/{number}.yaml" for number, camera in enumerate(distinct, 1)}
+    for camera, file in files.items():
+        camera_file.write(camera, folder / file)
+    return [files[camera] for camera in clip.cameras]

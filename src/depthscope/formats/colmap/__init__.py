@@ -14,7 +14,9 @@ import torch
 
 from depthscope.errors import BadInputError, require_file
 from depthscope.formats.colmap import binary, text as text_files
+from depthscope.formats.colmap.cameras import has_name
 from depthscope.formats.colmap.model import NO_POINT, Model
+from depthscope.formats.lens_fit import FISHEYE, with_named_lenses
 from depthscope.formats.motions import motions_of
 from depthscope.reading import inside, reader, reading
 from depthscope.sequence import Observations, Sequence
@@ -95,13 +97,18 @@ def write(sequence: Sequence, folder: Path, *, text: bool = False) -> tuple[str,
 
     Images are copied as they are, under their names below the folder that they share. Without measured pixels the
     projections of the points are written. Errors and colours that are not known are written as COLMAP does: -1, black.
+    An omnidirectional camera, which COLMAP has not, is written as the nearest fisheye, and its error is returned.
 
     Args:
         sequence: The sequence.
         folder: The folder to write in.
         text: Write the text files instead of the binary ones.
+
+    Raises:
+        BadInputError: No fisheye comes near an omnidirectional camera.
     """
-    folder, notes = Path(folder), []
+    sequence, lens_notes = with_named_lenses(sequence, has_name, (FISHEYE,), "COLMAP")
+    folder, notes = Path(folder), [*lens_notes]
     root = Path(commonpath([path.parent.absolute() for path in sequence.images]))
     names = [path.absolute().relative_to(root).as_posix() for path in sequence.images]
     for name in (*names, *sequence.unregistered):

@@ -47,8 +47,17 @@ def camera_of(model: str, width: int, height: int, numbers: list[float], path: P
     return Camera((width, height), (fx, fy), (cx, cy), distortion)
 
 
+def has_name(camera: Camera) -> bool:
+    """Whether COLMAP has the lens model of a camera."""
+    return not isinstance(camera.distortion, Scaramuzza)
+
+
 def numbers_of(camera: Camera) -> tuple[int, list[float]]:
-    """COLMAP's model number and parameters of a camera."""
+    """COLMAP's model number and parameters of a camera.
+
+    Raises:
+        BadInputError: COLMAP has no such lens.
+    """
     numbers = [*camera.focal_px, *camera.centre_px]
     match camera.distortion:
         case NoDistortion():
