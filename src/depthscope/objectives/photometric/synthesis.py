@@ -9,7 +9,7 @@ from torch import Tensor
 from depthscope.geometry import Lens, RigidMotion, depth_of
 from depthscope.geometry.depth import FROM_FLOAT32, NEAREST_DEPTH, Maps, MaskMaps, rays, sample
 from depthscope.geometry.lens import AXIS
-from depthscope.geometry.motion import rotate
+from depthscope.geometry.planes import in_planes, moved_in_planes
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +54,8 @@ def synthesised(
     """
     height, width = depth.shape[-2:]
     rows, columns = source.shape[-2:]
-    points = depth[..., None] * rays(height, width, target_camera)
-    moved = rotate(source_from_target.rotation[:, None, None], points)
-    moved = moved + source_from_target.translation[:, None, None]
+    target_rays = in_planes(rays(height, width, target_camera))
+    moved = moved_in_planes(source_from_target.rotation, source_from_target.translation, target_rays, depth)
     there = source_camera[:, None, None]
     z = depth_of(moved, source_camera.kind)
     front = there.sees(moved, NEAREST_DEPTH)
