@@ -21,6 +21,7 @@ from depthscope.cli import main
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, read_sequence
 from depthscope.geometry import Brown, Camera, KannalaBrandt, Scaramuzza, Similarity
+from depthscope.geometry.lens import pixel_grid
 from depthscope.reconstruction import child, clip_task, clips, mapping, outcome, process
 from depthscope.reconstruction.attempts import Attempt, EveryPair, Halves, Incremental, Neighbours, Size, ladder
 from depthscope.reconstruction.clip_task import reconstruct_clip
@@ -36,9 +37,16 @@ from depthscope.reconstruction.front_end import (
 )
 from depthscope.reconstruction.held_out import sampson_px, spared, write_held_out
 from depthscope.reconstruction.job import FrontEnd, Job, JobFrame, Lens, read_job, write_job
-from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report, fitted, guessed_lenses, known_lens
+from depthscope.reconstruction.lens import (
+    SELF_CALIBRATED,
+    camera_from_report,
+    field_of_view_deg,
+    fitted,
+    guessed_lenses,
+    known_lens,
+)
 from depthscope.reconstruction.mapping import Mapped, finished, mapped
-from depthscope.reconstruction.outcome import depth_order_notes, no_lens_because, unregistered_because
+from depthscope.reconstruction.outcome import depth_order_notes, lens_note, no_lens_because, unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
 from depthscope.reconstruction.refinement import refine, shifts
 from depthscope.reconstruction.reversal import (
@@ -56,6 +64,8 @@ from depthscope.reconstruction.ways import SIFT
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import image_size, read_image, survey, write_image
 from depthscope.video.class_masks import Classes, MaskClass, write_classes
+from depthscope.video.content_area import ContentArea
+from depthscope.video.outlines import Disc
 from miniatures.scene import CENTRE, FOCAL, SIZE, scene, write_images
 from moving_pictures import dicom_video
 
@@ -568,6 +578,34 @@ def test_without_a_camera_several_fields_of_view_are_tried():
     lenses = guessed_lenses((640, 480), None)
     assert len({lens.numbers[0] for lens in lenses}) == 3 and not any(lens.fixed for lens in lenses)
     assert 0.5 < lenses[0].numbers[0] / 640 < 1.0
+
+
+def test_a_fisheye_is_tried_last_where_the_content_is_a_disc():
+    disc = ContentArea(Disc((330.0, 236.0), 220.0), (640, 480), 1.0)
+    *radial, fisheye = guessed_lenses((640, 480), disc)
+    assert [lens.model for lens in radial] == ["SIMPLE_RADIAL"] * 3 and fisheye.model == "SIMPLE_RADIAL_FISHEYE"
+    assert fisheye.guessed_fisheye and not radial[0].guessed_fisheye
+    camera = camera_from_report({"model": fisheye.model, "numbers": fisheye.numbers}, (640, 480), None)
+    content = (pixel_grid(480, 640, torch.zeros(1)) - torch.tensor([330.0, 236.0])).norm(dim=-1) <= 220
+    assert field_of_view_deg(camera, content) == pytest.approx(140.0, abs=0.5)
+    assert "a fisheye that sees 140 degrees" in lens_note(camera, content)
+
+
+def test_a_lens_of_another_kind_has_to_be_clearly_better():
+    assert Size(20, 1050, 90).clearly_exceeds(Size(20, 1000, 95)) and Size(21, 900).clearly_exceeds(Size(20, 1000))
+    assert not Size(20, 1010, 99).clearly_exceeds(Size(20, 1000, 95)) and not Size(19, 2000).clearly_exceeds(Size(20))
+
+
+def test_a_wide_fisheye_has_not_run_away(synthetic, tmp_path):
+    job, database, _ = synthetic
+    spared(database, tmp_path / "mapping.db", 0.0, 0)
+    model = mapped(job, Attempt("t"), LENS, tmp_path / "mapping.db", tmp_path, tmp_path / "s", 60.0, quiet).model
+    number, camera = next(iter(model.cameras.items()))
+    short = 0.15 * max(job.front_end.working_size(job.size_px))
+    for name, word in (("SIMPLE_RADIAL", "focal length"), ("SIMPLE_RADIAL_FISHEYE", "")):
+        other = pycolmap.Camera(model=name, width=camera.width, height=camera.height, params=[short, 50.0, 40.0, 0.0])
+        model.cameras[number].model, model.cameras[number].params = other.model, other.params
+        assert (word in runaway(job, model)) if word else not runaway(job, model)
 
 
 # --- reasons

@@ -10,6 +10,9 @@ ANGLE_DEG, SMALL_ANGLE_DEG = 4.0, 2.0
 MOST_FOR_EXHAUSTIVE = 150
 """Frames of a clip up to which all pairs are matched, at last."""
 
+CLEAR_GAIN = 1.03
+"""Observations of a model with a lens of another kind, over those of the one before it, from which it is taken."""
+
 LEAST_FOR_HALVES = 12
 """Frames of a clip from which its halves are tried alone."""
 
@@ -157,3 +160,9 @@ class Size:
     registered: int = 0
     observations: int = 0
     points: int = 0
+
+    def clearly_exceeds(self, other: "Size") -> bool:
+        """Whether it has more frames, or as many and `CLEAR_GAIN` times the observations."""
+        if self.registered != other.registered:
+            return self.registered > other.registered
+        return self.observations > CLEAR_GAIN * other.observations

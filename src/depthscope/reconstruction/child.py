@@ -221,7 +221,7 @@ def attempted(
     result = mapped(job, attempt, lens, chosen, images, scratch, seconds, tell)
     size, fault = result.size, result.ran_away
     better = None
-    if size > best:
+    if size.clearly_exceeds(best) if lens.guessed_fisheye else size > best:
         better, fault = kept(job, attempt, result, database, hidden_from=chosen, hidden=hidden)
     watch.lap("mapping")
     row = attempt.figures() | {

@@ -42,6 +42,11 @@ class FrontEnd:
         return max(1, round(width * factor)), max(1, round(height * factor))
 
 
+def is_fisheye(model: str) -> bool:
+    """Whether a model of COLMAP, by its name, counts the radius by the angle of a ray."""
+    return model.endswith("FISHEYE")
+
+
 @dataclass(frozen=True)
 class Lens:
     """A camera as COLMAP names it, for the frames as they are.
@@ -55,6 +60,11 @@ class Lens:
     model: str
     numbers: tuple[float, ...]
     fixed: bool = True
+
+    @property
+    def guessed_fisheye(self) -> bool:
+        """Whether it is a fisheye that nobody measured."""
+        return not self.fixed and is_fisheye(self.model)
 
 
 @dataclass(frozen=True)

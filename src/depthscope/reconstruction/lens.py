@@ -4,6 +4,10 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
 from depthscope.errors import BadInputError
 from depthscope.formats.colmap.cameras import MODELS, camera_of, numbers_of
 from depthscope.geometry import Camera
@@ -12,6 +16,9 @@ from depthscope.video import ContentArea
 
 FIELDS_OF_VIEW_DEG = (70.0, 95.0, 55.0)
 """First guesses of the angle across the content: most scopes lie between 50 and 110 degrees."""
+
+FISHEYE_FIELD_DEG = 140.0
+"""First guess of a fisheye's angle across the disc: flexible scopes lie between 120 and 170 degrees."""
 
 ASPECT_TOLERANCE = 0.005
 
@@ -50,13 +57,27 @@ def known_lens(camera: Camera) -> Lens:
 
 
 def guessed_lenses(size_px: tuple[int, int], area: ContentArea | None) -> tuple[Lens, ...]:
-    """Cameras with one focal length and one radial coefficient, at several fields of view across the content."""
+    """Cameras with one focal length and one radial coefficient, at several fields of view across the content.
+
+    Where the content is a disc, which is how wide lenses are shown, an equidistant fisheye is tried last.
+    """
     width, height = size_px
     centre, across = (width / 2, height / 2), float(max(size_px))
-    if area is not None and area.radius_px is not None and 2 * area.radius_px < 1.2 * max(size_px):
+    is_disc = area is not None and area.radius_px is not None and 2 * area.radius_px < 1.2 * max(size_px)
+    if area is not None and area.radius_px is not None and is_disc:
         centre, across = area.centre_px, 2 * area.radius_px
-    focals = [across / 2 / math.tan(math.radians(field) / 2) for field in FIELDS_OF_VIEW_DEG]
-    return tuple(Lens("SIMPLE_RADIAL", (f, float(centre[0]), float(centre[1]), 0.0), fixed=False) for f in focals)
+    models = [("SIMPLE_RADIAL", math.tan(math.radians(field) / 2)) for field in FIELDS_OF_VIEW_DEG]
+    models += [("SIMPLE_RADIAL_FISHEYE", math.radians(FISHEYE_FIELD_DEG) / 2)] if is_disc else []
+    x, y = float(centre[0]), float(centre[1])
+    return tuple(Lens(model, (across / 2 / radius, x, y, 0.0), fixed=False) for model, radius in models)
+
+
+def field_of_view_deg(camera: Camera, content: Bool[Tensor, "height width"] | None = None) -> float:
+    """Twice the largest angle from the axis of a ray of the content, by default of the frame; NaN without rays."""
+    rays = camera.rays if content is None else camera.rays[content]
+    angle = torch.atan2(rays[..., :2].norm(dim=-1), rays[..., 2])
+    angle = angle[angle.isfinite()]
+    return 2 * math.degrees(float(angle.max())) if len(angle) else math.nan
 
 
 def camera_from_report(found: dict, size_px: tuple[int, int], given: Camera | None) -> Camera:

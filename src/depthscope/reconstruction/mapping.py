@@ -30,6 +30,9 @@ GROWTH = 1.3
 FOCAL_RANGE = (0.25, 2.5)
 """Focal length over the longer side of the frame that self-calibration may end at: 126 to 23 degrees wide."""
 
+FISHEYE_FOCAL_RANGE = (0.12, 2.5)
+"""The same of a fisheye: 170 degrees across a disc of 1080 lines lie in a frame of 1920 pixels at 0.19."""
+
 
 @dataclass(frozen=True, eq=False)
 class Mapped:
@@ -126,8 +129,9 @@ def mapper_options(
     options.mapper.abs_pose_refine_extra_params = refined
     options.mapper.random_seed = job.seed
     if refined:
-        options.min_focal_length_ratio, options.max_focal_length_ratio = FOCAL_RANGE
-        options.mapper.min_focal_length_ratio, options.mapper.max_focal_length_ratio = FOCAL_RANGE
+        shortest, longest = FISHEYE_FOCAL_RANGE if lens.guessed_fisheye else FOCAL_RANGE
+        options.min_focal_length_ratio, options.max_focal_length_ratio = shortest, longest
+        options.mapper.min_focal_length_ratio, options.mapper.max_focal_length_ratio = shortest, longest
     return options
 
 

@@ -6,11 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Bool
+from torch import Tensor
+
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, colmap, read_sequence
 from depthscope.geometry import Camera
 from depthscope.inspection import Verdict, in_doubt, inspect_cleaned, with_second_run
-from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report
+from depthscope.reconstruction.lens import SELF_CALIBRATED, camera_from_report, field_of_view_deg
 from depthscope.reconstruction.process import Ended
 from depthscope.reconstruction.witnesses import HiddenMatches, hidden_matches, witnesses_of
 from depthscope.sequence import Sequence
@@ -107,8 +110,17 @@ def judge(
     if not rest.too_much:
         notes += rest.notes
     sequence = rest.sequence
+    if camera is None:
+        notes.append(lens_note(found, sequence.mask))
     hidden = hidden_matches(folder, sequence)
     return Outcome(sequence, found, verdict, verdict.reasons, tuple(notes), report, ended.problem, hidden)
+
+
+def lens_note(camera: Camera, content: Bool[Tensor, "height width"] | None) -> str:
+    """Which lens self-calibration found, and how wide it is."""
+    lens = "a fisheye" if camera.model == "fisheye" else "a lens with radial distortion"
+    field = field_of_view_deg(camera, content)
+    return f"self-calibration found {lens} that sees {field:.0f} degrees across the content"
 
 
 def rewrite(sequence: Sequence, place: Path) -> None:
@@ -197,6 +209,7 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "unregistered": [] if sequence is None else list(sequence.unregistered),
         "camera_source": _camera_source(outcome.camera),
         "camera": None if outcome.camera is None else _camera_figures(outcome.camera),
+        "field_of_view_deg": None if outcome.camera is None else field_of_view_deg(outcome.camera, _content(sequence)),
         "notes": list(outcome.notes),
         "problem": outcome.problem,
         "out_of_time": outcome.report.get("out_of_time", False),
@@ -206,6 +219,10 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "stage_seconds": outcome.report.get("seconds", {}),
         "stage_cpu_seconds": outcome.report.get("cpu_seconds", {}),
     }
+
+
+def _content(sequence: Sequence | None) -> Bool[Tensor, "height width"] | None:
+    return None if sequence is None else sequence.mask
 
 
 def _camera_source(camera: Camera | None) -> str:

@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pycolmap
 
-from depthscope.reconstruction.job import Job
+from depthscope.reconstruction.job import Job, is_fisheye
 
 FOCAL_RANGE = (0.2, 3.0)
 """Focal length over the longer side of the frame: 136 to 19 degrees wide. Mapping itself is held a little narrower."""
+
+FISHEYE_FOCAL_RANGE = (0.1, 3.0)
+"""The same of a fisheye, whose disc of 170 degrees may be a half of a frame's width."""
 
 SEEN_SHARE = 0.98
 """The lens must not fold within the rays of this share of the observations; the rest may be wrong."""
@@ -26,7 +29,8 @@ def runaway(job: Job, model: pycolmap.Reconstruction) -> str:
         focal = camera.mean_focal_length()
         if not (math.isfinite(focal) and bool(np.isfinite(camera.params).all())):
             return "its numbers are not finite"
-        if not FOCAL_RANGE[0] * longer <= focal <= FOCAL_RANGE[1] * longer:
+        shortest, longest = FISHEYE_FOCAL_RANGE if is_fisheye(camera.model_name) else FOCAL_RANGE
+        if not shortest * longer <= focal <= longest * longer:
             return f"a focal length of {focal / longer:.3g} times the width"
         if folds(camera, farthest_ray(model)):
             return "a lens that folds the picture over itself"
