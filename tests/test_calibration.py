@@ -24,8 +24,20 @@ from depthscope.calibration import (
     opencv,
 )
 from depthscope.calibration.choice import candidates, chosen
-from depthscope.calibration.fit import BROWN_2, BROWN_4, BROWN_5, FISHEYE, PINHOLE, Measured, fitted, is_lens
+from depthscope.calibration.fit import (
+    BROWN_2,
+    BROWN_4,
+    BROWN_5,
+    BROWN_8,
+    FISHEYE,
+    FISHEYE_2,
+    PINHOLE,
+    Measured,
+    fitted,
+    is_lens,
+)
 from depthscope.calibration.recording import seen_boards, upright
+from depthscope.calibration.saddle import refined
 from depthscope.cli import main
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file
@@ -43,6 +55,7 @@ LENSES = {
     "brown2": (Brown((-0.2, 0.05, 0.0, 0.0)), BROWN_2),
     "brown4": (Brown((-0.2, 0.05, 0.002, -0.001)), BROWN_4),
     "brown5": (Brown((-0.25, 0.1, 0.002, -0.001, -0.03)), BROWN_5),
+    "fisheye2": (KannalaBrandt((-0.02, -0.003, 0.0, 0.0)), FISHEYE_2),
     "fisheye": (KannalaBrandt((-0.02, -0.003, 0.001, 0.0)), FISHEYE),
 }
 
@@ -93,6 +106,26 @@ def test_exact_corners_give_the_exact_lens(lens, model):
     assert torch.allclose(found.camera.pinhole.centre_px, true.pinhole.centre_px, rtol=1e-6)
     free = torch.tensor(lens.coefficients[: model.free])
     assert torch.allclose(torch.tensor(found.camera.distortion.coefficients[: model.free]), free, atol=1e-4)
+
+
+def test_a_rational_lens_is_found_where_no_polynomial_follows_it():
+    """Its coefficients are many for one lens; what counts is where rays land."""
+    lens = Brown((1.44, 1.3, 0.002, 0.001, 0.47, 2.35, 1.56, 0.47))
+    exact = measured(lens, 12, 0.005)
+    best = chosen(candidates(exact, "brown"))
+    assert best.fit.model == BROWN_8 and best.holdout_rms_px < 0.01
+    away = best.fit.camera.project(camera(lens).directions(exact.pixels)) - exact.pixels
+    assert float(away.norm(dim=-1).max()) < 0.05
+
+
+def test_of_models_as_good_the_one_with_rays_everywhere_is_taken():
+    """Folded beyond the corners that were seen, a lens is as good on them, and says nothing of the rim."""
+    found = candidates(measured(LENSES["fisheye2"][0], 6, 0.1, focal=240.0), "fisheye")
+    simple, rich = (next(c for c in found if c.fit.model == m) for m in (FISHEYE_2, FISHEYE))
+    alike = replace(rich, holdout_rms_px=simple.holdout_rms_px, rim_pattern=False)
+    simple = replace(simple, rim_pattern=False)
+    assert chosen([simple, alike]) is simple
+    assert chosen([replace(simple, covered=0.9), replace(alike, covered=1.0)]).fit.model == FISHEYE
 
 
 @pytest.mark.slow
@@ -443,7 +476,7 @@ def test_a_lens_model_that_runs_away_is_left_out_and_not_told_as_a_mistake(monke
 
     monkeypatch.setattr(choice, "fitted", wild)
     found = candidates(measured(NoDistortion(), 5))
-    assert [one.fit.model for one in found] == [PINHOLE, FISHEYE]
+    assert [one.fit.model for one in found] == [PINHOLE, FISHEYE_2, FISHEYE]
     with pytest.raises(NoAnswerError, match="no lens explains"):
         candidates(measured(NoDistortion(), 5), "brown")
 
@@ -498,6 +531,21 @@ def capsule_views(focal: float, lens: KannalaBrandt, distance: float, count: int
     return true, found
 
 
+def test_corners_of_large_squares_at_the_rim_of_a_wide_lens():
+    """Edges bend strongly within their squares there: windows of half a square led away by up to 0.37 px."""
+    true = Camera((480, 480), (165.0, 165.3), (242.0, 238.0), KannalaBrandt((-0.05, 0.01, -0.002, 0.0)))
+    middle, corners = torch.tensor([4.0, 3.0, 0.0], dtype=torch.float64), (9, 7)
+    (motion,) = poses(middle, 1, 1.8, tilt=0.3)
+    grid = torch.cat([GRID_9X7.double(), torch.zeros(63, 1, dtype=torch.float64)], -1)
+    truth = true.project(motion.apply(grid))
+    shown = photographed(true, motion, chessboard_print(corners), 40.0, 2.5, falloff=0.0, noise=1.0)
+    start = truth + 0.5 * torch.from_numpy(np.random.default_rng(0).normal(0, 1, (63, 2)))
+    inside = ((truth > 12) & (truth < 468)).all(-1)
+    found = refined(shown, GRID_9X7[inside], start[inside])
+    away = (found.pixels - truth[inside])[found.good].norm(dim=-1)
+    assert int(found.good.sum()) > 50 and float(away.max()) < 0.2 and float(away.square().mean().sqrt()) < 0.045
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("focal", "coefficients", "distance"),
@@ -516,6 +564,6 @@ def test_the_strong_fisheye_of_a_capsule_is_calibrated(tmp_path, focal, coeffici
     views = seen_boards(tmp_path, board)
     assert views.found == len(pictures)
     found = calibrated(views, board)
-    assert found.chosen.fit.model == FISHEYE and not found.refusal and found.chosen.holdout_rms_px < 0.1
+    assert found.chosen.fit.model.family == "fisheye" and not found.refusal and found.chosen.holdout_rms_px < 0.1
     assert found.camera.focal_px == pytest.approx(true.focal_px, rel=0.005)
     assert found.camera.centre_px == pytest.approx(true.centre_px, abs=0.3)

@@ -8,7 +8,7 @@ import torch
 
 from depthscope.calibration.boards import Board, Charuco, Sighting, points_mm
 from depthscope.calibration.choice import Candidate, candidate_or_none, candidates, chosen
-from depthscope.calibration.fit import MODELS, Measured
+from depthscope.calibration.fit import BROWN_8, MODELS, Measured
 from depthscope.calibration.misprint import turned_views
 from depthscope.calibration.recording import Views
 from depthscope.errors import BadInputError, NoAnswerError
@@ -101,7 +101,8 @@ def calibrated(
             if other.holdout_rms_px < WON_BY_BOARD * best.holdout_rms_px:
                 found, best = found + freed, other
     tried = {one.fit.model.name for one in found}
-    left_out = tuple(m.name for m in MODELS if family in ("auto", m.family) and m.name not in tried)
+    asked = [m for m in MODELS if family in ("auto", m.family) and m != BROWN_8]
+    left_out = tuple(m.name for m in asked if m.name not in tried)
     return Calibration(best, tuple(found), sightings, measured, dropped, _refusal(best), left_out)
 
 

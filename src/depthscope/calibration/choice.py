@@ -1,12 +1,13 @@
 """Which lens model a recording supports, by views that the fit has not seen."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from depthscope.calibration.fit import BROWN_5, MODELS, Fit, LensModel, Measured, fitted, residuals_of
+from depthscope.calibration.fit import BROWN_5, BROWN_8, MODELS, Fit, LensModel, Measured, fitted, residuals_of
 from depthscope.calibration.misprint import Misprint, misprint
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.geometry import Camera
@@ -17,7 +18,12 @@ WITHIN = 1.03
 """A smaller model is taken if its held-out error is at most this times the best one's."""
 
 RICHEST_WINS_BY = 0.98
-"""k3 is only considered below this times the best held-out error of all others."""
+"""k3, and k4 to k6, are only considered below this times the best held-out error of all others."""
+
+RICH = (BROWN_5, BROWN_8)
+
+SPARED_SHARE = 0.005
+"""Share of the frame's pixels that a model may leave without a ray more than another one that is as good."""
 
 RINGS = 6
 
@@ -32,6 +38,7 @@ class Candidate:
         rim_px: Mean radial residual of the outermost ring with enough corners, outward positive.
         rim_pattern: Whether that is more than chance and more than a third of the error.
         monotonic: Whether the distortion rises over all radii at which corners were seen.
+        covered: Share of the frame's pixels that have a ray.
         fold_values: The lens of each fold.
         misprint: The board's error, where it was fitted too; in the folds, from the views fitted only.
     """
@@ -41,6 +48,7 @@ class Candidate:
     rim_px: float
     rim_pattern: bool
     monotonic: bool
+    covered: float
     fold_values: Tensor
     misprint: Misprint | None = None
 
@@ -65,7 +73,8 @@ def candidate(measured: Measured, model: LensModel, board_free: bool = False) ->
         errors.append(measured.pixels.new_full((1, 2), torch.inf) if error is None else error)
     rms = float(torch.cat(errors).square().sum(-1).mean().sqrt())
     rim, pattern = rim_residual(measured, whole)
-    return Candidate(whole, rms, rim, pattern, monotonic(whole.camera, measured.pixels), torch.stack(values), wrong)
+    rising, covered = monotonic(whole.camera, measured.pixels), share_with_rays(whole.camera)
+    return Candidate(whole, rms, rim, pattern, rising, covered, torch.stack(values), wrong)
 
 
 def candidates(
@@ -81,7 +90,7 @@ def candidates(
     """
     found = []
     for model in MODELS:
-        if family in ("auto", model.family):
+        if family in ("auto", model.family) and (model != BROWN_8 or _rich_wins(found)):
             told(model.name)
             fitted_one = candidate_or_none(measured, model, board_free)
             found += [] if fitted_one is None else [fitted_one]
@@ -99,16 +108,22 @@ def candidate_or_none(measured: Measured, model: LensModel, board_free: bool = F
 
 
 def chosen(found: list[Candidate]) -> Candidate:
-    """The smallest model within 3 % of the best held-out error whose residuals show no pattern at the rim."""
+    """The smallest model within 3 % of the best held-out error, without a pattern at the rim or pixels without rays."""
     sound = [c for c in found if c.monotonic] or found
-    plain = [c for c in sound if c.fit.model != BROWN_5]
-    rich = [c for c in sound if c.fit.model == BROWN_5]
-    if plain and rich and rich[0].holdout_rms_px > RICHEST_WINS_BY * min(c.holdout_rms_px for c in plain):
+    plain = [c for c in sound if c.fit.model not in RICH]
+    if plain and not _rich_wins(sound):
         sound = plain
     best = min(c.holdout_rms_px for c in sound)
     near = [c for c in sound if c.holdout_rms_px <= WITHIN * best]
     near = [c for c in near if not c.rim_pattern] or near
+    near = [c for c in near if c.covered > max(one.covered for one in near) - SPARED_SHARE]
     return min(near, key=lambda c: (c.fit.model.free, c.holdout_rms_px))
+
+
+def _rich_wins(found: list[Candidate]) -> bool:
+    """Whether a rich model predicts views it was not fitted to clearly better than all others."""
+    rich, plain = ([c.holdout_rms_px for c in found if (c.fit.model in RICH) == wanted] for wanted in (True, False))
+    return bool(rich) and min(rich) <= RICHEST_WINS_BY * min(plain, default=math.inf)
 
 
 def rim_residual(measured: Measured, fit: Fit) -> tuple[float, bool]:

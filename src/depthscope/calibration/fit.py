@@ -33,7 +33,7 @@ class LensModel:
     Attributes:
         name: For people.
         family: ``camera.yaml``'s name of the model.
-        free: How many coefficients are free, the first ones of k1 k2 p1 p2 k3 or of the fisheye's k1 to k4.
+        free: How many coefficients are free, the first ones of k1 k2 p1 p2 k3 k4 k5 k6 or of the fisheye's k1 to k4.
     """
 
     name: str
@@ -46,16 +46,26 @@ class LensModel:
             return KannalaBrandt((*coefficients, *(0.0,) * (4 - len(coefficients))))
         if self.family == "pinhole":
             return NoDistortion()
-        return Brown(coefficients if self.free == 5 else (*coefficients, *(0.0,) * (4 - len(coefficients))))
+        return Brown(coefficients if self.free > 4 else (*coefficients, *(0.0,) * (4 - len(coefficients))))
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the sensor position is linear in the coefficients."""
+        return self.free < 8
 
 
 PINHOLE = LensModel("pinhole", "pinhole", 0)
 BROWN_2 = LensModel("Brown k1 k2", "brown", 2)
 BROWN_4 = LensModel("Brown k1 k2 p1 p2", "brown", 4)
 BROWN_5 = LensModel("Brown k1 k2 p1 p2 k3", "brown", 5)
+FISHEYE_2 = LensModel("Kannala-Brandt k1 k2", "fisheye", 2)
 FISHEYE = LensModel("Kannala-Brandt k1 k2 k3 k4", "fisheye", 4)
-MODELS = (PINHOLE, BROWN_2, BROWN_4, FISHEYE, BROWN_5)
-"""From the simplest on."""
+BROWN_8 = LensModel("Brown k1 k2 p1 p2 k3 k4 k5 k6", "brown", 8)
+MODELS = (PINHOLE, BROWN_2, FISHEYE_2, BROWN_4, FISHEYE, BROWN_5, BROWN_8)
+"""From the simplest on; the last is only tried where the one before it is the best."""
+
+COEFFICIENT_STEP = 1e-5
+"""For the derivative by coefficients that a lens is not linear in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,10 +286,13 @@ def _linear(
     spin = torch.stack([zero, z, -y, -z, zero, x, y, -x, zero], -1).reshape(-1, 3, 3)  # w x p as a matrix on w
     pose_part = torch.cat([by_point @ spin, by_point], -1)
     columns = [torch.diag_embed(seen), torch.eye(2, dtype=points.dtype).expand(len(points), 2, 2)]
-    none = _on_sensor(model.lens((0.0,) * model.free), points)
-    for i in range(model.free):  # every lens here is linear in its coefficients
-        unit = _on_sensor(model.lens(tuple(1.0 if i == j else 0.0 for j in range(model.free))), points)
-        columns.append(((unit - none) * focal)[..., None])
+    base, step = (torch.zeros_like(free), 1.0) if model.is_linear else (free, COEFFICIENT_STEP)
+    for i in range(model.free):
+        ahead = base.clone()
+        ahead[i] += step
+        behind = base if model.is_linear else 2 * base - ahead
+        low, high = (_on_sensor(model.lens(tuple(values.tolist())), points) for values in (behind, ahead))
+        columns.append(((high - low) * focal / float(ahead[i] - behind[i]))[..., None])
     return measured.pixels - seen * focal - centre, torch.cat(columns, -1), pose_part
 
 

@@ -18,10 +18,18 @@ REACH = 0.5
 LARGEST_HALF_PX = 14.0
 """Half of the window at most: more pixels cost time, and edges are only straight nearby."""
 
+LARGEST_SAG_PX, LEAST_STRAIGHT_PX = 0.2, 6.0
+"""Edges may bend by so much within half a window before it is made smaller, to this and no further."""
+
 SMALLEST_HALF_PX = 2.5
 """Below this a window holds too few pixels for what is fitted."""
 
-NEIGHBOURS = 9
+NEIGHBOURS = 16
+"""Corners around one that tell how the board is bent there by the lens."""
+
+POWERS = tuple((degree - b, b) for degree in range(4) for b in range(degree + 1))
+"""Of column and row: the place on the board as a polynomial."""
+
 STEPS = 15
 LARGEST_MOVE = 0.2
 """A fit that leads farther away than this, in squares, has found something else."""
@@ -81,7 +89,9 @@ def _pass(grey: Grey, grid: Tensor, pixels: Tensor, blur: Tensor, clear: float) 
     plane = offsets @ to_board.mT
     across = 1 / to_board.norm(dim=-1)  # pixels from one edge to the next, at right angles to them
     plane = plane - _bent(bend, plane) @ to_board.mT
-    reach = (half / across).clamp(max=REACH)[:, None]
+    straight = (LARGEST_SAG_PX / bend.norm(dim=(-2, -1)).clamp_min(1e-9)).sqrt()
+    straight = torch.maximum(straight[:, None], LEAST_STRAIGHT_PX / across)
+    reach = torch.minimum((half / across).clamp(max=REACH), straight)[:, None]
     weight = (1 - (plane.abs() / reach).amax(-1).pow(4)).clamp_min(0)
     if clear < 1:
         weight = weight * (plane.abs().amin(-1) < 0.8 * clear)
@@ -170,11 +180,13 @@ def _slopes(grid: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
     away = torch.cdist(places, places)
     near = away.topk(min(NEIGHBOURS, len(grid)), largest=False).indices
     x, y = (places[near] - places[:, None]).unbind(-1)
-    basis = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], -1)
-    prior = torch.diag(basis.new_tensor([1e-6, 1e-6, 1e-6, 0.05, 0.05, 0.05]))  # few neighbours say little of bends
+    powers = [x**a * y**b for a, b in POWERS]
+    basis = torch.stack(powers, -1)
+    # Few neighbours say little of bends; without cubic terms those at the border of a board take these for bends.
+    prior = torch.diag(basis.new_tensor([1e-6 if a + b < 2 else 0.05 for a, b in POWERS]))
     seen = pixels[near] - pixels[:, None]
     found = torch.linalg.solve(basis.mT @ basis + prior, basis.mT @ seen).mT
-    return found[..., 1:3], found[..., 3:]
+    return found[..., 1:3], found[..., 3:6]
 
 
 def _bent(bend: Tensor, plane: Tensor) -> Tensor:

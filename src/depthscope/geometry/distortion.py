@@ -318,9 +318,9 @@ class _FisheyeSensor(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_u: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """With the radius R and f = R / across: df = (R' z / |X|^2 - f) / across d(across) - R' / |X|^2 dz."""
-        x, y, z, across, angle, factor = ctx.saved_tensors
+        (grad_u, grad_v), (x, y, z, across, angle, factor) = grad_outputs, ctx.saved_tensors
         pull = grad_u * x + grad_v * y
         slope = ctx.lens._slope(angle) / (across * across + z * z)
         outward = pull * (slope * z - factor) / (across * across)
