@@ -23,6 +23,7 @@ from depthscope.calibration import (
     from_field_of_view,
     opencv,
 )
+from depthscope.calibration.calibration import remarks_on_model
 from depthscope.calibration.choice import candidates, chosen
 from depthscope.calibration.fit import (
     BROWN_2,
@@ -108,14 +109,25 @@ def test_exact_corners_give_the_exact_lens(lens, model):
     assert torch.allclose(torch.tensor(found.camera.distortion.coefficients[: model.free]), free, atol=1e-4)
 
 
-def test_a_rational_lens_is_found_where_no_polynomial_follows_it():
+def test_a_rational_lens_is_fitted_where_no_polynomial_follows_it():
     """Its coefficients are many for one lens; what counts is where rays land."""
     lens = Brown((1.44, 1.3, 0.002, 0.001, 0.47, 2.35, 1.56, 0.47))
-    exact = measured(lens, 12, 0.005)
-    best = chosen(candidates(exact, "brown"))
-    assert best.fit.model == BROWN_8 and best.holdout_rms_px < 0.01
-    away = best.fit.camera.project(camera(lens).directions(exact.pixels)) - exact.pixels
+    exact = measured(lens, 6)
+    best, other = fitted(exact, BROWN_8), fitted(exact, BROWN_5)
+    assert best.rms_px < 0.005 < 0.02 < other.rms_px
+    away = best.camera.project(camera(lens).directions(exact.pixels)) - exact.pixels
     assert float(away.norm(dim=-1).max()) < 0.05
+
+
+def test_a_fisheye_named_as_brown_is_named():
+    exact = measured(KannalaBrandt((-0.02, -0.003, 0.001, 0.0)), 8, 0.05, focal=240.0)
+    brown = choice.candidate(exact, BROWN_4)
+    (remark,) = remarks_on_model(exact, "brown", brown)
+    assert re.search(r"no brown one: .* px on views not fitted, .* at the rim .* --model fisheye", remark)
+    fisheye = choice.candidate(exact, FISHEYE)
+    assert remarks_on_model(exact, "fisheye", fisheye) == () == remarks_on_model(exact, "auto", fisheye)
+    poor = replace(fisheye, rim_pattern=True, rim_px=-0.4)
+    assert "corners at the rim lie 0.40 px inward" in remarks_on_model(exact, "auto", poor)[0]
 
 
 def test_of_models_as_good_the_one_with_rays_everywhere_is_taken():

@@ -33,7 +33,15 @@ def test_by_hand(tmp_path):
         (GOOD.replace("pinhole", "omni"), "model omni"),
         (GOOD.replace("[500, 501]", "500"), "focal_px is 500; expected 2 numbers"),
         (GOOD + "distortion: [0.1, 0, 0, 0]\n", "a pinhole with distortion"),
-        (GOOD.replace("pinhole", "brown") + "distortion: [0.1]\n", "1 distortion coefficients"),
+        (
+            GOOD.replace("pinhole", "brown") + "distortion: [0.1]\n",
+            "camera.yaml: 1 distortion coefficients for the brown model; expected 4 or 5 or 8",
+        ),
+        (
+            GOOD.replace("pinhole", "fisheye") + "distortion: [0, 0, 0, 0, 0]\n",
+            "5 .* for the fisheye model; expected 4",
+        ),
+        (GOOD.replace("pinhole", "omnidirectional") + "distortion: [0, 0, 0, 0]\n", "expected b2 b3 b4 c d e"),
     ],
 )
 def test_broken_files(tmp_path, text, message):

@@ -8,7 +8,7 @@ import torch
 
 from depthscope.calibration.boards import Board, Charuco, Sighting, points_mm
 from depthscope.calibration.choice import Candidate, candidate_or_none, candidates, chosen
-from depthscope.calibration.fit import BROWN_8, MODELS, Measured
+from depthscope.calibration.fit import BROWN_4, BROWN_8, FISHEYE, MODELS, Measured
 from depthscope.calibration.misprint import turned_views
 from depthscope.calibration.recording import Views
 from depthscope.errors import BadInputError, NoAnswerError
@@ -23,6 +23,9 @@ FEWEST_FOR_BOARD = 6
 
 WON_BY_BOARD = 0.9
 """A board with errors is taken if its held-out error is below this times the nominal one's."""
+
+OTHER_FAMILY_WINS_BY = 0.7
+"""A lens model of another family than the one asked for is named if its held-out error is below this times its."""
 
 OUTLIER = 3.0
 """Views whose error is above this times the median are dropped."""
@@ -40,6 +43,7 @@ class Calibration:
         dropped: Names of views that were left out because they fit far worse than the others.
         refusal: Why the camera is not to be trusted; "" if it is.
         left_out: Names of lens models whose fit ran away.
+        remarks: What does not fit, and what to do; in words.
     """
 
     chosen: Candidate
@@ -49,6 +53,7 @@ class Calibration:
     dropped: tuple[str, ...]
     refusal: str
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def camera(self) -> Camera:
@@ -103,7 +108,24 @@ def calibrated(
     tried = {one.fit.model.name for one in found}
     asked = [m for m in MODELS if family in ("auto", m.family) and m != BROWN_8]
     left_out = tuple(m.name for m in asked if m.name not in tried)
-    return Calibration(best, tuple(found), sightings, measured, dropped, _refusal(best), left_out)
+    remarks = remarks_on_model(measured, family, best)
+    return Calibration(best, tuple(found), sightings, measured, dropped, _refusal(best), left_out, remarks)
+
+
+def remarks_on_model(measured: Measured, family: str, best: Candidate) -> tuple[str, ...]:
+    """What to say of a lens model that was asked for where another one fits, and of one that is poor at the rim."""
+    rim = f"corners at the rim lie {abs(best.rim_px):.2f} px {'outward' if best.rim_px > 0 else 'inward'} of it"
+    other = None
+    if family != "auto":
+        other = candidate_or_none(measured, BROWN_4 if family == "fisheye" else FISHEYE)
+    if other is not None and other.holdout_rms_px < OTHER_FAMILY_WINS_BY * best.holdout_rms_px:
+        return (
+            f"this lens is no {family} one: {best.holdout_rms_px:.2g} px on views not fitted, {rim}; "
+            f"with --model {other.fit.model.family} it would be {other.holdout_rms_px:.2g} px: take that, or auto",
+        )
+    if best.rim_pattern:
+        return (f"the lens is not followed at the rim: {rim}; depth and angles there are less sure",)
+    return ()
 
 
 def _lens(

@@ -144,6 +144,9 @@ def fitted(measured: Measured, model: LensModel, start: Fit | None = None) -> Fi
         motions = _posed(measured, start)
         if motions is not None:
             return _descended(measured, model, start.values, motions, 40)
+    if not model.is_linear:
+        plain = fitted(measured, BROWN_5)
+        return _descended(measured, model, _as_rational(plain.values), plain.motions, 150)
     width, height = measured.size_px
     best: Fit | None = None
     for share in START_FOCALS:
@@ -158,6 +161,14 @@ def fitted(measured: Measured, model: LensModel, start: Fit | None = None) -> Fi
     if best is None:
         raise NoAnswerError(f"no {model.name} lens explains the boards", "corners of one camera", "check the board")
     return _descended(measured, model, best.values, best.motions, 80)
+
+
+def _as_rational(values: Float[Tensor, "9"]) -> Float[Tensor, "12"]:
+    """Nearly the same lens with a numerator and a denominator, above and below times 1 + r^2 / 2: away from poles."""
+    k1, k2, p1, p2, k3 = values[4:].tolist()
+    more = 0.5
+    above = [k1 + more, k2 + more * k1, p1, p2, k3 + more * k2]
+    return torch.cat([values[:4], values.new_tensor([*above, more, 0.0, 0.0])])
 
 
 def residuals_of(measured: Measured, fit: Fit) -> Float[Tensor, "corners 2"] | None:

@@ -100,6 +100,7 @@ def figures(views: Views, result: Calibration | None, refusal: str) -> dict:
         return seen
     best, camera = result.chosen, result.camera
     return seen | {
+        "notes": (*views.notes, *result.remarks),
         "model": camera.model,
         "free": best.fit.model.name,
         "rms_px": best.fit.rms_px,
@@ -170,7 +171,7 @@ def show(console: Console, views: Views, result: Calibration | None, refusal: st
                 f"the board is off by {best.misprint.rms_mm:.3f} mm (RMS) from a perfect one, the same in all views; "
                 "the lens was fitted with it"
             )
-    for note in views.notes:
+    for note in (*views.notes, *(() if result is None else result.remarks)):
         console.print(note, markup=False)
     if refusal:
         console.print(f"[bold red]no camera[/]: {refusal}", emoji=False)

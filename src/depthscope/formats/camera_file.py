@@ -7,6 +7,7 @@ import yaml
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
+from depthscope.geometry.camera import Distortion
 from depthscope.reading import reader, yaml_of
 from depthscope.workspace import write_text
 
@@ -34,22 +35,30 @@ def read(path: Path) -> Camera:
         )
     width, height = _numbers(entries, "size_px", path, 2)
     distortion = _numbers(entries, "distortion", path)
-    match entries["model"]:
-        case "pinhole":
-            if any(distortion):
-                raise BadInputError(f"{path}: a pinhole with distortion", "model brown or fisheye", "name the model")
-            lens = NoDistortion()
-        case "brown":
-            lens = Brown(distortion or (0.0,) * 4)
-        case "fisheye":
-            lens = KannalaBrandt(distortion or (0.0,) * 4)
-        case "omnidirectional":
-            lens = Scaramuzza(distortion)
-        case other:
-            raise BadInputError(f"{path}: model {other}", f"one of {', '.join(MODELS)}", "correct it")
+    try:
+        lens = _lens(entries["model"], distortion, path)
+    except BadInputError as error:  # of numbers that make no lens of this model
+        found = error.found if str(path) in error.found else f"{path}: {error.found}"
+        raise BadInputError(found, error.expected, error.remedy) from None
     fx, fy = _numbers(entries, "focal_px", path, 2)
     cx, cy = _numbers(entries, "centre_px", path, 2)
     return Camera((int(width), int(height)), (fx, fy), (cx, cy), lens, source=str(entries.get("source") or ""))
+
+
+def _lens(model: Any, distortion: tuple[float, ...], path: Path) -> Distortion:
+    match model:
+        case "pinhole":
+            if any(distortion):
+                raise BadInputError(f"{path}: a pinhole with distortion", "model brown or fisheye", "name the model")
+            return NoDistortion()
+        case "brown":
+            return Brown(distortion or (0.0,) * 4)
+        case "fisheye":
+            return KannalaBrandt(distortion or (0.0,) * 4)
+        case "omnidirectional":
+            return Scaramuzza(distortion)
+        case other:
+            raise BadInputError(f"{path}: model {other}", f"one of {', '.join(MODELS)}", "correct it")
 
 
 def write(camera: Camera, path: Path) -> Path:
