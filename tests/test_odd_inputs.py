@@ -14,6 +14,7 @@ from depthscope.cli import main
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps
 from depthscope.formats.ct import read_ct
+from depthscope.pipeline.recordings import open_recording
 from depthscope.pipeline.registration import source_surface, target_surface
 from depthscope.video import read_image, write_video
 from depthscope.video.blank import blank
@@ -203,3 +204,68 @@ def test_surfaces_without_relief_are_refused(tmp_path, squeeze, words):
     if words == "in a plane":
         with pytest.raises(BadInputError, match="lie in a plane"):
             target_surface(flat, -475.0, None, 0.0, "mm")
+
+
+# Cameras, masks and numbers
+
+
+def camera(path: Path, **changes: object) -> Path:
+    entries = {"model": "pinhole", "size_px": [128, 96], "focal_px": [110, 110], "centre_px": [64, 48], **changes}
+    path.write_text(json.dumps(entries), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"centre_px": [0, 0]}, "far from the middle"),
+        ({"focal_px": [110, 60]}, "pixels would not be square"),
+        ({"centre_px": [63.5, 47.5]}, "half a pixel off"),
+        ({}, ""),
+    ],
+)
+def test_a_camera_that_looks_wrong_is_told(tmp_path, changes, words):
+    frame = saved(tmp_path / "frame.png", picture())
+    notes = open_recording(frame, camera(tmp_path / "camera.yaml", **changes), None).notes
+    assert [words in note for note in notes] == ([True] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_width: 128\ncamera_matrix:\n  data: [110, 0, 64, 0, 110, 48, 0, 0, 1]\n", "of ROS or OpenCV"),
+        ("%YAML:1.0\n---\nM1: !!opencv-matrix\n   rows: 3\n", "of OpenCV"),
+        ("cam0:\n  intrinsics: [110, 110, 64, 48]\n", "of Kalibr"),
+        ('{"K": [[110, 0, 64], [0, 110, 48], [0, 0, 1]]}', "of another program"),
+    ],
+)
+def test_camera_files_of_other_programs_are_called_so(tmp_path, text, words, capsys):
+    path = tmp_path / "camera.yaml"
+    path.write_text(text)
+    call = ["depth", saved(tmp_path / "frame.png", picture()), "--camera", path, "--out", tmp_path / "o"]
+    refused(call, capsys, f"camera.yaml is a camera file {words}", "centre_px: [cx + 0.5, cy + 0.5]")
+
+
+def test_the_file_whose_size_is_another_is_named(tmp_path, capsys):
+    call = ["depth", saved(tmp_path / "frame.png", picture()), "--out", tmp_path / "o"]
+    small = camera(tmp_path / "small.yaml", size_px=[64, 48], focal_px=[55, 55], centre_px=[32, 24])
+    refused([*call, "--camera", small], capsys, "small.yaml is for 64 x 48 pixels", "128 x 96", "frame.png")
+    mask = saved(tmp_path / "mask.png", np.full((48, 64), 255, np.uint8))
+    refused([*call, "--content-mask", mask], capsys, "mask.png is for 64 x 48 pixels", "128 x 96", "frame.png")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(1, "write 255 for 1"), (0, "check that it is not inverted"), (100, "not inverted")]
+)
+def test_a_mask_in_which_nothing_is_white_is_named(tmp_path, value, words, capsys):
+    mask = saved(tmp_path / "labels.png", np.full((96, 128), value, np.uint8))
+    call = ["depth", saved(tmp_path / "frame.png", picture()), "--out", tmp_path / "o", "--content-mask", mask]
+    refused(call, capsys, "labels.png hides everything", f"its greatest value is {value}", words)
+
+
+def test_numbers_that_make_no_sense_are_refused_and_clouds_need_a_camera(tmp_path, capsys):
+    call = ["depth", saved(tmp_path / "frame.png", picture()), "--out", tmp_path / "o"]
+    refused([*call, "--batch", "0"], capsys, "--batch 0")
+    refused([*call, "--clouds=-1"], capsys, "--clouds -1")
+    assert main([*map(str, call), "--clouds", "1", "--no-video"]) == 0
+    assert "no point clouds: the camera is not known; give --camera" in capsys.readouterr().out

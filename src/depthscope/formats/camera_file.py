@@ -8,7 +8,7 @@ import yaml
 from depthscope.errors import BadInputError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion, Scaramuzza
 from depthscope.geometry.camera import Distortion
-from depthscope.reading import reader, yaml_of
+from depthscope.reading import reader, text_of, yaml_of
 from depthscope.workspace import write_text
 
 REQUIRED = ("model", "size_px", "focal_px", "centre_px")
@@ -23,6 +23,7 @@ def read(path: Path) -> Camera:
     Raises:
         BadInputError: The file is missing, is no camera file, or its numbers make no camera.
     """
+    _refuse_foreign(Path(path))
     entries = yaml_of(Path(path), f"a camera file with {', '.join(REQUIRED)}", object)
     if not isinstance(entries, dict):
         raise BadInputError(f"{path} is no camera file", f"entries {', '.join(REQUIRED)}", "write it again")
@@ -76,6 +77,33 @@ def write(camera: Camera, path: Path) -> Path:
     path = Path(path)
     write_text(path, head + yaml.safe_dump(entries, sort_keys=False, default_flow_style=None))
     return path
+
+
+FOREIGN = {
+    "cam0:": "of Kalibr (intrinsics: fx, fy, cx, cy)",
+    "camera_matrix": "of ROS or OpenCV (camera_matrix: fx 0 cx, 0 fy cy, 0 0 1)",
+    "camera_model": "of another program",
+    '"K"': "of another program (K: fx 0 cx, 0 fy cy, 0 0 1)",
+    "%YAML:1.0": "of OpenCV",
+}
+"""Words by which a camera file of another program is known, and which."""
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Says how to rewrite a camera file of another program, whose pixels count from another point.
+
+    Raises:
+        BadInputError: It is one.
+    """
+    text = text_of(path, f"a camera file with {', '.join(REQUIRED)}")
+    found = "" if "focal_px" in text else next((program for word, program in FOREIGN.items() if word in text), "")
+    if found:
+        raise BadInputError(
+            f"{path} is a camera file {found}",
+            f"entries {', '.join(REQUIRED)} and distortion",
+            "write model: pinhole, brown or fisheye, size_px: [width, height], focal_px: [fx, fy], "
+            "centre_px: [cx + 0.5, cy + 0.5] (here the first pixel's centre is 0.5) and distortion in OpenCV's order",
+        )
 
 
 def _numbers(entries: dict[str, Any], name: str, path: Path, count: int | None = None) -> tuple[float, ...]:

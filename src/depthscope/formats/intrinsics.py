@@ -16,6 +16,9 @@ MIDDLE = (0.6, 1.67)
 ALIKE = 0.12
 """How far the shares across and down may differ for one factor to explain both."""
 
+MOST_OFF_CENTRE, MOST_OBLONG = 0.25, 1.1
+"""Share of a side that the principal point may lie off the middle, and the ratio of focal lengths, without a remark."""
+
 EXACT_PX = 1e-3
 """A centre that is given for the very middle of the frame, to this."""
 
@@ -65,6 +68,25 @@ def other_size(size_px: tuple[int, int], centre_px: tuple[float, float]) -> floa
     factor = math.sqrt(across * down)
     alike = abs(math.log(across / down)) < ALIKE
     return factor if alike and not MIDDLE[0] < factor < MIDDLE[1] else None
+
+
+def remarks_on_camera(camera: Camera) -> tuple[str, ...]:
+    """What looks wrong about the numbers of a camera file: its principal point, or the shape of its pixels."""
+    remarks = list(remarks_on_centre(camera))
+    off = [abs(centre / side - 0.5) for centre, side in zip(camera.centre_px, camera.size_px, strict=True)]
+    if max(off) > MOST_OFF_CENTRE:
+        remarks.append(
+            f"the principal point ({camera.centre_px[0]:g}, {camera.centre_px[1]:g}) is far from the middle "
+            f"({camera.size_px[0] / 2:g}, {camera.size_px[1] / 2:g}): check that it is for frames of this size, not "
+            "cut or resized since"
+        )
+    ratio = max(camera.focal_px) / min(camera.focal_px)
+    if ratio > MOST_OBLONG:
+        remarks.append(
+            f"the focal lengths {camera.focal_px[0]:g} and {camera.focal_px[1]:g} px differ by {ratio - 1:.0%}: pixels "
+            "would not be square; check that the frames were not squeezed"
+        )
+    return tuple(remarks)
 
 
 def remarks_on_centre(camera: Camera) -> tuple[str, ...]:

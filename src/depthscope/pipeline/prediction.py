@@ -59,6 +59,10 @@ class Writing:
     full_size: bool = False
     undistort_deg: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.clouds < 0:
+            raise BadInputError(f"--batch {self.batch} and --clouds {self.clouds}", "1 or more, and 0 or more")
+
 
 def write_prediction(
     model: DepthModel, recording: Recording, source: Path, out: Path, given: Writing, *, scaled: bool = False
@@ -101,6 +105,8 @@ def write_prediction(
                 began = time.perf_counter()
         if pixels is not None:
             camera_file.write(pixels, folder / "camera.yaml")
+        elif given.clouds:
+            recording.notes.append("no point clouds: the camera is not known; give --camera")
         write_previews(folder, recording.names[:count], given.video)
         write_result(
             folder,
@@ -246,8 +252,6 @@ def predict_folder(
     """
     from depthscope.formats import kitti, read_sequence
 
-    if batch < 1 or clouds < 0:
-        raise BadInputError(f"--batch {batch} and --clouds {clouds}", "1 or more, and 0 or more")
     start = time.perf_counter()
     model = load_model(run, last=last, network=network)
     device = resolved_device(device)

@@ -12,6 +12,7 @@ from depthscope.prediction import (
     Recording,
 )
 from depthscope.video import WHOLE, Cut, FolderFrames
+from depthscope.video.content_mask import read_content_mask
 from depthscope.video.cut import check_no_part
 
 
@@ -38,7 +39,7 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
         BadInputError: It is none of these.
     """
     from depthscope.formats import camera_file as cameras, is_truth, read_sequence, read_truth, recognised
-    from depthscope.video import image_size, is_image, read_grey, read_image
+    from depthscope.video import image_size, is_image, read_image
 
     if source.is_dir() and recognised(source):
         if camera_file is not None or mask_file is not None:
@@ -58,11 +59,11 @@ def open_recording(source: Path, camera_file: Path | None, mask_file: Path | Non
             f"{source} is missing", "a sequence folder, an image, an image folder or a video", "check the path"
         )
     camera = None if camera_file is None else cameras.read(camera_file)
-    mask = None if mask_file is None else read_grey(mask_file) >= 128
+    mask = None if mask_file is None else read_content_mask(mask_file)
     if source.is_file() and is_image(source):
         if not part.whole:
             raise BadInputError(f"{part} for {source}, a single image", "a video or a folder of images")
-        return image_recording(source, camera, mask)
+        return image_recording(source, camera, mask, f"{camera_file}", f"{mask_file}")
     return plain_recording(source, camera, mask, f"{camera_file}", f"{mask_file}", part)
 
 
@@ -82,7 +83,7 @@ def plain_recording(
     Raises:
         BadInputError: It is neither, or camera or mask are of another size.
     """
-    from depthscope.formats.intrinsics import remarks_on_centre
+    from depthscope.formats.intrinsics import remarks_on_camera
     from depthscope.video import area_of, camera_as_shown, is_video, open_frames, video_size
 
     if source.is_file() and not is_video(source):
@@ -101,7 +102,7 @@ def plain_recording(
             )
     if mask is not None and (mask.shape[1], mask.shape[0]) != size:
         raise BadInputError(f"{masked} is {mask.shape[1]} x {mask.shape[0]}", f"{size} as the frames", "resize it")
-    notes = [] if camera is None else list(remarks_on_centre(camera))
+    notes = [] if camera is None else list(remarks_on_camera(camera))
     if mask is None:
         area, _ = area_of(frames)
         if area.shape != "none":
@@ -116,24 +117,39 @@ def plain_recording(
     return Recording(names, images, size, camera, mask, notes=notes, source=f"{source}")
 
 
-def image_recording(source: Path, camera: Camera | None, mask: Tensor | None) -> Recording:
+def image_recording(
+    source: Path, camera: Camera | None, mask: Tensor | None, named: str = "the camera", masked: str = "the mask"
+) -> Recording:
     """A single image as a frame to predict on; its content area is found where no mask says it.
+
+    Args:
+        source: The image.
+        camera: Its camera, if that is known.
+        mask: Where it shows tissue.
+        named: Where the camera is from, for errors.
+        masked: Where the mask is from, for errors.
 
     Raises:
         BadInputError: Camera or mask are of another size.
     """
-    from depthscope.video import content_of_image, read_image
+    from depthscope.formats.intrinsics import remarks_on_camera
+    from depthscope.video import content_of_image, orientation_remark, read_image
 
     image = read_image(source)
     size = image.shape[1], image.shape[0]
     for what, found in (
-        ("the camera", None if camera is None else camera.size_px),
-        ("the mask", None if mask is None else (mask.shape[1], mask.shape[0])),
+        (named, None if camera is None else camera.size_px),
+        (masked, None if mask is None else (mask.shape[1], mask.shape[0])),
     ):
         if found is not None and found != size:
-            raise BadInputError(f"{what} is for {found[0]} x {found[1]} pixels", f"{size[0]} x {size[1]} as {source}")
+            raise BadInputError(
+                f"{what} is for {found[0]} x {found[1]} pixels",
+                f"{size[0]} x {size[1]} as {source}",
+                "take one that was made for images of this size",
+            )
     mask = content_of_image(image) if mask is None else mask
-    return Recording((source.stem,), [image], size, camera, mask, source=f"{source}")
+    notes = [*filter(None, [orientation_remark(source)]), *(() if camera is None else remarks_on_camera(camera))]
+    return Recording((source.stem,), [image], size, camera, mask, notes=notes, source=f"{source}")
 
 
 def with_scale_of(recording: Recording, sequence) -> Recording:

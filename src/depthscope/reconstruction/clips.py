@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.errors import BadInputError, DepthscopeError
-from depthscope.formats.intrinsics import remarks_on_centre
+from depthscope.formats.intrinsics import remarks_on_camera
 from depthscope.formats.tracks import Tracks
 from depthscope.geometry import Camera
 from depthscope.reconstruction.clip_task import ClipTask, is_done, reconstruct_clip
@@ -143,7 +143,7 @@ def reconstruct_clips(asked: Asked, pool: Pool | None = None, tell: "Display | N
         camera = camera_as_shown(camera, asked.survey.size_px, asked.survey.stored_px)
         camera, notes = fitted(camera, asked.survey.size_px, asked.camera_name)
         camera, lens = representable(camera, asked.camera_name, asked.survey.area)
-        notes = (*notes, *lens, *remarks_on_centre(camera))
+        notes = (*notes, *lens, *remarks_on_camera(camera))
     prepare_folder(asked)
     tasks = [_task(asked, plan, camera, notes) for plan in asked.survey.clips]
     for task, plan in zip(tasks, asked.survey.clips, strict=True):

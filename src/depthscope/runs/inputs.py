@@ -11,6 +11,7 @@ from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe
 from depthscope.sequence import Sequence
 from depthscope.video import WHOLE, Cut, FrameSource
+from depthscope.video.content_mask import read_content_mask
 from depthscope.video.cut import check_no_part
 
 EVERY_S = 0.1
@@ -155,7 +156,7 @@ def images_of(
         BadInputError: There are none, no camera is given (and none may be guessed), or sizes differ.
     """
     from depthscope.formats import camera_file as cameras
-    from depthscope.video import FolderFrames, camera_as_shown, open_frames, read_grey
+    from depthscope.video import FolderFrames, camera_as_shown, open_frames
 
     frames = open_frames(folder, part)
     assert isinstance(frames, FolderFrames)
@@ -181,7 +182,7 @@ def images_of(
             f"{frames.size_px} as the images",
             "calibrate at this size",
         )
-    mask = None if mask_file is None else read_grey(mask_file) >= 128
+    mask = None if mask_file is None else read_content_mask(mask_file, frames.size_px)
     return Footage(name or folder.resolve().name, frames.files, (camera,) * len(frames.files), mask)
 
 
