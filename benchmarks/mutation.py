@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 
@@ -63,6 +64,7 @@ PARTS = {
         (
             "tests/laws/test_alignment.py",
             "tests/laws/test_similarity.py",
+            "tests/test_registration_parts.py",
             "tests/test_registration.py",
             "tests/test_registration_unscaled.py",
         ),
@@ -422,6 +424,8 @@ def live(mutant: Mutant) -> FunctionType | None:
             return None
     if isinstance(found, property):
         found = found.fget
+    if isinstance(found, cached_property):
+        found = found.func
     if isinstance(found, staticmethod | classmethod):
         found = found.__func__
     while (inner := getattr(found, "__wrapped__", None)) is not None:
