@@ -278,7 +278,7 @@ def apply(node: ast.AST) -> None:
             node.operand = ast.UnaryOp(type(op)(), node.operand)
         case ast.BoolOp(op=op):
             node.op = ast.Or() if isinstance(op, ast.And) else ast.And()
-        case ast.Constant(value=value):
+        case ast.Constant(value=bool() | int() | float() as value):
             node.value = (not value) if isinstance(value, bool) else other_number(value)
         case ast.Attribute():
             node.attr = METHODS[node.attr]
