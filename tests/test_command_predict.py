@@ -1,11 +1,16 @@
-"""Work on frames by threads: in order, no further ahead than asked, and errors come through."""
+"""Which run predicts; work on frames by threads: in order, not too far ahead, and errors come through."""
 
 import threading
 import time
 
 import pytest
+import torch
 
+from depthscope.cli import main
+from depthscope.commands.predict import with_run
+from depthscope.formats import depth_maps
 from depthscope.pipeline.prediction import in_order
+from depthscope.video import write_image
 
 
 def test_the_order_is_kept_whichever_ends_first():
@@ -54,3 +59,26 @@ def test_results_that_are_closed_leave_no_thread_that_writes(tmp_path):
     written = len(list(tmp_path.iterdir()))
     time.sleep(0.1)
     assert len(list(tmp_path.iterdir())) == written < 8
+
+
+def test_the_weights_that_ship_are_the_run_where_none_is_named(tmp_path):
+    for name in ("run", "frames"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "run" / "best.pt").touch()
+    run, frames = str(tmp_path / "run"), str(tmp_path / "frames")
+    assert with_run([frames, "--out", "x"]) == ["shipped", frames, "--out", "x"]
+    for words in ([run, frames, "--out", "x"], [run, "--out", "x"], ["shipped", frames], [f"{frames}_missing"], ["-h"]):
+        assert with_run(words) == words
+
+
+def test_predict_with_the_weights_that_ship_is_depth(tmp_path):
+    noise = torch.rand(96, 128, 3, generator=torch.Generator().manual_seed(0))
+    (tmp_path / "frames").mkdir()
+    write_image(tmp_path / "frames" / "0000.png", (noise * 255).byte())
+    maps = []
+    for words in (["predict"], ["predict", "shipped"], ["depth"]):
+        out = tmp_path / "-".join(words)
+        assert main([*words, str(tmp_path / "frames"), "--out", str(out), "--no-video"]) == 0
+        (path,) = depth_maps.listed(out).values()
+        maps.append(depth_maps.read(path))
+    assert torch.equal(maps[0], maps[1]) and torch.equal(maps[0], maps[2])

@@ -11,23 +11,37 @@ from tyro.conf import Positional, arg
 from depthscope.commands.flags import REGISTRY, ContentMask, FrameList, Part
 from depthscope.errors import BadInputError
 from depthscope.pipeline.prediction import predict_folder
+from depthscope.pretrained import SHIPPED
+from depthscope.training import BEST, LAST
 from depthscope.training.devices import Device
 from depthscope.video import WHOLE
 
 
 def parse(arguments: list[str]) -> Callable[[], int]:
     """The call that the arguments ask for: what is written, and which options there are, follows from the run."""
+    arguments = with_run(arguments)
     call = verb_of(arguments)
     code = tyro.cli(call, args=arguments, prog="depthscope predict", registry=REGISTRY)
     return lambda: code
+
+
+def with_run(arguments: list[str]) -> list[str]:
+    """The arguments with the weights that ship as RUN, where they name INPUT alone."""
+    positional = [a for a in arguments[:2] if not a.startswith("-")]
+    if len(positional) != 1 or positional[0] != arguments[0] or positional[0] == SHIPPED:
+        return arguments
+    given = Path(positional[0])
+    is_run = given.suffix == ".pt" or any((given / name).is_file() for name in (BEST, LAST))
+    return arguments if is_run or not given.exists() else [SHIPPED, *arguments]
 
 
 def verb_of(arguments: list[str]) -> Callable[..., int]:
     """The use of the run that is named first among the arguments: depth, or that of a pretext task."""
     from depthscope.pretext import stored_options
     from depthscope.pretext.stored import pretext_of
-    from depthscope.training import BEST, LAST
 
+    if arguments[:1] == [SHIPPED]:
+        return predict
     for argument in arguments:
         run = Path(argument)
         if (run / BEST).is_file() and not (run / LAST).is_file():  # which pretext tasks never leave alone
@@ -66,7 +80,7 @@ def predict(
     """Depth of every frame of a sequence, image folder or video.
 
     Args:
-        run: Folder of a training run, or a checkpoint file.
+        run: Folder of a training run, or a checkpoint file; without it, or as "shipped", the weights that ship.
         input: Sequence folder, image folder or video file.
         out: Folder for the depth maps.
         sequence: Bring every frame to the sparse points of this sequence (of the same frames), in its unit.
