@@ -355,7 +355,7 @@ BAD_INPUT = {
     "run missing": (lambda r, t: ["predict", t / "nowhere", r.clip, "--out", t / "out"], "is missing"),
     "run damaged": (lambda r, t: ["predict", damaged_run(r, t), r.clip, "--out", t / "out"], "cannot be read"),
     "input missing": (lambda r, t: predict_on(t / "nowhere", r, t), "is missing"),
-    "input of another kind": (lambda r, t: predict_on(a_file(t), r, t), "no folder and no video"),
+    "input of another kind": (lambda r, t: predict_on(a_file(t), r, t), "no folder, image or video"),
     "frame cut short": (
         lambda r, t: predict_on(changed_clip(r, t, lambda c: truncate(c / "images" / "0005.png")) / "images", r, t),
         "0005.png",

@@ -275,3 +275,15 @@ def test_maps_that_were_brought_to_the_points_are_not_judged_at_them_unsaid(tmp_
     (place / "result.json").write_text(json.dumps({"unit": "relative", "aligned_to_points": aligned}))
     _, beside = at_points(place / "depth", tmp_path / "clip", None, gap=1)
     assert any("these very points: give --run" in warning for warning in beside["warnings"]) == aligned
+
+
+def test_points_are_matched_by_number_where_names_differ(tmp_path):
+    write_jhu(tmp_path / "clip")
+    clip = read_sequence(tmp_path / "clip", "world_from_camera")
+    width, height = clip.size_px
+    numbers = [int(name[-4:]) for name in clip.frame_names]
+    maps = {name: torch.full((height, width), 50.0 + n) for n, name in enumerate(clip.frame_names)}
+    same, _ = at_points(predicted(tmp_path / "p", maps, "relative") / "depth", tmp_path / "clip", None, gap=1)
+    renamed = {f"{number:09d}": depth for number, depth in zip(numbers, maps.values(), strict=True)}
+    found, _ = at_points(predicted(tmp_path / "q", renamed, "relative") / "depth", tmp_path / "clip", None, gap=1)
+    assert found.rows == same.rows and found.frames == len(clip)

@@ -77,7 +77,9 @@ def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tupl
     """The metrics at the points of a sequence, and what belongs beside them."""
     from depthscope.formats import read_sequence
 
-    maps, sequence, grid = depth_maps.listed(prediction), read_sequence(truth), depth_maps.grid_of(prediction)
+    sequence, grid = read_sequence(truth), depth_maps.grid_of(prediction)
+    listed = depth_maps.listed(prediction)
+    maps = {name: listed[same] for name, same in same_frames(sequence.frame_names, listed).items()}
     measured = held_out_points(sequence, run) if run is not None else None
     result = evaluated(frames_at_points(maps, sequence, measured, grid), POINTS)
     floor = evaluated(flat_frames(maps, sequence, measured, grid), POINTS)
@@ -85,6 +87,8 @@ def at_points(prediction: Path, truth: Path, run: Path | None, gap: int) -> tupl
     warnings = [*doubted_scale(result, {unit_of(prediction)}, sequence.unit), *filter(None, [rays.warning])]
     if run is None and is_aligned(prediction):
         warnings.append("these maps were brought to these very points: give --run RUN for points kept from training")
+    if any((truth / "depth").glob("*.tif*")):
+        warnings.append(f"compared at the sparse points; for every pixel give the depth maps, {truth / 'depth'}")
     return result, {
         "warnings": warnings,
         "along_ray": asdict(rays),
