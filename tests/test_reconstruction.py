@@ -48,7 +48,7 @@ from depthscope.reconstruction.lens import (
 from depthscope.reconstruction.mapping import Mapped, finished, mapped
 from depthscope.reconstruction.outcome import depth_order_notes, lens_note, no_lens_because, unregistered_because
 from depthscope.reconstruction.process import Limits, read_step, run_child
-from depthscope.reconstruction.refinement import refine, shifts
+from depthscope.reconstruction.refinement import Refined, refine, shifts
 from depthscope.reconstruction.reversal import (
     Choice,
     adjusted,
@@ -591,9 +591,50 @@ def test_a_fisheye_is_tried_last_where_the_content_is_a_disc():
     assert "a fisheye that sees 140 degrees" in lens_note(camera, content)
 
 
-def test_a_lens_of_another_kind_has_to_be_clearly_better():
-    assert Size(20, 1050, 90).clearly_exceeds(Size(20, 1000, 95)) and Size(21, 900).clearly_exceeds(Size(20, 1000))
-    assert not Size(20, 1010, 99).clearly_exceeds(Size(20, 1000, 95)) and not Size(19, 2000).clearly_exceeds(Size(20))
+def test_a_lens_of_another_kind_is_looked_at_where_it_covers_as_much():
+    best = Size(20, 1000, 95)
+    assert Size(20, 900, 90).comparable(best) and Size(21, 500, 90).comparable(best)
+    assert not Size(20, 800, 90).comparable(best) and not Size(19, 2000, 99).comparable(best)
+
+
+@pytest.mark.parametrize(("error_px", "taken"), [(0.8, True), (0.97, False), (None, False)])
+def test_a_fisheye_is_kept_if_it_fits_better_once_refined(synthetic, tmp_path, monkeypatch, error_px, taken):
+    """What a radial lens left is there again where the fisheye does not, or runs away."""
+    job, database, _ = synthetic
+    job = replace(job, folder=str(tmp_path))
+    spared(database, tmp_path / "mapping.db", 0.0, 0)
+    result = mapped(job, Attempt("t"), LENS, tmp_path / "mapping.db", tmp_path, tmp_path / "s", 60.0, quiet)
+
+    def kept(*_):
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "cameras.bin").write_text("fisheye")
+        return (None, "gone") if error_px is None else ({"mean_reprojection_px": error_px}, "")
+
+    monkeypatch.setattr(child, "kept", kept)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "cameras.bin").write_text("radial")
+    (tmp_path / "held_out_matches.npz").write_text("radial")
+    size = result.size
+    before = {"size": [size.registered, size.observations, size.points], "mean_reprojection_px": 1.0}
+    found, fault = child.kept_if_better(job, Attempt("t"), result, database, tmp_path / "mapping.db", (), before)
+    assert (found is not None) == taken and fault == ("gone" if error_px is None else "")
+    assert (tmp_path / "model" / "cameras.bin").read_text() == ("fisheye" if taken else "radial")
+    assert (tmp_path / "held_out_matches.npz").exists() != taken and not (tmp_path / "spare").exists()
+
+
+def test_hidden_tracks_come_back_with_a_lens_of_another_model(synthetic, tmp_path, monkeypatch):
+    """The database holds the model that matches were verified with; triangulation refused another one."""
+    job, database, _ = synthetic
+    job = replace(job, folder=str(tmp_path))
+    (tmp_path / "images").mkdir()
+    fisheye = Lens("SIMPLE_RADIAL_FISHEYE", (260.0, 160.5, 127.0, 1 / 3), fixed=False)
+    hidden = spared(database, tmp_path / "mapping.db", 0.2, 0)
+    result = mapped(job, Attempt("t"), fisheye, tmp_path / "mapping.db", tmp_path, tmp_path / "s", 60.0, quiet)
+    monkeypatch.setattr(child, "right_way_round", lambda job, result, *_: (result, Choice(None, 0.1)))
+    monkeypatch.setattr(child, "refine", lambda *_, **__: Refined(1.0, 0.0, frozenset()))
+    monkeypatch.setattr(child, "finished", lambda job, model: model)
+    found, fault = child.kept(job, Attempt("t"), result, database, tmp_path / "mapping.db", hidden)
+    assert len(hidden) and found is not None and fault == "" and found["camera"]["model"] == fisheye.model
 
 
 def test_a_wide_fisheye_has_not_run_away(synthetic, tmp_path):

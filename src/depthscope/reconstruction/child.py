@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from depthscope.reconstruction.attempts import (
+    CLEAR_GAIN,
     Attempt,
     Size,
     ladder,
@@ -22,7 +23,7 @@ from depthscope.reconstruction.attempts import (
     matching_effort,
     most_effort,
 )
-from depthscope.reconstruction.features import MatchSupport, detect, match, support
+from depthscope.reconstruction.features import MatchSupport, detect, match, support, use_lens
 from depthscope.reconstruction.front_end import prepare
 from depthscope.reconstruction.held_out import LEAST_MATCHES, spared, write_held_out
 from depthscope.reconstruction.job import Job, Lens, read_job
@@ -125,7 +126,7 @@ def run(job: Job) -> dict[str, Any]:
                 report["out_of_time"] = True
                 break
             limit = spent.mapping_limit(first=not report["best"])
-            row, better = attempted(job, attempt, lens, database, seen, best, limit, watch)
+            row, better = attempted(job, attempt, lens, database, seen, report["best"], limit, watch)
             report["attempts"].append(row)
             if better is not None:
                 best, report["best"] = Size(*better["size"]), better
@@ -208,11 +209,11 @@ def attempted(
     lens: Lens,
     database: Path,
     seen: MatchSupport,
-    best: Size,
+    before: dict[str, Any] | None,
     seconds: float | None,
     watch: "Watch",
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """One mapping: its row in the report, and what is to be kept of it if it is better than what there was."""
+    """One mapping: its row in the report, and what is to be kept of it if it is better than what there was before."""
     folder, began = Path(job.folder), time.monotonic()
     share = job.held_out if seen.matches_per_pair >= LEAST_MATCHES else 0.0
     chosen = folder / "mapping.db"
@@ -221,7 +222,9 @@ def attempted(
     result = mapped(job, attempt, lens, chosen, images, scratch, seconds, tell)
     size, fault = result.size, result.ran_away
     better = None
-    if size.clearly_exceeds(best) if lens.guessed_fisheye else size > best:
+    if before is not None and lens.guessed_fisheye and result.model is not None:
+        better, fault = kept_if_better(job, attempt, result, database, chosen, hidden, before)
+    elif size > (Size() if before is None else Size(*before["size"])):
         better, fault = kept(job, attempt, result, database, hidden_from=chosen, hidden=hidden)
     watch.lap("mapping")
     row = attempt.figures() | {
@@ -265,6 +268,7 @@ def kept(
         write_held_out(folder / "held_out_matches.npz", hidden, result.model, job)
         full = folder / "full.db"
         spared(database, full, 0.0, job.seed)
+        use_lens(full, job, result.lens)  # that of the first lens that was tried may be of another model
         result = replace(result, model=with_hidden_tracks(job, result, full, folder / "images", folder / "scratch"))
         full.unlink()
         assert result.model is not None
@@ -293,6 +297,36 @@ def kept(
         },
     }
     return found, fault
+
+
+def kept_if_better(
+    job: Job, attempt: Attempt, result: Mapped, database: Path, hidden_from: Path, hidden, before: dict[str, Any]
+) -> tuple[dict[str, Any] | None, str]:
+    """`kept`, of a model with a lens of another kind than the one before it: only where it fits better once refined.
+
+    Counts do not tell: a wrong lens that bends the scene to it may keep more observations than the right one.
+    """
+    earlier_size = Size(*before["size"])
+    if not result.size.comparable(earlier_size):
+        return None, ""
+    folder = Path(job.folder)
+    spare, places = folder / "spare", (folder / "model", folder / "held_out_matches.npz")
+    shutil.rmtree(spare, ignore_errors=True)
+    spare.mkdir()
+    for place in places:
+        if place.exists():
+            shutil.move(place, spare / place.name)
+    found, fault = kept(job, attempt, result, database, hidden_from, hidden)
+    more = result.size.registered > earlier_size.registered
+    if found is not None and (more or found["mean_reprojection_px"] < CLEAR_GAIN * before["mean_reprojection_px"]):
+        shutil.rmtree(spare)
+        return found, fault
+    for place in places:
+        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        if (spare / place.name).exists():
+            shutil.move(spare / place.name, place)
+    shutil.rmtree(spare)
+    return None, fault
 
 
 class Watch:

@@ -7,6 +7,8 @@ import numpy as np
 import pycolmap
 from jaxtyping import Float, Int
 
+from depthscope.reconstruction.job import is_fisheye
+
 SMALL = 1e-3
 """Step of ln depth by which its effect on an image is found."""
 
@@ -77,6 +79,16 @@ class Transfer:
         point = np.einsum("nij,nj->ni", turn[middle], seen.world[seen.point]) + shift[middle]
         return cls(next(iter(model.cameras.values())), turn, shift, middle, point)
 
+    @property
+    def wide(self) -> bool:
+        """Whether depth is the distance along the ray: at the rim of a wide lens, what has one z lies aslant."""
+        return is_fisheye(self.camera.model_name)
+
+    @cached_property
+    def depth(self) -> Float[np.ndarray, " sightings"]:
+        """Of each point in the middle frame."""
+        return np.linalg.norm(self.point, axis=1) if self.wide else self.point[:, 2]
+
     @cached_property
     def here(self) -> Float[np.ndarray, "sightings 2"]:
         """Where the point is in the middle frame."""
@@ -87,19 +99,22 @@ class Transfer:
     ) -> Float[np.ndarray, "sightings 2"]:
         """Where each frame sees what is at pixels and depths of the middle one."""
         plane = np.asarray(self.camera.cam_from_img(here))
-        ray = np.concatenate([plane, np.ones((len(here), 1))], 1) * depth[:, None]
+        ray = np.concatenate([plane, np.ones((len(here), 1))], 1)
+        if self.wide:
+            ray = ray / np.linalg.norm(ray, axis=1, keepdims=True)
+        ray = ray * depth[:, None]
         world = np.einsum("nji,nj->ni", self.turn[self.middle], ray - self.shift[self.middle])
         return np.asarray(self.camera.img_from_cam(np.einsum("nij,nj->ni", self.turn, world) + self.shift))
 
     @cached_property
     def warp(self) -> Float[np.ndarray, "sightings 2 2"]:
         """How the surroundings of each point go over, as if they faced the middle camera."""
-        depth = self.point[:, 2]
+        depth = self.depth
         there = [self.seen_from(self.here + step, depth) for step in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
         return np.stack([there[1] - there[0], there[2] - there[0]], -1)
 
     @cached_property
     def parallax(self) -> Float[np.ndarray, "sightings 2"]:
         """Pixels that a point moves by in each frame as it comes nearer in the middle one, per unit of -ln depth."""
-        depth = self.point[:, 2]
+        depth = self.depth
         return (self.seen_from(self.here, depth * np.exp(-SMALL)) - self.seen_from(self.here, depth)) / SMALL
