@@ -287,3 +287,75 @@ def test_points_are_matched_by_number_where_names_differ(tmp_path):
     renamed = {f"{number:09d}": depth for number, depth in zip(numbers, maps.values(), strict=True)}
     found, _ = at_points(predicted(tmp_path / "q", renamed, "relative") / "depth", tmp_path / "clip", None, gap=1)
     assert found.rows == same.rows and found.frames == len(clip)
+
+
+# Maps that are wrong as a whole
+
+
+def refused(prediction: Path, truth: Path, out: Path, capsys, *words: str) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(prediction), str(truth), "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and all(word in told for word in words), told
+
+
+def noisy(depth: torch.Tensor) -> torch.Tensor:
+    return depth * (1 + 0.01 * torch.randn(depth.shape, generator=torch.Generator().manual_seed(0)))
+
+
+def test_disparities_are_told(tmp_path):
+    truth = predicted(tmp_path / "t", {"a": wall()})
+    found = result(predicted(tmp_path / "p", {"a": 1 / noisy(wall())}, "relative"), truth, tmp_path / "out")
+    assert [warning[:39] for warning in found["warnings"]] == ["PREDICTION fits better as inverse depth"]
+    flat = predicted(tmp_path / "f", {"a": noisy(torch.full((60, 80), 50.0))}, "relative")  # knows nothing either way
+    assert result(flat, truth, tmp_path / "out")["warnings"] == []
+    assert result(predicted(tmp_path / "g", {"a": noisy(wall())}), truth, tmp_path / "out")["warnings"] == []
+
+
+def test_maps_of_another_shape_are_told_and_turned_ones_refused(tmp_path, capsys):
+    truth = predicted(tmp_path / "t", {"a": wall()})
+    turned = predicted(tmp_path / "turned", {"a": wall().T.contiguous()})
+    refused(turned, truth, tmp_path / "out", capsys, "a.tiff is 60 x 80 pixels", "80 x 60", "transpose")
+    square = predicted(tmp_path / "square", {"a": torch.full((64, 64), 50.0)})
+    found = result(square, truth, tmp_path / "out")
+    assert len(found["warnings"]) == 1 and "stretched to it by different factors" in found["warnings"][0]
+    smaller = predicted(tmp_path / "smaller", {"a": noisy(wall())[::4, ::4].contiguous()})
+    assert result(smaller, truth, tmp_path / "out")["warnings"] == []
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0, float("nan")])
+def test_maps_without_any_depth_are_named(tmp_path, value, capsys):
+    truth, empty = predicted(tmp_path / "t", {"a": wall()}), torch.full((60, 80), value)
+    nothing = predicted(tmp_path / "nothing", {"a": empty})
+    refused(nothing, truth, tmp_path / "out", capsys, "nothing: no map has a depth above 0", "negative and NaN")
+    refused(predicted(tmp_path / "p", {"a": wall()}), nothing, tmp_path / "out", capsys, "nothing: no map has")
+    halves = wall(), wall()
+    halves[0][:30], halves[1][30:] = 0, 0
+    one, other = (predicted(tmp_path / f"half{n}", {"a": half}) for n, half in enumerate(halves))
+    refused(one, other, tmp_path / "out", capsys, "no pixel has depth in both", "half0", "half1")
+
+
+def test_what_is_no_folder_of_maps_is_called_by_what_it_is(tmp_path, capsys):
+    good, png = predicted(tmp_path / "good", {"a": wall()}), tmp_path / "png"
+    png.mkdir()
+    assert cv2.imwrite(str(png / "a.png"), np.zeros((60, 80), np.uint16))
+    refused(
+        png, good, tmp_path / "out", capsys, "png holds no depth maps that are read, but 1 files like a.png", "level"
+    )
+    refused(good, png, tmp_path / "out", capsys, "png holds no depth maps that are read")
+    refused(good, good, tmp_path / "out", capsys, "good is given as PREDICTION and as TRUTH")
+    refused(tmp_path / "no", good, tmp_path / "out", capsys, "PREDICTION", "no is missing")
+    refused(good, tmp_path / "no", tmp_path / "out", capsys, "TRUTH", "no is missing")
+    refused(good, png / "a.png", tmp_path / "out", capsys, "a.png is a file", "true depth")
+
+
+def test_a_protocol_of_another_data_set_is_told(tmp_path):
+    write_scared(tmp_path / "clip")
+    clip = read_truth(tmp_path / "clip")
+    maps = {name: clip.depth_of(n) for n, name in enumerate(clip.frame_names)}
+    prediction = predicted(tmp_path / "p", maps)
+    named = {protocol.name: protocol for protocol in DEPTH_PROTOCOLS}
+    _, beside = at_pixels(prediction, tmp_path / "clip", named["hamlyn-edm"])
+    assert beside["warnings"][0].startswith("protocol hamlyn-edm is for another data set than SCARED")
+    for own in ("scared-af", "dense-1"):
+        assert at_pixels(prediction, tmp_path / "clip", named[own])[1]["warnings"] == []

@@ -18,6 +18,10 @@ MOST_PIXELS = 100_000
 """Of each frame that enter the median over all pixels, evenly taken where there are more."""
 
 
+class NoOverlapError(BadInputError):
+    """No frame has a pixel that both prediction and truth know."""
+
+
 @dataclass(frozen=True)
 class DepthMetrics:
     """Mean errors over the valid pixels of one frame, or over frames.
@@ -133,7 +137,7 @@ def evaluated(
         known.append((f.name, f.factor if usable else None))
     factors = [(name, r) for name, r in known if r is not None]
     if not factors:
-        raise BadInputError("no frame in which prediction and truth overlap", "frames of the same recording")
+        raise NoOverlapError("no frame in which prediction and truth overlap", "frames of the same recording")
     ratios = torch.tensor([r for _, r in factors], dtype=torch.float64)
     common = float(ratios.log().quantile(0.5).exp())
     own, shared, unscaled, errors = [], [], [], []

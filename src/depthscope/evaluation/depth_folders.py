@@ -24,7 +24,9 @@ from depthscope.evaluation import (
     evaluated,
     flat_wall,
 )
+from depthscope.evaluation.depth import NoOverlapError
 from depthscope.evaluation.frame_names import same_frames
+from depthscope.evaluation.mistaken_maps import inverse_warning, nothing_in_common, protocol_warning, shape_warning
 from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import depth_maps
 from depthscope.geometry.depth import sampled_at
@@ -112,6 +114,7 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
     if is_truth(truth):
         dense = read_truth(truth)
         pairs, unit = pairs_of_truth(maps, dense, grid), dense.unit
+        warnings += protocol_warning(protocol, dense.layout)
         found = agreement(dense)
         warnings += [*depth_remarks(dense), *([found.warning] if found.warning else [])]
         figures["truth"] = {"layout": dense.layout, "unit": dense.unit, "notes": list(dense.notes)}
@@ -119,7 +122,13 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
     else:
         pairs = pairs_of_maps(maps, depth_maps.true_maps(truth, grid))
         unit = unit_of(truth)
-    result, own = by_protocol(pairs, protocol, {unit_of(prediction)})
+    first, name = pairs.read(pairs.names[0]), next(iter(maps.values()))
+    warnings += shape_warning(depth_maps.read(name), first[1], str(name))
+    try:
+        result, own = by_protocol(pairs, protocol, {unit_of(prediction)})
+    except NoOverlapError:
+        raise nothing_in_common(pairs, str(prediction), str(truth)) from None
+    warnings += inverse_warning(pairs)
     warnings += doubted_scale(result, {unit_of(prediction)}, unit)
     if pairs.lengths is not None:
         rays = along_ray(pairs, pairs.lengths)

@@ -25,6 +25,9 @@ from depthscope.workspace import read_result
 
 ENDINGS = (".tiff", ".tif")
 
+OTHER_MAPS = (".png", ".npy", ".npz", ".exr", ".pfm", ".mat", ".jpg", ".jpeg")
+"""What depth maps of other programs end in."""
+
 
 def write(path: Path, depth: Float[Tensor, "height width"]) -> Path:
     """Writes one map as a 32-bit float TIFF, losslessly compressed."""
@@ -65,19 +68,31 @@ def _known(depth: Float[Tensor, "height width"]) -> Float[Tensor, "height width"
 
 
 @reader("a folder with depth/<frame>.tiff")
-def listed(folder: Path) -> dict[str, Path]:
+def listed(folder: Path, remedy: str = "run depthscope predict") -> dict[str, Path]:
     """The maps of a folder (or of its ``depth`` folder) by frame name.
+
+    Args:
+        folder: Where they are.
+        remedy: The way out where there are none.
 
     Raises:
         BadInputError: There are none.
     """
     place = folder / "depth" if (folder / "depth").is_dir() else folder
     found = {path.stem: path for path in sorted(place.glob("*")) if path.suffix.lower() in ENDINGS}
-    if not found:
+    if found:
+        return found
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is missing"
+        raise BadInputError(f"{folder} {what}", "a folder with depth/<frame>.tiff", remedy)
+    others = sorted(path for path in place.iterdir() if path.suffix.lower() in OTHER_MAPS)
+    if others:
         raise BadInputError(
-            f"{folder} holds no depth maps", "a folder with depth/<frame>.tiff", "run depthscope predict"
+            f"{folder} holds no depth maps that are read, but {len(others)} files like {others[0].name}",
+            "depth/<frame>.tiff with 32-bit floats in one unit",
+            "convert them: what a level of an image file is worth, only its writer knows",
         )
-    return found
+    raise BadInputError(f"{folder} holds no depth maps", "a folder with depth/<frame>.tiff", remedy)
 
 
 def grid_of(folder: Path) -> MapGrid:
@@ -163,4 +178,8 @@ def true_maps(folder: Path, grid: MapGrid = MapGrid("z")) -> TrueMaps:  # noqa: 
     """
     places = (folder, folder.parent) if folder.name == "depth" else (folder,)
     cameras = [place / "camera.yaml" for place in places if (place / "camera.yaml").is_file()]
-    return TrueMaps(listed(folder), camera_file.read(cameras[0]) if cameras else None, grid)
+    return TrueMaps(
+        listed(folder, "give a data set, or a folder of true depth"),
+        camera_file.read(cameras[0]) if cameras else None,
+        grid,
+    )

@@ -139,6 +139,13 @@ def evaluate_folder(
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
     chosen = protocol_named(protocol)
+    for name, path in (("PREDICTION", prediction), ("TRUTH", truth)):
+        if not path.exists():
+            raise BadInputError(f"{name} {path} is missing", "a folder or a file", "check the path")
+    if prediction.resolve() == truth.resolve():
+        raise BadInputError(
+            f"{prediction} is given as PREDICTION and as TRUTH", "two different ones", "check the order and the paths"
+        )
     if gap < 1:
         raise BadInputError(f"--gap {gap}", "1 or more")
     limit_s = seconds_of("--time-limit-s", time_limit_s) if time_limit_s else None
