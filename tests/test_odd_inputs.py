@@ -263,6 +263,23 @@ def test_a_mask_in_which_nothing_is_white_is_named(tmp_path, value, words, capsy
     refused(call, capsys, "labels.png hides everything", f"its greatest value is {value}", words)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"), [("0.003", "give --square-mm 3"), ("3000", "measure one"), ("0", "measure"), ("nan", "measure")]
+)
+def test_squares_in_metres_are_asked_about(tmp_path, given, words, capsys):
+    frames = saved(tmp_path / "views/0.png", picture()).parent
+    call = ["calibrate", frames, "--board", "8x6", "--square-mm", given, "--out", tmp_path / "o"]
+    refused(call, capsys, f"squares of {float(given):g} mm", "0.1 to 300 mm", words)
+
+
+def test_pictures_without_a_board_are_named_and_texture_is_no_board(tmp_path, capsys):
+    for n in range(4):
+        saved(tmp_path / f"views/{n}.png", picture(96, 128, n))
+    call = ["calibrate", tmp_path / "views", "--board", "8x6", "--square-mm", "3", "--out", tmp_path / "o"]
+    told = refused(call, capsys, "views: no 8x6 board in any of 4 pictures", "count the inner corners")
+    assert "try --board" not in told
+
+
 def test_numbers_that_make_no_sense_are_refused_and_clouds_need_a_camera(tmp_path, capsys):
     call = ["depth", saved(tmp_path / "frame.png", picture()), "--out", tmp_path / "o"]
     refused([*call, "--batch", "0"], capsys, "--batch 0")

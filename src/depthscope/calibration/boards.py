@@ -63,6 +63,9 @@ class Charuco:
         return f"charuco:{self.squares[0]}x{self.squares[1]}"
 
 
+SQUARES_MM = (0.1, 300.0)
+"""Sides of squares that boards are made with."""
+
 Board = Chessboard | Charuco
 
 
@@ -116,5 +119,12 @@ def points_mm(board: Board, sighting: Sighting) -> Float[Tensor, "corners 3"]:
 def _check(counts: tuple[int, int], square_mm: float, least: int) -> None:
     if min(counts) < least or max(counts) > 100:
         raise BadInputError(f"a board of {counts[0]} x {counts[1]}", f"{least} to 100 along each side", "count again")
-    if not 0 < square_mm < 1000:
-        raise BadInputError(f"squares of {square_mm:g} mm", "a positive length", "measure one, and give --square-mm")
+    if not SQUARES_MM[0] <= square_mm <= SQUARES_MM[1]:
+        inside = SQUARES_MM[0] <= 1000 * square_mm <= SQUARES_MM[1]
+        raise BadInputError(
+            f"squares of {square_mm:g} mm",
+            f"{SQUARES_MM[0]:g} to {SQUARES_MM[1]:g} mm",
+            f"in metres they would be {1000 * square_mm:g} mm: give --square-mm {1000 * square_mm:g}"
+            if inside
+            else "measure one, and give --square-mm",
+        )

@@ -297,7 +297,7 @@ def _grey(image: Image) -> Grey:
 
 def _never_seen(source: Path, board: Board, cut: Cut, looked: int, others: Counter[tuple[int, int]]) -> BadInputError:
     """What is told where the board that was asked for is in no picture: which one is, if any can be found."""
-    frames = f"no {board} board in any of {looked} pictures"
+    frames = f"{source}: no {board} board in any of {looked} pictures"
     (columns, rows), times = others.most_common(1)[0] if others else ((0, 0), 0)
     clear = columns * rows >= FEWEST_CORNERS
     other = None if clear and isinstance(board, Chessboard) else _board_seen(source, board, cut)
@@ -342,7 +342,7 @@ def _board_seen(source: Path, board: Board, cut: Cut) -> tuple[str, str] | None:
         for size in ((columns - 1, rows - 1), (columns + 1, rows + 1), (columns - 2, rows - 2)):
             if not sizes and min(size) >= 3:
                 sizes.update(size for grey in some if opencv.find_chessboard(grey, size) is not None)
-    if not sizes:
+    if not sizes or (sizes.most_common(1)[0][1] < 2 and len(some) > 2):  # texture looks like a board once, not twice
         return None
     columns, rows = sorted(sizes.most_common(1)[0][0], reverse=True)
     return f"a plain chessboard of {columns}x{rows} inner corners", f"--board {columns}x{rows}"
