@@ -73,7 +73,7 @@ def kept_by_field(model: DepthModel) -> dict[str, dict[str, float]]:
     lenses |= {f"equidistant {field}": equidistant(field) for field in FIELDS_DEG}
     found = {}
     for name, (camera, content) in lenses.items():
-        frame = torch.full((SIZE[1], SIZE[0], 3), 120, dtype=torch.uint8)
+        frame = torch.randint(60, 180, (SIZE[1], SIZE[0], 3), dtype=torch.uint8)  # not blank
         (now,) = predict(model, Recording(("a",), [frame], SIZE, camera, content), full_size=True)
         found[name] = {
             "recorded": float(((now.depth > 0) & content).sum() / content.sum()),

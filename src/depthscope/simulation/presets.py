@@ -316,7 +316,8 @@ def round_picture(size_px: tuple[int, int], share: float, shift: tuple[float, fl
 def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tuple[ScopeDisc, Camera]:
     """A round picture and the lens that fills it: Brown's model for a rigid scope, a fisheye for a flexible one.
 
-    Laparoscopes see about 70 degrees, bronchoscopes 110 to 120 (Olympus BF-P190, BF-1TH190).
+    Laparoscopes see about 70 degrees, bronchoscopes 110 to 120 (Olympus BF-P190, BF-1TH190), colonoscopes and
+    gastroscopes 140 (GIF-H190) and more.
     """
     disc = round_picture(size_px, share, (dice.within(-0.012, 0.012), dice.within(-0.012, 0.012)))
     side = min(size_px)
@@ -325,7 +326,7 @@ def lens(dice: Dice, kind: Kind, size_px: tuple[int, int], share: float) -> tupl
         field = (72.0, 86.0) if kind == "nasal" else (64.0, 78.0)
         half, distortion = math.radians(dice.within(*field)) / 2, Brown((dice.within(-0.24, -0.10), 0.02, 0.0, 0.0))
     else:
-        half = math.radians(dice.within(*((100.0, 124.0) if kind == "colon" else (104.0, 120.0)))) / 2
+        half = math.radians(dice.within(*((132.0, 148.0) if kind == "colon" else (104.0, 120.0)))) / 2
         distortion = KannalaBrandt((dice.within(-0.03, 0.01), dice.within(-0.004, 0.002), 0.0, 0.0))
     edge = torch.tensor([[math.tan(half), 0.0]], dtype=torch.float64)
     focal = disc.radius_px / float(distortion.distort(edge)[0, 0])
