@@ -136,7 +136,7 @@ def write_frame(path):
 
     from depthscope.video import write_image
 
-    write_image(path, torch.full((64, 80, 3), 90, dtype=torch.uint8))
+    write_image(path, (torch.arange(64 * 80 * 3).reshape(64, 80, 3) % 251).to(torch.uint8))  # not blank
 
 
 def test_json_of_an_error_has_its_parts(capsys, tmp_path):
