@@ -124,6 +124,7 @@ def test_a_camera_for_another_resolution_is_scaled_and_told(tmp_path, child_find
     assert "was scaled" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_board_that_is_never_seen(tmp_path, capsys):
     video, out = encode(tmp_path / "a.mkv", pan(12)), tmp_path / "out"
     assert main(["calibrate", str(video), "--board", "9x7", "--square-mm", "3", "--out", str(out)]) in (2, 3)

@@ -328,7 +328,8 @@ def test_one_pose_only_is_refused(tmp_path, capsys):
     assert not (out / "camera.yaml").exists() and (out / "result.json").is_file()
 
 
-@pytest.mark.parametrize("turned", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("turned", [False, True])
 def test_a_misprinted_board_is_noticed_and_fitted(turned):
     exact = measured(BROWN_LENS, 10, 0.05)
     off = torch.from_numpy(np.random.default_rng(4).normal(0, 0.03, (63, 3)))
@@ -449,6 +450,7 @@ def test_the_dictionary_of_a_charuco_board_is_named(tmp_path):
         seen_boards(leaning(tmp_path, ink), Charuco((9, 6), 4.0, 3.0))
 
 
+@pytest.mark.slow
 def test_a_charuco_board_and_a_chessboard_are_told_apart(tmp_path):
     ink = opencv.draw_charuco(Charuco((9, 6), 4.0, 3.0), 50, 30)
     with pytest.raises(BadInputError, match="charuco:9x6"):

@@ -163,6 +163,7 @@ def test_baselines_of_encoders_of_other_shapes_do_not_meet(tmp_path: Path) -> No
     assert (run_of(ResUNetEncoder(weights="another.pt")) / "score.json").is_file()
 
 
+@pytest.mark.slow
 def test_transfer_writes_one_table(tube: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     twin = tmp_path / "other" / "clip"
     twin.parent.mkdir()

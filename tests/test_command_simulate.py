@@ -169,6 +169,7 @@ def test_an_unknown_anatomy_is_refused(tmp_path):
     assert refused.value.code == 2 and not (tmp_path / "sim").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_on_the_way_is_told_and_leaves_no_drafts(tmp_path, monkeypatch, capsys):
     def full(path, values):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -180,6 +181,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_leaves_no_drafts(tmp_path, 
     assert not list((tmp_path / "sim").glob("**/.*"))
 
 
+@pytest.mark.slow
 def test_faults_are_recorded_and_the_camera_file_is_wrong_as_told(tmp_path, capsys):
     out, faults = tmp_path / "sim", "instrument=1,debris=0.5,breathing=0.3,rolling_shutter=1,wrong_focal=0.2,planar=1"
     assert simulated(out, "--faults", faults, "--no-dicom") == 0

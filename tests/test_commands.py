@@ -362,14 +362,14 @@ BAD_INPUT = {
     ),
     "mask hides every frame": (
         lambda r, t: predict_on(r.clip / "images", r, t, "--mask", with_mask(r, t, hidden=True)),
-        "mask hides everything",
+        "hides everything",
     ),
     "camera missing": (lambda r, t: predict_on(r.clip / "images", r, t, "--camera", t / "camera.yaml"), "camera.yaml"),
     "batch of frames": (lambda r, t: predict_on(r.clip, r, t, "--batch", "0"), "--batch 0"),
     "predict below a file": (lambda r, t: ["predict", r.run, r.clip, "--out", a_file(t) / "out"], "cannot write"),
     "predict in a file": (lambda r, t: ["predict", r.run, r.clip, "--out", a_file(t)], "is a file"),
     "no predictions": (lambda r, t: ["evaluate", t, r.clip, "--out", t / "out"], "holds no depth maps"),
-    "no truth": (lambda r, t: ["evaluate", r.prediction, t / "nowhere", "--out", t / "out"], "holds no depth maps"),
+    "no truth": (lambda r, t: ["evaluate", r.prediction, t / "nowhere", "--out", t / "out"], "nowhere is missing"),
     "gap": (lambda r, t: ["evaluate", r.prediction, r.clip, "--out", t / "out", "--gap", "0"], "--gap 0"),
     "run without held-out points": (
         lambda r, t: ["evaluate", r.prediction, r.clip, "--out", t / "out", "--run", t / "nowhere"],

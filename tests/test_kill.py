@@ -29,6 +29,7 @@ def test_a_round_is_a_function_of_its_seed_and_number():
         assert sum(fault.sign == sign for fault in faults) == pytest.approx(len(faults) * of_hundred / 100, abs=60)
 
 
+@pytest.mark.slow
 def test_commands_that_are_ended_end_as_if_they_had_not_been(tmp_path):
     told = campaign(tmp_path, "--rounds", "8", "--seed", "1", "--only", "train", "predict")
     assert "| all | 8 |" in told

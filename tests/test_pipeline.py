@@ -74,6 +74,7 @@ def test_a_clip_that_is_too_long_to_keep_is_predicted_again_and_is_the_same(maps
     assert not short._kept and len(maps._kept) == len(maps)
 
 
+@pytest.mark.slow
 def test_a_surface_that_lies_in_itself_is_found_there(maps):
     surface = values.fuse(maps).surface
     try:

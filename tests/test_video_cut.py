@@ -111,6 +111,7 @@ def test_clips_of_a_part_are_named_as_in_the_whole(movie, tmp_path):
     assert found.frames[0].time_s == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_verbs_take_the_part_alone(movie, tmp_path):
     recording = plain_recording(movie, None, None, "", "", Cut("1", "2", 5))
     assert recording.names == tuple(f"{number:06d}" for number in range(25, 50, 5))

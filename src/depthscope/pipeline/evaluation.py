@@ -142,10 +142,6 @@ def evaluate_folder(
     for name, path in (("PREDICTION", prediction), ("TRUTH", truth)):
         if not path.exists():
             raise BadInputError(f"{name} {path} is missing", "a folder or a file", "check the path")
-    if prediction.resolve() == truth.resolve():
-        raise BadInputError(
-            f"{prediction} is given as PREDICTION and as TRUTH", "two different ones", "check the order and the paths"
-        )
     if gap < 1:
         raise BadInputError(f"--gap {gap}", "1 or more")
     limit_s = seconds_of("--time-limit-s", time_limit_s) if time_limit_s else None
@@ -175,6 +171,9 @@ def evaluate_folder(
         else:
             rows, beside = at_pixels(prediction, truth, chosen or DENSE)
         figures, shown = {**summary(rows), **beside}, table(rows, beside)
+    if prediction.resolve() == truth.resolve():
+        remark = f"{prediction} is PREDICTION and TRUTH: no error can be found"
+        figures = {**figures, "notes": [*figures.get("notes", ()), remark]}
     with writing_folder(out, inputs=(prediction, truth)) as folder:
         write_result(folder, figures)
         if rows is not None:
