@@ -318,7 +318,7 @@ class _FisheyeSensor(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """With the radius R and f = R / across: df = (R' z / |X|^2 - f) / across d(across) - R' / |X|^2 dz."""
         (grad_u, grad_v), (x, y, z, across, angle, factor) = grad_outputs, ctx.saved_tensors
         pull = grad_u * x + grad_v * y
