@@ -159,9 +159,11 @@ class Campaign:
         reference, problems, landed = self.reference(one.command), [], 0
         self._clear()
         for fault in one.faults:
+            before = self._left_behind()  # by a SIGKILL; a call that ends before it writes does not sweep
+            self.told.unlink(missing_ok=True)
             code = self._ended(one, fault, reference)
             landed += code != reference.code
-            problems += [f"{fault.sign}: {problem}" for problem in self._after(fault, code, reference)]
+            problems += [f"{fault.sign}: {problem}" for problem in self._after(fault, code, reference, before)]
         code = self._forked(lambda: self._verb(one.command), None) if not one.real else self._real(one.command, None)
         told = self.told.read_text("utf-8")
         if code != reference.code or "Traceback" in told:
@@ -172,21 +174,23 @@ class Campaign:
             problems += self._json_differences(one.command) if problems else []
         return {**dataclasses.asdict(one), "landed": landed, "problems": problems}
 
-    def _after(self, fault: Fault, code: int, reference: Left) -> Iterator[str]:
-        """What is wrong after a call that was ended."""
-        told = self.told.read_text("utf-8")
+    def _after(self, fault: Fault, code: int, reference: Left, before: list[str]) -> Iterator[str]:
+        """What is wrong after a call that was ended, with what had been left before it."""
+        told = self.told.read_text("utf-8") if self.told.is_file() else ""
         survivors = _survivors()
         if survivors:
             yield f"{survivors} processes outlived it"
         if fault.sign == "SIGKILL":
             return
         expected = 2 if fault.sign == "ENOSPC" else 130
-        if code not in (expected, reference.code):
+        unbegun = not told and code == -getattr(signal, fault.sign, 0)  # before the program had taken the signal
+        if code not in (expected, reference.code) and not unbegun:
             yield f"it ended with {code}: {told[-2000:]}"
         if "Traceback" in told:
             yield f"traceback: {told[-3000:]}"
         for path in self._left_behind():
-            yield f"left behind at once: {path}"
+            if path not in before:
+                yield f"left behind at once: {path}"
 
     def _ended(self, one: Round, fault: Fault, reference: Left) -> int:
         if one.real:
