@@ -468,3 +468,13 @@ def test_a_playlist_in_disguise_opens_nothing_else(tmp_path):
     path.write_text("ffconcat version 1.0\nfile other.ts\n")
     with pytest.raises(BadInputError):
         open_frames(path)
+
+
+def test_matroska_that_is_cut_short_is_told_by_its_length(tmp_path):
+    path, told = tmp_path / "a.mkv", []
+    encode(path, pan(75))
+    assert len(list(movie_frames(path, tell=told.append))) == 75 and told == []
+    data = path.read_bytes()
+    path.write_bytes(data[: int(0.5 * len(data))])
+    found = list(movie_frames(path, tell=told.append))
+    assert 15 < len(found) < 50 and len(told) == 1 and "cut short" in told[0] and "of the 3.0 s" in told[0]

@@ -1,5 +1,6 @@
 """Video files opened: which files are videos, which of their streams is shown, how long it is."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -61,6 +62,14 @@ class Movie:
             entries = self.stream.index_entries
             return sum(not entry.is_discard for entry in entries) if len(entries) else frames
         return frames if frames * FEWEST_BYTES <= (self.container.size or 0) else 0
+
+    @property
+    def announced_end_s(self) -> float:
+        """When the stream ends by the header of a Matroska file, which counts no frames; 0 if it does not say."""
+        told = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", self.stream.metadata.get("DURATION", "").strip())
+        if told is None or not self.container.format.name.startswith("matroska"):
+            return 0.0
+        return 3600 * int(told[1]) + 60 * int(told[2]) + float(told[3])
 
     @property
     def aspect(self) -> Fraction | None:

@@ -119,7 +119,7 @@ def movie_frames(
         if not from_start:
             movie.container.seek(clock.ticks(from_s), stream=movie.stream, backward=True)
         entire = from_start and to_s == math.inf
-        losses = Losses(announced=movie.announced if entire else 0, notes=list(movie.notes))
+        losses = Losses(movie.announced if entire else 0, list(movie.notes), movie.announced_end_s if entire else 0.0)
         upright = upright_frames(_whole_frames(movie, losses), losses)
         index, size = 0, None
         for raw in upright:
@@ -139,6 +139,7 @@ def movie_frames(
     if index == 0 and from_start:
         raise no_frames(path)
     if tell is not None:
+        losses.end_s = clock.end_s
         for sentence in losses.sentences(path.name, index):
             tell(sentence)
 
@@ -197,6 +198,10 @@ def _as_shown(frame: Any, aspect: Fraction | None) -> Iterator[str]:
         )
 
 
+LEAST_LOSS_S = 1.0
+"""What a video may lack of the length that its header says: the last frame's own time is often left out or rounded."""
+
+
 class Clock:
     """Turns time stamps into seconds since the start of the stream; frames without one follow at the average rate."""
 
@@ -217,6 +222,11 @@ class Clock:
         self.last_s = max(found, self.last_s)
         return self.last_s
 
+    @property
+    def end_s(self) -> float:
+        """When the last frame ends, by the file's own count of time."""
+        return self.last_s + self.step_s + float((self.start or 0) * self.time_base)
+
     def ticks(self, time_s: float) -> int:
         """The time stamp of a time."""
         return int((self.start or 0) + time_s / self.time_base)
@@ -225,9 +235,9 @@ class Clock:
 class Losses:
     """What was lost or mended while a video was read, counted."""
 
-    def __init__(self, announced: int, notes: list[str] | None = None) -> None:
+    def __init__(self, announced: int, notes: list[str] | None = None, announced_end_s: float = 0.0) -> None:
         self.announced, self.packets, self.corrupt, self.other_size, self.interlaced = announced, 0, 0, 0, False
-        self.notes = notes or []
+        self.notes, self.announced_end_s, self.end_s = notes or [], announced_end_s, 0.0
 
     def sentences(self, name: str, given: int) -> Iterator[str]:
         """One sentence for each kind of loss."""
@@ -240,6 +250,11 @@ class Losses:
         elif given + self.other_size < self.announced - 1:
             yield (
                 f"{name} is cut short: {given} of the {self.announced} frames that its header announces could be read"
+            )
+        elif self.end_s < self.announced_end_s - LEAST_LOSS_S:
+            yield (
+                f"{name} is cut short: {self.end_s:.1f} of the {self.announced_end_s:.1f} s that its header "
+                "announces could be read"
             )
         if self.other_size:
             yield f"{name}: {self.other_size} frames of another size than the first were left out"
