@@ -7,6 +7,7 @@ behind a lens that sees nothing there, and where the polynomial of the model fol
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,6 +46,24 @@ def length(*parts: Tensor) -> Tensor:
     for part in parts[1:]:
         square = square + part * part
     return square.clamp_min(1e-24).sqrt()
+
+
+def end_of_rise(rises: Callable[[Tensor], Tensor], samples: Float[Tensor, " samples"], otherwise: float) -> float:
+    """Where a function stops rising, by bisection between the first sample where it does not and the one before.
+
+    Args:
+        rises: Whether it does, at each of some arguments.
+        samples: Arguments in order, close enough that none of its turns lies between two of them unseen.
+        otherwise: What to return where it rises at all of them.
+    """
+    bad = (~rises(samples)).nonzero()
+    if not len(bad):
+        return otherwise
+    low, high = samples[max(int(bad[0]) - 1, 0)], samples[int(bad[0])]
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if bool(rises(middle)) else (low, middle)
+    return float(low)
 
 
 def with_gradient(value: Tensor, slope: Tensor, argument: Tensor) -> Tensor:
@@ -127,14 +146,7 @@ class Brown:
             return (factor + 2 * r * r * slope > 0) & (1 + r * r * (k4 + r * r * (k5 + r * r * k6)) > 0)
 
         radius = torch.tan(torch.linspace(0, torch.pi / 2 - 1e-3, 4001, dtype=torch.float64))
-        bad = (~rises(radius)).nonzero()
-        if not len(bad):
-            return torch.inf
-        low, high = radius[max(int(bad[0]) - 1, 0)], radius[int(bad[0])]
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if bool(rises(middle)) else (low, middle)
-        return float(low)
+        return end_of_rise(rises, radius, torch.inf)
 
     @cached_property
     def _table(self) -> tuple[Tensor, Tensor]:
@@ -243,14 +255,7 @@ class KannalaBrandt:
     def widest_rad(self) -> float:
         """The angle from the axis where the radius stops rising, at most 180 degrees."""
         angle = torch.linspace(0, torch.pi - 1e-3, 4001, dtype=torch.float64)
-        bad = (self._slope(angle) <= 0).nonzero()
-        if not len(bad):
-            return float(angle[-1])
-        low, high = angle[max(int(bad[0]) - 1, 0)], angle[int(bad[0])]
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if bool(self._slope(middle) > 0) else (low, middle)
-        return float(low)
+        return end_of_rise(lambda a: self._slope(a) > 0, angle, float(angle[-1]))
 
     def distort(self, plane: Plane) -> Plane:
         """Where an ideal point of the plane z = 1 appears through the lens."""

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.geometry.distortion import Plane, length, on_plane, with_gradient
+from depthscope.geometry.distortion import Plane, end_of_rise, length, on_plane, with_gradient
 from depthscope.geometry.planes import from_planes
 from depthscope.geometry.shapes import Points
 
@@ -62,14 +62,7 @@ class Scaramuzza:
             return self.height(radius) - radius * self._height_slope(radius) > 0
 
         radius = torch.linspace(0, MOST_RADIUS, 20001, dtype=torch.float64)
-        bad = (~rises(radius)).nonzero()
-        if not len(bad):
-            return MOST_RADIUS
-        low, high = radius[max(int(bad[0]) - 1, 0)], radius[int(bad[0])]
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if bool(rises(middle)) else (low, middle)
-        return float(low)
+        return end_of_rise(rises, radius, MOST_RADIUS)
 
     @cached_property
     def widest_rad(self) -> float:

@@ -8,9 +8,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.footage import Footage
 from depthscope.geometry import Camera
-from depthscope.prediction import (
-    Recording,
-)
+from depthscope.prediction import Recording
 from depthscope.video import WHOLE, Cut, FolderFrames
 from depthscope.video.content_mask import read_content_mask
 from depthscope.video.cut import check_no_part
