@@ -13,6 +13,7 @@ from depthscope.errors import BadInputError
 from depthscope.geometry import Similarity
 from depthscope.reconstruction import clip_task
 from depthscope.reconstruction.attempts import Attempt, EveryPair, ladder
+from depthscope.reconstruction.clips import last_step
 from depthscope.reconstruction.described import Described, mutual_matches
 from depthscope.reconstruction.features import detect, match, support
 from depthscope.reconstruction.front_end import prepare
@@ -217,6 +218,16 @@ def test_a_clip_in_doubt_is_tried_again_before_it_is_given_up(tmp_path, monkeypa
     assert [one["outcome"] for one in found["tried"]] == ["refused", "accepted"]
     assert "those of xfeat were kept" in found["notes"][-1] and found["notes"][0] == "a note"
     assert (tmp_path / "out" / "of.txt").read_text("utf-8") == "xfeat" and not (tmp_path / "w").exists()
+
+
+def test_progress_can_be_asked_for_while_the_clip_removes_its_folder(tmp_path, monkeypatch):
+    """The display reads beside the clip's own thread: a file that was there a moment ago is no error."""
+    job, _ = clip(tmp_path)
+    task = clip_task.ClipTask(
+        *("a", tmp_path / "w", tmp_path / "out", SIZE, None, job.lenses, (), 1, 0, Limits(), {}, {}, "auto")
+    )
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # what was true before it was removed
+    assert last_step(task.progress) is None
 
 
 # --- the networks

@@ -70,8 +70,7 @@ class ClipTask:
     @property
     def progress(self) -> Path:
         """File of the progress of the child that works now."""
-        found = [self.child(way) / PROGRESS for way in ways(self.features)]
-        return max(found, key=lambda path: path.stat().st_mtime if path.is_file() else 0.0)
+        return max((self.child(way) / PROGRESS for way in ways(self.features)), key=_modified)
 
     @property
     def log(self) -> Path:
@@ -103,6 +102,14 @@ class ClipTask:
             threads=self.threads,
             seed=self.seed,
         )
+
+
+def _modified(path: Path) -> float:
+    """When a file was last written; 0 where there is none, or where the clip's own thread removes it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def is_done(target: Path) -> bool:
