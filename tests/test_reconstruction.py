@@ -519,14 +519,15 @@ def test_waiting_for_a_processor_does_not_count_and_sleeping_does(tmp_path):
     try:
         time.sleep(0.5)
         clocks, began = [process.OwnTime(one.pid) for one in running], time.monotonic()
-        while time.monotonic() - began < 1.5:
-            own = [clock.seconds() for clock in clocks]
+        while (passed := time.monotonic() - began) < 1.5:
             time.sleep(0.05)
+            own = [clock.seconds() for clock in clocks]
     finally:
         for one in running:
             one.kill()
             one.wait()
-    assert max(own[0], own[1]) < 1.2 and own[2] == pytest.approx(1.5, abs=0.3)
+    # Of the time that really passed: a busy machine stretches all three alike.
+    assert max(own[0], own[1]) < 0.8 * passed and own[2] == pytest.approx(passed, rel=0.1, abs=0.2)
 
 
 def test_a_child_is_ended_when_the_user_stops(tmp_path):
