@@ -26,6 +26,7 @@ from depthscope.evaluation import (
 )
 from depthscope.evaluation.depth import NoOverlapError
 from depthscope.evaluation.frame_names import same_frames
+from depthscope.evaluation.misplaced_maps import placement_warning
 from depthscope.evaluation.mistaken_maps import inverse_warning, nothing_in_common, protocol_warning, shape_warning
 from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import depth_maps
@@ -128,7 +129,8 @@ def at_pixels(prediction: Path, truth: Path, protocol: DepthProtocol) -> tuple[D
         result, own = by_protocol(pairs, protocol, {unit_of(prediction)})
     except NoOverlapError:
         raise nothing_in_common(pairs, str(prediction), str(truth)) from None
-    warnings += inverse_warning(pairs)
+    # A tilted wall's inverse depth looks mirrored: what explains more comes first.
+    warnings += inverse_warning(pairs) or placement_warning(pairs.names, pairs.read)
     warnings += doubted_scale(result, {unit_of(prediction)}, unit)
     if pairs.lengths is not None:
         rays = along_ray(pairs, pairs.lengths)
