@@ -183,8 +183,11 @@ class Campaign:
         if fault.sign == "SIGKILL":
             return
         expected = 2 if fault.sign == "ENOSPC" else 130
-        unbegun = not told and code == -getattr(signal, fault.sign, 0)  # before the program had taken the signal
-        if code not in (expected, reference.code) and not unbegun:
+        by_default = code == -getattr(
+            signal, fault.sign, 0
+        )  # before the program took the signal, or after all was done
+        outside = by_default and (not told or not _unlike(dict(_hashes(self.out)), reference.files))
+        if code not in (expected, reference.code) and not outside:
             yield f"it ended with {code}: {told[-2000:]}"
         if "Traceback" in told:
             yield f"traceback: {told[-3000:]}"
@@ -276,11 +279,14 @@ class Campaign:
             self._once(module, name)
         seen = _watch(self.work, event, None if fault is None else fault.sign) if event or count else None
         cli.run = lambda verb, arguments: work()
+        code = None
         try:
             code = cli.main(["run"])
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # the command has ended
         except BaseException:
-            traceback.print_exc()
-            code = 98
+            if code is None:
+                traceback.print_exc()
+                code = 98
         remove_drafts()  # as at the end of a program, which this process leaves by another door
         if count and seen is not None:
             (self.folder / "events.txt").write_text(str(seen[0]))
