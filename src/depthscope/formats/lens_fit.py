@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+import scipy  # its packages load where they are used
 import torch
 from jaxtyping import Bool, Float
-from scipy.optimize import least_squares
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -87,7 +87,7 @@ def nearest_camera(
         return (found - pixels).reshape(-1).numpy()
 
     start = np.array([*camera.focal_px, *camera.centre_px, *lens.coefficients, 0.0]) / scale
-    solved = least_squares(residuals, start, method="lm", max_nfev=2000)
+    solved = scipy.optimize.least_squares(residuals, start, method="lm", max_nfev=2000)
     away = np.linalg.norm(solved.fun.reshape(-1, 2), axis=1)
     fx, fy, cx, cy, *coefficients, roll = (float(value) for value in solved.x * scale)
     found = Camera(camera.size_px, (fx, fy), (cx, cy), type(lens)(tuple(coefficients)), camera.source)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its packages load where they are used
 import torch
 from jaxtyping import Float, Int, UInt8
-from scipy import sparse
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -83,8 +83,8 @@ def largest_piece(
     """The connected piece of a mesh with the most vertices."""
     edges = faces[:, [0, 1]].T.numpy(), faces[:, [1, 2]].T.numpy()
     rows, columns = np.concatenate(edges, 1)
-    links = sparse.coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(points), len(points)))
-    _, piece = sparse.csgraph.connected_components(links, directed=False)
+    links = scipy.sparse.coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(points), len(points)))
+    _, piece = scipy.sparse.csgraph.connected_components(links, directed=False)
     kept = torch.from_numpy(piece == np.bincount(piece).argmax())
     number = torch.cumsum(kept, 0) - 1
     return points[kept], number[faces[kept[faces[:, 0]]]]

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+import scipy  # its packages load where they are used
 import torch
 from jaxtyping import Bool, Float
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from depthscope.sequence import Observations, Sequence
@@ -57,7 +57,7 @@ def hidden(
     """Whether a point lies more than 10 % behind the nearest of its neighbours in the image."""
     if not len(pixels):
         return torch.zeros(0, dtype=torch.bool)
-    tree = KDTree(pixels.numpy())
+    tree = scipy.spatial.KDTree(pixels.numpy())
     neighbours = tree.query_ball_point(pixels.numpy(), radius_px)
     front = torch.tensor([float(depth[ids].min()) for ids in neighbours], dtype=depth.dtype)
     return depth > (1 + BEHIND) * front
