@@ -254,8 +254,12 @@ def depth_errors(clip: Path, sequence: Sequence, prediction: Path, mm_per_unit: 
             rows[kind].append(ComparedFrame(name, map_[known], truth[known]))
         size = depth.shape[1], depth.shape[0]
         pixels, sparse = points_of(sequence, frame, size)
-        focal_px = min(sequence.cameras[frame].resized(size).focal_px)
-        features = replace(SUPPORT, stride=1).features(depth, pixels, sparse, focal_px, sequence.median_depth)
+        camera = sequence.cameras[frame].resized(size)
+        along = depth  # the kind that points have, as in `supported_std`; maps of wide lenses are written as z
+        if camera.depth_kind == "distance" and depth_maps.grid_of(prediction).kind == "z":
+            along = torch.where(depth > 0, depth / camera.rays[..., 2].to(depth).clamp_min(1e-3), 0.0)
+        focal_px = min(camera.focal_px)
+        features = replace(SUPPORT, stride=1).features(along, pixels, sparse, focal_px, sequence.median_depth)
         std = depth_maps.read(prediction / "std" / maps[name].name) / depth.clamp_min(1e-9)
         error = (depth * mm_per_unit / truth.clamp_min(1e-9)).log()
         draw = torch.randperm(int(known.sum()), generator=torch.Generator().manual_seed(frame))[:PIXELS]
@@ -366,9 +370,9 @@ def registrations(records: list[dict]) -> Iterator[dict]:
         yield from (*record["scenes"], record["joint"], record["fused"], record["wrong"])
 
 
-def fitted_support(folder: Path) -> dict:
+def fitted_support(folder: Path, without: str = "") -> dict:
     """Weights of `Support` by the Laplace likelihood of the true errors, with a ridge; every clip counts alike."""
-    parts = [np.load(path) for path in sorted(folder.glob("*.npz"))]
+    parts = [np.load(path) for path in sorted(folder.glob("*.npz")) if path.stem != without]
     features = np.concatenate([part["features"] for part in parts]).astype(float)
     error = np.abs(np.concatenate([part["error"] for part in parts])).astype(float)
 
