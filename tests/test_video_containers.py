@@ -470,6 +470,21 @@ def test_a_playlist_in_disguise_opens_nothing_else(tmp_path):
         open_frames(path)
 
 
+@pytest.mark.parametrize(("times", "held"), [(range(30), 300), (range(0, 600, 50), 50)], ids=["held", "slides"])
+def test_a_last_frame_that_is_shown_for_long_is_no_loss(tmp_path, times, held):
+    """A recorded screen at rest ends in one long frame, and slides are all long: both files are whole."""
+    encode(tmp_path / "plain.mkv", pan(len(times)), times=list(times), options={"bf": "0"})
+    path, told = tmp_path / "whole.mkv", []
+    with av.open(str(tmp_path / "plain.mkv")) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.dts is not None]
+        packets[-1].duration = int(held / 25 / packets[-1].time_base)
+        for packet in packets:
+            packet.stream = stream
+            target.mux(packet)
+    assert len(list(movie_frames(path, tell=told.append))) == len(times) and told == []
+
+
 def test_matroska_that_is_cut_short_is_told_by_its_length(tmp_path):
     path, told = tmp_path / "a.mkv", []
     encode(path, pan(75))

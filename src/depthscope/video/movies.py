@@ -209,10 +209,12 @@ class Clock:
         self.time_base = movie.stream.time_base or Fraction(1, 1000)
         self.start = movie.stream.start_time
         self.step_s = 1 / movie.rate if movie.rate else USUAL_STEP_S
-        self.last_s = -self.step_s
+        self.last_s, self.shown_s = -self.step_s, self.step_s
 
     def time_s(self, frame: Any) -> float:
         """Seconds of one frame; never before the one that was shown before it."""
+        own = float((frame.duration or 0) * (frame.time_base or self.time_base))
+        self.shown_s = max(own, self.step_s)  # a slide, or a still at the end, is shown longer
         if frame.pts is None:
             self.last_s += self.step_s
             return self.last_s
@@ -225,7 +227,7 @@ class Clock:
     @property
     def end_s(self) -> float:
         """When the last frame ends, by the file's own count of time."""
-        return self.last_s + self.step_s + float((self.start or 0) * self.time_base)
+        return self.last_s + self.shown_s + float((self.start or 0) * self.time_base)
 
     def ticks(self, time_s: float) -> int:
         """The time stamp of a time."""
