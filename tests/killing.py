@@ -183,9 +183,8 @@ class Campaign:
         if fault.sign == "SIGKILL":
             return
         expected = 2 if fault.sign == "ENOSPC" else 130
-        by_default = code == -getattr(
-            signal, fault.sign, 0
-        )  # before the program took the signal, or after all was done
+        # Before the program takes the signal, and after all is done, it acts as by default.
+        by_default = code == -getattr(signal, fault.sign, 0)
         outside = by_default and (not told or not _unlike(dict(_hashes(self.out)), reference.files))
         if code not in (expected, reference.code) and not outside:
             yield f"it ended with {code}: {told[-2000:]}"

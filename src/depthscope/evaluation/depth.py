@@ -218,6 +218,11 @@ def median(values: Float[Tensor, " values"]) -> Float[Tensor, ""]:
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
+def spread(values: Float[Tensor, " values"]) -> Float[Tensor, ""]:
+    """Median distance from the median, of any number of values: what is left of an error after the best shift."""
+    return median((values - median(values)).abs())
+
+
 def flat_wall(truth: Float[Tensor, " points"], anchors: Float[Tensor, " anchors"]) -> Float[Tensor, " points"]:
     """The floor: the median depth of the frame everywhere."""
     return torch.full_like(truth, float(anchors.quantile(0.5)))

@@ -6,7 +6,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from depthscope.evaluation.depth import median
+from depthscope.evaluation.depth import spread
 
 BETTER, AT_LEAST = 0.5, 0.01
 """Another placement is named if it leaves less than the first share of the error, and the second less of it."""
@@ -76,5 +76,4 @@ def _error(prediction: Tensor, truth: Tensor) -> float | None:
     known = (prediction > 0) & (truth > 0)
     if int(known.sum()) < LEAST_PIXELS:
         return None
-    ratio = (prediction[known].double() / truth[known].double()).log()
-    return float(median((ratio - median(ratio)).abs()))
+    return float(spread((prediction[known].double() / truth[known].double()).log()))

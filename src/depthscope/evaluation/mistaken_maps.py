@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.evaluation.depth import median
+from depthscope.evaluation.depth import spread
 from depthscope.evaluation.protocols import DepthProtocol, MapPair
 
 BETTER, AT_LEAST = 0.5, 0.02
@@ -33,7 +33,7 @@ def inverse_warning(pairs: Iterable[MapPair]) -> list[str]:
         known = (prediction > 0) & (truth > 0)
         if int(known.sum()) >= LEAST_PIXELS:
             found, true = prediction[known].double().log(), truth[known].double().log()
-            errors.append([_spread(found - true), _spread(-found - true)])
+            errors.append([float(spread(found - true)), float(spread(-found - true))])
     if not errors:
         return []
     as_read, inverse = torch.tensor(errors, dtype=torch.float64).mean(0).tolist()
@@ -108,7 +108,3 @@ def nothing_in_common(pairs: Iterable[MapPair], prediction: str, truth: str) -> 
         "maps of the same frames in the same unit",
         "check frames, unit and protocol",
     )
-
-
-def _spread(values: Tensor) -> float:
-    return float(median((values - median(values)).abs()))

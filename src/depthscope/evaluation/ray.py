@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.evaluation.depth import median
+from depthscope.evaluation.depth import spread
 from depthscope.evaluation.protocols import MapPair
 
 BETTER, AT_LEAST = 0.6, 0.002
@@ -89,11 +89,7 @@ def along_ray_at(samples: Iterable[Samples]) -> AlongRay:
         if len(truth) < LEAST_PIXELS:
             continue
         ratio, turn = (prediction.double() / truth.double()).log(), ray.double().log()
-        errors.append([float(_spread(ratio + sign * turn)) for sign in (0.0, -1.0, 1.0)])
+        errors.append([float(spread(ratio + sign * turn)) for sign in (0.0, -1.0, 1.0)])
     if not errors:
         return AlongRay(None, None, None)
     return AlongRay(*torch.tensor(errors, dtype=torch.float64).mean(0).tolist())
-
-
-def _spread(values: Float[Tensor, " pixels"]) -> Float[Tensor, ""]:
-    return median((values - median(values)).abs())
