@@ -370,9 +370,9 @@ def registrations(records: list[dict]) -> Iterator[dict]:
         yield from (*record["scenes"], record["joint"], record["fused"], record["wrong"])
 
 
-def fitted_support(folder: Path, without: str = "") -> dict:
+def fitted_support(folder: Path) -> dict:
     """Weights of `Support` by the Laplace likelihood of the true errors, with a ridge; every clip counts alike."""
-    parts = [np.load(path) for path in sorted(folder.glob("*.npz")) if path.stem != without]
+    parts = [np.load(path) for path in sorted(folder.glob("*.npz"))]
     features = np.concatenate([part["features"] for part in parts]).astype(float)
     error = np.abs(np.concatenate([part["error"] for part in parts])).astype(float)
 

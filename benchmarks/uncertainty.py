@@ -1,17 +1,17 @@
 """Whether the standard deviation of learned depth is the error's, on simulated patients and their own SfM.
 
-    python benchmarks/uncertainty.py --patients PATIENTS... --out DIR [--fit]
+    python benchmarks/uncertainty.py --patients PATIENTS... --out DIR [--fit] [--report PATIENTS...]
 
 Each clip's video goes through `depthscope run` as a user's does: structure from motion, the shipped weights fitted to
 it, one depth map a frame. Every map is compared with the true depth, at the clip's one scale. Finished clips are not
-done again; clips whose SfM is refused are counted and left out. ``--fit`` fits the weights of `Support` to what is
-found in DIR, and says how they do on each clip when fitted to the others. Writes ``uncertainty.json``.
+done again; clips whose SfM is refused are counted and left out. ``--fit`` fits the weights of `Support` to the clips of
+``--patients``, and says how they do, beside those in use, on the clips of ``--report``, which take no part in the fit.
+Writes ``uncertainty.json``.
 """
 
 import argparse
 import json
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -32,29 +32,49 @@ def main() -> None:
     parser.add_argument("--patients", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--report", type=Path, nargs="+", default=[])
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    clips = [clip for folder in given.patients for clip in sorted(folder.glob("patient_*/clip_*")) if clip.is_dir()]
-    rows = {}
-    for clip in clips:
-        name = f"{clip.parent.parent.name}_{clip.parent.name}_{clip.name}"
-        place = given.out / f"{name}.json"
-        if not place.is_file():
-            place.write_text(json.dumps(measured(clip, given.out, name)))
-        rows[name] = json.loads(place.read_text("utf-8"))
-        print(name, rows[name], flush=True)
-    found = {name: row for name, row in rows.items() if "within_1_std" in row}
+    fitted, reported = given.out / "clips", given.out / "report"
+    clips, others = rows_of(given.patients, fitted), rows_of(given.report, reported)
     table = {
         "machine": f"{platform.machine()}, torch {torch.__version__}",
         "date": time.strftime("%Y-%m-%d"),
-        "clips": rows,
-        "mean": {key: float(np.mean([row[key] for row in found.values()])) for key in next(iter(found.values()))},
+        "clips": clips,
+        "report": others,
+        "mean": {"clips": mean_of(clips), "report": mean_of(others)},
     }
     if given.fit:
-        table["fit"] = fitted_support(given.out)
-        table["left_out"] = {name: left_out(given.out, name) for name in found}
+        weights = fitted_support(fitted)
+        arms = {"in use": ON_PHANTOMS.weights, "fitted": tuple(weights[key] for key in FEATURES)}
+        own = {arm: {path.stem: by_weights(path, w) for path in samples_in(reported)} for arm, w in arms.items()}
+        table["fit"] = {"weights": weights, "report": own, "mean": {arm: mean_of(rows) for arm, rows in own.items()}}
     (given.out / "uncertainty.json").write_text(json.dumps(table, indent=1) + "\n")
-    print(json.dumps({key: value for key, value in table.items() if key != "clips"}, indent=1))
+    print(json.dumps({key: table[key] for key in ("mean", "fit") if key in table}, indent=1))
+
+
+def rows_of(patients: list[Path], out: Path) -> dict[str, dict]:
+    """The figures of every clip of some folders of patients; what is missing is done."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    for clip in [clip for folder in patients for clip in sorted(folder.glob("patient_*/clip_*")) if clip.is_dir()]:
+        name = f"{clip.parent.parent.name}_{clip.parent.name}_{clip.name}"
+        place = out / f"{name}.json"
+        if not place.is_file():
+            place.write_text(json.dumps(measured(clip, out, name)))
+        rows[name] = json.loads(place.read_text("utf-8"))
+        print(name, rows[name], flush=True)
+    return rows
+
+
+def mean_of(rows: dict[str, dict]) -> dict[str, float]:
+    """The mean of each figure over the clips that have it; clips that were refused have none."""
+    found = [row for row in rows.values() if "exit_code" not in row]
+    return {key: float(np.mean([row[key] for row in found])) for key in found[0]} if found else {}
+
+
+def samples_in(folder: Path) -> list[Path]:
+    """Files of samples."""
+    return sorted(folder.glob("*.npz"))
 
 
 def measured(clip: Path, out: Path, name: str) -> dict:
@@ -73,7 +93,6 @@ def measured(clip: Path, out: Path, name: str) -> dict:
     true_from_sfm = true_from_sfm_by_points(sequence, truth, clip / "depth")
     figures, samples = depth_errors(clip, sequence, case / "prediction", float(true_from_sfm.scale))
     np.savez(out / f"{name}.npz", **samples)
-    shutil.rmtree(case / "surface", ignore_errors=True)
     return {"abs_rel": figures["learned"]["abs_rel"], **coverage(samples["error"], samples["std"])}
 
 
@@ -92,16 +111,11 @@ def coverage(error: np.ndarray, std: np.ndarray) -> dict[str, float]:
     }
 
 
-def left_out(folder: Path, name: str) -> dict[str, dict[str, float]]:
-    """Coverage of one clip by weights fitted to all others, and by those in use."""
-    part = np.load(folder / f"{name}.npz")
-    fitted = fitted_support(folder, without=name)
-    arms = {"in use": ON_PHANTOMS.weights, "fitted to the others": tuple(fitted[key] for key in FEATURES)}
-    limits = ON_PHANTOMS.least, ON_PHANTOMS.most
-    return {
-        arm: coverage(part["error"], np.clip(np.sqrt(2) * np.exp(part["features"] @ np.array(weights)), *limits))
-        for arm, weights in arms.items()
-    }
+def by_weights(samples: Path, weights: tuple[float, ...]) -> dict[str, float]:
+    """Coverage of a clip's samples by `Support` with these weights, alone."""
+    part = np.load(samples)
+    std = np.sqrt(2) * np.exp(part["features"] @ np.array(weights))
+    return coverage(part["error"], std.clip(ON_PHANTOMS.least, ON_PHANTOMS.most))
 
 
 if __name__ == "__main__":
