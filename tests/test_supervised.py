@@ -148,7 +148,7 @@ def test_tools_and_the_dark_rim_are_not_learned_from():
     batch = batch_of()
     assert (batch.depth[~batch.content] == 0).all()
     plain = placed(frame(), SIZE, 0.0, 1.0, np.zeros(2), False)
-    whole = gathered([plain], [0])
+    whole = gathered([(*plain, True)], [0])
     assert (whole.depth[0, -6:, -6:] == 0).all() and whole.content[0, -6:, -6:].all()
     assert (whole.depth[0, 10:20, 10:20] > 0).all()
 

@@ -20,10 +20,12 @@ def stills(
     size: str = "288x240",
     split: Literal["train", "validation", "test"] = "train",
     workers: int = 0,
+    cases: tuple[Path, ...] = (),
 ) -> int:
     """Single frames of simulated patients with their true depth, to train on: every frame has its own lens and light.
 
     A second call does what is missing; more patients may be asked for, and folders of several calls used together.
+    With --cases, frames of real videos with the depth that `depthscope run` found for them, in place of patients.
 
     Args:
         out: Folder for all patients.
@@ -35,6 +37,8 @@ def stills(
         size: Size of the frames in pixels.
         split: That the patients belong to; no patient is in two.
         workers: Processes (0: one for each core). The result does not depend on it.
+        cases: Folders of finished cases: their frames (--frames at most, evenly spaced) are packed with the depth of
+            the network that was fitted to each, where it does not doubt itself. No patient is simulated then.
 
     Raises:
         BadInputError: Options out of range, or too little space.
@@ -54,6 +58,8 @@ def stills(
         raise BadInputError(
             f"patients up to {seed + patients - 1} of the {split} split", f"0 to {len(SPLITS[split]) - 1}"
         )
+    if cases:
+        return _of_cases(cases, out, frames, pixels)
     kinds = get_args(Kind) if anatomy == "all" else (anatomy,)
     first = SPLITS[split].start + seed
     wanted = [StillsOfPatient(out, kind, first + n, frames, pixels, draw) for n in range(patients) for kind in kinds]
@@ -66,4 +72,21 @@ def stills(
             make_stills(missing, workers or usable_cores(), lambda: progress.advance(bar))
     seconds = time.perf_counter() - began
     print(f"{out}: {len(wanted)} patients of {frames} frames, {len(missing)} made in {seconds:.0f} s")
+    return 0
+
+
+def _of_cases(cases: tuple[Path, ...], out: Path, frames: int, size_px: tuple[int, int]) -> int:
+    """Packs finished cases in place of simulated patients."""
+    from rich.progress import track
+
+    from depthscope.pipeline.clip_stills import ClipStills, pack_case
+    from depthscope.workspace import holding, telling_write_errors
+
+    names = [case.resolve().name for case in cases]
+    if len(set(names)) < len(names):
+        raise BadInputError(f"cases called {', '.join(names)}", "folders of different names", "rename one of them")
+    with telling_write_errors(out), holding(out, cases):
+        missing = [case for case, name in zip(cases, names, strict=True) if not (out / name / "result.json").is_file()]
+        packed = sum(pack_case(case, out, ClipStills(size_px, frames)) for case in track(missing, "cases"))
+    print(f"{out}: {len(cases)} cases, {packed} frames of {len(missing)} packed now")
     return 0

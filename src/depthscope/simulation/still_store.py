@@ -37,12 +37,14 @@ class StillFrame:
         depth: z-depth in mm, 0 where unknown, shape (height, width).
         rays: Channels of each pixel's ray, shape (height, width, 2).
         labels: `CONTENT` and `FOREIGN` bits, shape (height, width).
+        metric: The depth is in mm; otherwise in a unit of the clip's own.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
     depth: Float16[np.ndarray, "height width"]
     rays: Float16[np.ndarray, "height width 2"]
     labels: UInt8[np.ndarray, "height width"]
+    metric: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class PackedPatient:
         seed: The patient's.
         frames: How many.
         size_px: (width, height) of each.
+        metric: Their depth is in mm; otherwise in a unit of the clip's own, which teaches shape alone.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class PackedPatient:
     seed: int
     frames: int
     size_px: tuple[int, int]
+    metric: bool = True
 
     @classmethod
     def read(cls, folder: Path) -> "PackedPatient":
@@ -72,7 +76,14 @@ class PackedPatient:
         """
         try:
             figures = read_result(folder)
-            found = cls(folder, figures["anatomy"], figures["patient"], figures["frames"], tuple(figures["size_px"]))
+            found = cls(
+                folder,
+                figures["anatomy"],
+                figures["patient"],
+                figures["frames"],
+                tuple(figures["size_px"]),
+                figures.get("metric", True),
+            )
             shapes = {name: getattr(found, name).shape[:3] for name in ARRAYS}
         except (BadInputError, OSError, ValueError, KeyError, TypeError) as error:
             raise BadInputError(
@@ -152,7 +163,8 @@ class StillStore:
         index = int(np.searchsorted(self._last, number, side="right"))
         patient = self.patients[index]
         row = number - int(self._last[index]) + patient.frames
-        return StillFrame(patient.images[row], patient.depth[row], patient.rays[row], patient.labels[row])
+        arrays = (getattr(patient, name)[row] for name in ARRAYS)
+        return StillFrame(*arrays, metric=patient.metric)
 
 
 def packing(folder: Path, frames: int, size_px: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ class StillBatch:
         rays: Channels of each pixel's ray (`depthscope.networks.ray_channels`), shape (batch, 2, height, width).
         content: Where the endoscope shows anything; black elsewhere, shape (batch, height, width).
         draws: Number of each draw, shape (batch,).
+        metric: Frames whose depth is in mm; that of the others has a unit of its own, shape (batch,).
     """
 
     images: Float[Tensor, "batch 3 height width"] | UInt8[Tensor, "batch 3 height width"]
@@ -24,11 +25,12 @@ class StillBatch:
     rays: Float[Tensor, "batch 2 height width"]
     content: Bool[Tensor, "batch height width"]
     draws: Int[Tensor, " batch"]
+    metric: Bool[Tensor, " batch"]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> "StillBatch":
         """The batch on another device."""
-        names = ("images", "depth", "rays", "content", "draws")
+        names = ("images", "depth", "rays", "content", "draws", "metric")
         return StillBatch(*(getattr(self, name).to(device) for name in names))

@@ -41,13 +41,13 @@ class StillDraws:
         rows = []
         for number in numbers:
             frame = self.store[example_of(self.seed, number, len(self.store))]
-            rows.append(self.placement(frame, size, np.random.default_rng([self.seed, number, 2])))
+            rows.append((*self.placement(frame, size, np.random.default_rng([self.seed, number, 2])), frame.metric))
         return gathered(rows, numbers)
 
 
 def gathered(rows, numbers: Sequence[int]) -> StillBatch:
-    """A batch of frames as `Placement` gives them; depth is 0 where it is not learned from."""
-    images, depth, rays, labels = (np.stack(arrays) for arrays in zip(*rows, strict=True))
+    """A batch of frames as `Placement` gives them, each with its `metric`; depth is 0 where it is not learned from."""
+    images, depth, rays, labels, metric = (np.stack(arrays) for arrays in zip(*rows, strict=True))
     tissue = (labels & CONTENT > 0) & (labels & FOREIGN == 0)
     return StillBatch(
         images=torch.from_numpy(images).permute(0, 3, 1, 2),
@@ -55,4 +55,5 @@ def gathered(rows, numbers: Sequence[int]) -> StillBatch:
         rays=torch.from_numpy(rays).permute(0, 3, 1, 2),
         content=torch.from_numpy(labels & CONTENT > 0),
         draws=torch.tensor(list(numbers)),
+        metric=torch.from_numpy(metric),
     )

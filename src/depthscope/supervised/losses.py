@@ -9,7 +9,7 @@ edges edges. The deviation that the network predicts is trained on |e - m| as it
 import math
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from depthscope.errors import BadInputError
@@ -41,15 +41,24 @@ class TrueDepthLoss:
         if min(self.scale_weight, self.gradient_weight, self.deviation_weight) < 0:
             raise BadInputError(f"loss weights {self}", "0 or more")
 
-    def __call__(self, prediction: DepthPrediction, depth_mm: Maps) -> dict[str, Float[Tensor, ""]]:
-        """The terms, each a mean over frames; frames without true depth count for nothing."""
+    def __call__(
+        self, prediction: DepthPrediction, depth_mm: Maps, metric: Bool[Tensor, " batch"] | None = None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms, each a mean over frames; frames without true depth count for nothing.
+
+        Args:
+            prediction: What the network says.
+            depth_mm: Depth, 0 where unknown; in another unit where not `metric`.
+            metric: Frames whose scale is known (None: all); that of the others is not asked for.
+        """
         known = depth_mm > 0
         error = prediction.log_depth - (depth_mm / UNIT_MM).clamp_min(1e-6).log()
         weight = known.to(error.dtype)
         mean = weighted_mean(error.flatten(1), weight.flatten(1))
         centred = error - mean[:, None, None]
         shape = weighted_mean(centred.abs().flatten(1), weight.flatten(1)).mean()
-        scale = (mean**2 + 1e-4).sqrt().mean()
+        scale = (mean**2 + 1e-4).sqrt()
+        scale = (scale if metric is None else scale * metric).mean()
         gradient = gradient_difference(centred, known)
         losses = {"shape": shape, "scale": scale, "gradient": gradient}
         total = shape + self.scale_weight * scale + self.gradient_weight * gradient

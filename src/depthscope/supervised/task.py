@@ -35,7 +35,7 @@ class TrueDepth:
         batch = self.looks(batch, self.seed)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         prediction = as_prediction(network(network_input(self.network, batch).contiguous(memory_format=layout)))
-        return self.objective(prediction, batch.depth)
+        return self.objective(prediction, batch.depth, batch.metric)
 
 
 def network_input(network: nn.Module, batch: StillBatch) -> Tensor:
