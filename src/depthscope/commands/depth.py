@@ -25,6 +25,7 @@ def depth(
     part: Part = WHOLE,
     size: Literal["network", "full"] = "network",
     undistort: float | None = None,
+    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
 ) -> int:
     """Depth of an image, a folder of images or a video at once: no training, no structure from motion, no camera.
 
@@ -43,7 +44,10 @@ def depth(
         part: Which frames of INPUT are used.
         size: Maps of the network's size, or full: of the frame's, enlarged along its edges.
         undistort: Also write frames and maps without the lens's distortion, this many degrees across the wider side.
+        backend: What computes the network on a CPU; auto takes the quickest that is installed, or PyTorch for a short
+            recording, for which another one is not worth its start.
     """
+    from depthscope.backends import with_backend
     from depthscope.pipeline.prediction import Writing, write_prediction
     from depthscope.pipeline.recordings import open_recording
     from depthscope.prediction import load_model
@@ -52,7 +56,8 @@ def depth(
     began = time.perf_counter()
     recording = open_recording(input, camera, mask, part)
     given = Writing(clouds, video, batch, resolved_device(device), began, size == "full", undistort)
-    write_prediction(load_model(run), recording, input, out, given)
+    model = with_backend(load_model(run), backend, given.device, len(recording.names))
+    write_prediction(model, recording, input, out, given)
     print(f"look at {out / 'preview'}" + (f" or {out / 'video.mp4'}" if video else ""))
     if len(recording.names) > 1:  # one image has no motion to learn from
         print(f"next: depthscope run {input} --out CASE, which learns from this very video and measures it")

@@ -76,6 +76,7 @@ def predict(
     part: Part = WHOLE,
     size: Literal["network", "full"] = "network",
     undistort: float | None = None,
+    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
 ) -> int:
     """Depth of every frame of a sequence, image folder or video.
 
@@ -98,6 +99,8 @@ def predict(
         part: Which frames of a video or image folder are used.
         size: Maps of the network's size, or full: of the frame's, enlarged along its edges.
         undistort: Also write frames and maps without the lens's distortion, this many degrees across the wider side.
+        backend: What computes the network on a CPU; auto takes the quickest that is installed, or PyTorch for a short
+            recording, for which another one is not worth its start.
     """
     return predict_folder(
         run,
@@ -116,4 +119,5 @@ def predict(
         part=part,
         size=size,
         undistort=undistort,
+        backend=backend,
     )

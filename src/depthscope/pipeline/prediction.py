@@ -126,7 +126,12 @@ def write_prediction(
         )
         write_provenance(
             folder,
-            options={"batch": given.batch, "device": device, "bf16": bf16},
+            options={
+                "batch": given.batch,
+                "device": device,
+                "bf16": bf16,
+                "backend": getattr(model.network, "backend", "torch"),
+            },
             inputs={str(model.source): content_hash(model.source), str(source): content_hash(source)},
             seconds=time.perf_counter() - given.began,
         )
@@ -245,11 +250,13 @@ def predict_folder(
     part: Cut = WHOLE,
     size: Literal["network", "full"] = "network",
     undistort: float | None = None,
+    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
 ) -> int:
     """Depth of every frame of a sequence, image folder or video, as a folder.
 
     The parameters are those of ``depthscope predict``.
     """
+    from depthscope.backends import with_backend
     from depthscope.formats import kitti, read_sequence
 
     start = time.perf_counter()
@@ -263,6 +270,7 @@ def predict_folder(
             )
         check_no_part(part, source)
         drives = kitti.left_of_split(source, split)
+        model = with_backend(model, backend, device, sum(len(of_targets(clip).names) for clip in drives.values()))
         for name, clip in drives.items():
             write_prediction(model, of_targets(clip), source / name, out / name, given)
         print(f"next: depthscope evaluate {out} {source} --frame-list {split} --protocol kitti-eigen --out EVALUATION")
@@ -270,5 +278,6 @@ def predict_folder(
     recording = open_recording(source, camera, mask, part)
     if sequence is not None:
         recording = with_scale_of(recording, read_sequence(sequence))
+    model = with_backend(model, backend, device, len(recording.names))
     write_prediction(model, recording, source, out, given, scaled=sequence is not None)
     return 0
