@@ -4,19 +4,22 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.formats import read_sequence
+from depthscope.formats import camera_file, depth_maps, read_sequence
 from depthscope.networks import DepthPrediction
 from depthscope.networks.ray_channels import ray_channels
 from depthscope.pipeline.clip_stills import fitted
 from depthscope.prediction import Recording, load_model, predict
-from depthscope.simulation.still_store import CONTENT, StillStore
+from depthscope.simulation.still_store import CONTENT, FOREIGN, StillStore
 from depthscope.supervised import StillBatch, TrueDepthLoss
 from depthscope.workspace import read_result, write_result
+from miniatures.dataset_folders import write_c3vd
+from test_formats_mistakes import INTRINSICS, OMNI
 from tiny_runs import Wall, tube_clip, wall_run
 
 SIZE = (72, 60)
@@ -73,9 +76,53 @@ def test_a_second_call_keeps_what_is_packed(tmp_path, capsys):
     assert pack(folder, tmp_path / "store") == 0
     before = (tmp_path / "store" / "patient" / "images.npy").stat().st_mtime_ns
     assert pack(folder, tmp_path / "store") == 0
-    assert "1 cases, 0 frames of 0 packed now" in capsys.readouterr().out.replace("\n", " ")
+    assert "1 clips, 0 frames of 0 packed now" in capsys.readouterr().out.replace("\n", " ")
     assert (tmp_path / "store" / "patient" / "images.npy").stat().st_mtime_ns == before
     assert read_result(tmp_path / "store" / "patient")["metric"] is False
+
+
+def test_a_clip_with_true_depth_is_packed(tmp_path):
+    clip = tmp_path / "tubes" / "one"
+    sequence = tube_clip(clip)
+    camera_file.write(sequence.cameras[0], clip / "camera.yaml")
+    arguments = ["stills", "--out", str(tmp_path / "store"), "--size", "72x60", "--frames", "4"]
+    assert main([*arguments, "--clips", str(tmp_path / "tubes")]) == 0
+    assert [path.name for path in (tmp_path / "store").iterdir() if path.is_dir()] == ["tubes_one"]
+    frames, truth = StillStore.read([tmp_path / "store"]), depth_maps.true_maps(clip)
+    assert len(frames) == 4
+    expected = truth[sequence.frame_names[0]].numpy()  # 96 x 80, of which 72 x 60 are three quarters
+    known = frames[0].depth > 0
+    middle = cv2.resize(expected, (72, 60), interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_allclose(frames[0].depth[known], middle[known], rtol=2e-3)
+    assert known.mean() > 0.7 and not (frames[0].labels & FOREIGN).any()
+    angle = np.linalg.norm(frames[0].rays.astype(float), axis=-1)[known].max()
+    across = math.atan(math.hypot(48, 40) / sequence.cameras[0].focal_px[0])
+    assert angle == pytest.approx(across, rel=0.05)
+
+
+def test_simulated_patients_keep_their_number(tmp_path, capsys):
+    clip = tmp_path / "colon" / "patient_00007" / "clip_00"
+    camera_file.write(tube_clip(clip).cameras[0], clip / "camera.yaml")
+    (clip.parent / "patient.yaml").write_text("seed: 7\nanatomy: colon\n")
+    assert (
+        main(["stills", "--out", str(tmp_path / "store"), "--size", "72x60", "--clips", str(tmp_path / "colon")]) == 0
+    )
+    (patient,) = StillStore.read([tmp_path / "store"]).patients
+    assert (patient.anatomy, patient.seed) == ("colon", 7)
+    (tmp_path / "empty").mkdir()
+    assert main(["stills", "--out", str(tmp_path / "other"), "--clips", str(tmp_path / "empty")]) == 2
+    assert "holds no clip with true depth" in capsys.readouterr().err
+
+
+def test_a_dataset_with_depth_alone_is_packed(tmp_path):
+    folder = tmp_path / "c3vd"
+    folder.mkdir()
+    truth = write_c3vd(folder, OMNI, INTRINSICS)
+    assert main(["stills", "--out", str(tmp_path / "store"), "--size", "80x64", "--clips", str(folder)]) == 0
+    (patient,) = StillStore.read([tmp_path / "store"]).patients
+    assert (patient.anatomy, patient.frames, patient.metric) == ("clip", len(truth.images), True)
+    known = patient.depth[0] > 0
+    assert known.any() and patient.depth[0][known].max() <= truth.depth[0].max() * 1.01
 
 
 def test_a_frame_of_another_shape_is_not_stretched():

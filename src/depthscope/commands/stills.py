@@ -20,12 +20,14 @@ def stills(
     size: str = "288x240",
     split: Literal["train", "validation", "test"] = "train",
     workers: int = 0,
+    clips: tuple[Path, ...] = (),
     cases: tuple[Path, ...] = (),
 ) -> int:
     """Single frames of simulated patients with their true depth, to train on: every frame has its own lens and light.
 
     A second call does what is missing; more patients may be asked for, and folders of several calls used together.
-    With --cases, frames of real videos with the depth that `depthscope run` found for them, in place of patients.
+    With --clips, frames of simulated clips or of datasets with their true depth, and with --cases frames of real videos
+    with the depth that `depthscope run` found for them, in place of new patients.
 
     Args:
         out: Folder for all patients.
@@ -37,6 +39,8 @@ def stills(
         size: Size of the frames in pixels.
         split: That the patients belong to; no patient is in two.
         workers: Processes (0: one for each core). The result does not depend on it.
+        clips: Folders of depthscope simulate, or of datasets with dense depth: the frames of each clip in them
+            (--frames at most, evenly spaced) are packed. No patient is simulated then.
         cases: Folders of finished cases: their frames (--frames at most, evenly spaced) are packed with the depth of
             the network that was fitted to each, where it does not doubt itself. No patient is simulated then.
 
@@ -58,8 +62,8 @@ def stills(
         raise BadInputError(
             f"patients up to {seed + patients - 1} of the {split} split", f"0 to {len(SPLITS[split]) - 1}"
         )
-    if cases:
-        return _of_cases(cases, out, frames, pixels)
+    if clips or cases:
+        return _packed(clips, cases, out, frames, pixels)
     kinds = get_args(Kind) if anatomy == "all" else (anatomy,)
     first = SPLITS[split].start + seed
     wanted = [StillsOfPatient(out, kind, first + n, frames, pixels, draw) for n in range(patients) for kind in kinds]
@@ -75,18 +79,30 @@ def stills(
     return 0
 
 
-def _of_cases(cases: tuple[Path, ...], out: Path, frames: int, size_px: tuple[int, int]) -> int:
-    """Packs finished cases in place of simulated patients."""
+def _packed(clips: tuple[Path, ...], cases: tuple[Path, ...], out: Path, frames: int, size_px: tuple[int, int]) -> int:
+    """Packs clips and finished cases in place of simulated patients."""
     from rich.progress import track
 
-    from depthscope.pipeline.clip_stills import ClipStills, pack_case
+    from depthscope.pipeline.clip_stills import ClipStills, clips_in, pack_case, pack_clip
     from depthscope.workspace import holding, telling_write_errors
 
-    names = [case.resolve().name for case in cases]
-    if len(set(names)) < len(names):
-        raise BadInputError(f"cases called {', '.join(names)}", "folders of different names", "rename one of them")
-    with telling_write_errors(out), holding(out, cases):
-        missing = [case for case, name in zip(cases, names, strict=True) if not (out / name / "result.json").is_file()]
-        packed = sum(pack_case(case, out, ClipStills(size_px, frames)) for case in track(missing, "cases"))
-    print(f"{out}: {len(cases)} cases, {packed} frames of {len(missing)} packed now")
+    options = ClipStills(size_px, frames)
+    wanted = {out / case.resolve().name: (pack_case, case) for case in cases}
+    for root in clips:
+        for clip in clips_in(root):
+            name = "_".join((root.resolve().name, *clip.relative_to(root).parts))
+            wanted[out / name] = (pack_clip, clip)
+    if len(wanted) < len(cases) + sum(len(clips_in(root)) for root in clips):
+        raise BadInputError(
+            f"two of {', '.join(path.name for path in (*clips, *cases))} have one name",
+            "folders of different names",
+            "rename one of them",
+        )
+    with telling_write_errors(out), holding(out, (*clips, *cases)):
+        missing = [folder for folder in wanted if not (folder / "result.json").is_file()]
+        packed = 0
+        for folder in track(missing, "clips"):
+            pack, source = wanted[folder]
+            packed += pack(source, folder, options)
+    print(f"{out}: {len(wanted)} clips, {packed} frames of {len(missing)} packed now")
     return 0
