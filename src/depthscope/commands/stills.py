@@ -1,6 +1,7 @@
 """``depthscope stills --out STORE``."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -87,6 +88,7 @@ def _packed(clips: tuple[Path, ...], cases: tuple[Path, ...], out: Path, frames:
     from depthscope.workspace import holding, telling_write_errors
 
     options = ClipStills(size_px, frames)
+    wanted: dict[Path, tuple[Callable[[Path, Path, ClipStills], int], Path]]
     wanted = {out / case.resolve().name: (pack_case, case) for case in cases}
     for root in clips:
         for clip in clips_in(root):
