@@ -92,7 +92,7 @@ def _packed(clips: tuple[Path, ...], cases: tuple[Path, ...], out: Path, frames:
     wanted = {out / case.resolve().name: (pack_case, case) for case in cases}
     for root in clips:
         for clip in clips_in(root):
-            name = "_".join((root.resolve().name, *clip.relative_to(root).parts))
+            name = "_".join((root.name or root.resolve().name, *clip.relative_to(root).parts))
             wanted[out / name] = (pack_clip, clip)
     if len(wanted) < len(cases) + sum(len(clips_in(root)) for root in clips):
         raise BadInputError(
