@@ -1,7 +1,6 @@
 """Writes the pages of ``reference/`` from the code: commands, recipes, errors. Sphinx calls it before it reads."""
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,40 +15,11 @@ SOURCE = DOCS.parent / "src" / "depthscope"
 ERRORS = {"BadInputError": 2, "NoAnswerError": 3, "UnusableSequenceError": 2, "InterruptedRunError": 130}
 
 
-SUBJECTS = {
-    "Depth": (
-        "sinus",
-        "correction",
-        "PAPER_2018",
-        "Learned depth",
-        "View synthesis",
-        "Depth without",
-        "depth",
-        "weights",
-    ),
-    "Structure from motion": ("Structure from motion", "verdict", "Calibration", "boards", "learned features", "map"),
-    "Surfaces and registration": ("Fusion", "Registration", "Surfaces", "lens", "surface"),
-    "Phantoms": ("Phantoms", "Single frames", "demo", "light"),
-    "Learning from unlabelled video": ("unlabelled",),
-    "Robustness": ("killed", "Damaged", "Data sets", "fuzz", "Videos", "mutation"),
-    "Speed and reproducibility": (
-        "training step",
-        "Reproducib",
-        "Starting",
-        "Training that",
-        "memory",
-        "install",
-        "run reads",
-    ),
-}
-"""Subjects of the results, and words in the headings that belong there; the first that fits counts."""
-
-
 def main() -> None:
     """Writes all pages; a page that is already as it should be is left alone, so that Sphinx does not read it again."""
     folder = DOCS / "reference"
     folder.mkdir(exist_ok=True)
-    pages = {"commands": commands(), "recipes": recipes(), "errors": errors(), **results()}
+    pages = {"commands": commands(), "recipes": recipes(), "errors": errors()}
     for name, text in pages.items():
         place = folder / f"{name}.md"
         if not place.is_file() or place.read_text("utf-8") != text:
@@ -57,33 +27,6 @@ def main() -> None:
     for place in folder.glob("*.md"):
         if place.stem not in pages:
             place.unlink()
-
-
-def results() -> dict[str, str]:
-    """``results.md`` by subject, newest first: its sections are in the order in which they were measured."""
-    head, *sections = ("\n" + (DOCS / "results.md").read_text(encoding="utf-8")).split("\n## ")
-    by_subject: dict[str, list[str]] = {}
-    for section in reversed(sections):
-        title = section.split("\n", 1)[0].lower()
-        fitting = [subject for subject, words in SUBJECTS.items() if any(word.lower() in title for word in words)]
-        by_subject.setdefault(fitting[0] if fitting else "Other", []).append(section.strip())
-    intro = head.split("\n", 2)[-1].strip()
-    listed = sorted(by_subject, key=lambda subject: [*SUBJECTS, "Other"].index(subject))
-    names = {subject: f"results_{subject.lower().replace(' ', '_')}" for subject in listed}
-    found = {}
-    for subject in listed:
-        parts = "\n\n".join(f"## {_from_reference(section)}" for section in by_subject[subject])
-        found[names[subject]] = f"# Results: {subject.lower()}\n\n{parts}\n"
-    toc = "\n".join(f"{subject} <{names[subject]}>" for subject in listed)
-    tree = f"```{{toctree}}\n:maxdepth: 2\n\n{toc}\n```"
-    found["results_by_subject"] = f"# Results by subject\n\n{_from_reference(intro)}\n\n{tree}\n"
-    return found
-
-
-def _from_reference(text: str) -> str:
-    """Links to pages and pictures as seen from the folder of generated pages; those within the page go to the whole."""
-    text = re.sub(r"\]\((?!https?:|#)([^)\s]+)\)", r"](../\1)", text)
-    return re.sub(r"\]\(#([^)\s]+)\)", r"](../results.md#\1)", text)
 
 
 def commands() -> str:
