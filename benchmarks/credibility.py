@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import torch
 import yaml
-from credibility_features import FRAMES, Footage, measured, phantom, real
+from credibility_features import FRAMES, UnposedClip, measured, phantom, real
 from credibility_light import falloff, recovered
 
 from depthscope.geometry import Brown, Camera, KannalaBrandt
@@ -58,10 +58,10 @@ def main() -> None:
     for clip in given.clips:
         record["falloff"][name_of(clip)] = row = asdict(falloff(clip))
         print(f"{name_of(clip):44s} slope of log light on log distance {row['slope']:.2f}", flush=True)
-    footage = {name_of(clip): phantom(clip) for clip in given.clips}
+    unposed = {name_of(clip): phantom(clip) for clip in given.clips}
     reals = real(given.real) if given.real else {}
-    footage |= {f"real {name}": found for name, found in reals.items()}
-    for name, found in footage.items():
+    unposed |= {f"real {name}": found for name, found in reals.items()}
+    for name, found in unposed.items():
         record["clips"][name] = row = measured(found)
         print(f"{name:44s} " + "  ".join(f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, float)), flush=True)
     if given.sfm:
@@ -125,15 +125,15 @@ def colmap_lens(camera: Camera) -> tuple[str, tuple[float, ...]]:
             return "PINHOLE", ()
 
 
-def sinus_job(footage: Footage, folder: Path) -> dict:
+def sinus_job(unposed: UnposedClip, folder: Path) -> dict:
     """COLMAP's job for the real sinus clip, as small as the phantoms."""
     pictures = []
-    for number, picture in enumerate(footage.frames):
+    for number, picture in enumerate(unposed.frames):
         path = folder / f"{number:04d}.png"
         cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))
         pictures.append(str(path))
-    cv2.imwrite(str(folder / "mask.png"), footage.content.astype(np.uint8) * 255)
-    height, width, _ = footage.frames[0].shape
+    cv2.imwrite(str(folder / "mask.png"), unposed.content.astype(np.uint8) * 255)
+    height, width, _ = unposed.frames[0].shape
     k = width / SINUS_WIDTH
     x, y = SINUS_CENTRE_PX
     return {

@@ -22,7 +22,7 @@ BANDS_PX = ((4, 8), (8, 16), (16, 32), (32, 64))
 
 
 @dataclass(frozen=True, eq=False)
-class Footage:
+class UnposedClip:
     """Frames of a clip at one size.
 
     Attributes:
@@ -34,10 +34,10 @@ class Footage:
     content: np.ndarray
 
 
-def measured(footage: Footage) -> dict:
+def measured(unposed: UnposedClip) -> dict:
     """Features, saturation, contrast by wavelength, gradients, and how long corners are followed."""
-    inner = cv2.erode(footage.content.astype(np.uint8), np.ones((13, 13), np.uint8))
-    area, few = inner.sum() / 1e4, footage.frames[::4]
+    inner = cv2.erode(unposed.content.astype(np.uint8), np.ones((13, 13), np.uint8))
+    area, few = inner.sum() / 1e4, unposed.frames[::4]
     greys = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in few]
     row: dict = {}
     for name, peak in PEAKS.items():
@@ -52,7 +52,7 @@ def measured(footage: Footage) -> dict:
     }
     steep = np.concatenate([gradient(g)[inner > 0] for g in greys])
     row["gradient_quantiles"] = {f"{q}": float(np.quantile(steep, q)) for q in (0.5, 0.9, 0.99)}
-    return {**row, **tracks(footage.frames, inner)}
+    return {**row, **tracks(unposed.frames, inner)}
 
 
 def glints(picture: np.ndarray) -> np.ndarray:
@@ -109,13 +109,13 @@ def tracks(frames: list[np.ndarray], inner: np.ndarray) -> dict[str, float]:
     }
 
 
-def phantom(clip: Path) -> Footage:
+def phantom(clip: Path) -> UnposedClip:
     """Frames of a simulated clip."""
     frames = [read_image(p).numpy() for p in sorted((clip / "images").glob("*.png"))[:FRAMES]]
-    return Footage(frames, cv2.imread(str(clip / "mask.png"), cv2.IMREAD_GRAYSCALE) > 127)
+    return UnposedClip(frames, cv2.imread(str(clip / "mask.png"), cv2.IMREAD_GRAYSCALE) > 127)
 
 
-def real(data: Path) -> dict[str, Footage]:
+def real(data: Path) -> dict[str, UnposedClip]:
     """The real clips of the data folder, their round picture as high as a phantom's."""
     found = {}
     sinus = sorted(data.glob("sinus/*/*/*.jpg"))[:FRAMES]
@@ -127,7 +127,7 @@ def real(data: Path) -> dict[str, Footage]:
     return {name: shrunk(frames) for name, frames in found.items()}
 
 
-def shrunk(frames: list[np.ndarray]) -> Footage:
+def shrunk(frames: list[np.ndarray]) -> UnposedClip:
     """Frames so small that a pixel covers the same share of the view as a phantom's."""
     brightest = np.max([f.max(-1) for f in frames[::4]], 0)
     disc = cv2.morphologyEx((brightest > 30).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
@@ -135,4 +135,4 @@ def shrunk(frames: list[np.ndarray]) -> Footage:
     k = 0.96 * HEIGHT / (rows[-1] - rows[0] + 1)
     size = (round(frames[0].shape[1] * k), round(frames[0].shape[0] * k))
     small = [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]
-    return Footage(small, cv2.resize(disc, size, interpolation=cv2.INTER_NEAREST) > 0)
+    return UnposedClip(small, cv2.resize(disc, size, interpolation=cv2.INTER_NEAREST) > 0)

@@ -47,7 +47,7 @@ from depthscope.prediction import points_of
 from depthscope.registration import Registration, RegistrationEvidence, SurfaceView, Target, refusals
 from depthscope.registration.calibration import ON_PHANTOMS as CONFIDENCE
 from depthscope.registration.frames import frame_views
-from depthscope.registration.halves import register_by_halves
+from depthscope.registration.halves import register_with_split_half_check
 from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.support import FEATURES, ON_PHANTOMS as SUPPORT
@@ -213,7 +213,7 @@ def against(
 ) -> dict:
     """A registration of what cameras saw, checked by halves, and its error over some points of the source."""
     watch = time.process_time()
-    found = said(register_by_halves(views, target))
+    found = said(register_with_split_half_check(views, target))
     record = {"kind": kind, "views": len(views), **found, "cpu_seconds": time.process_time() - watch}
     return measured_of(record, points, true)
 

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from depthscope.evaluation import SnippetProtocol, path_error
-from depthscope.footage import Footage, OtherEye
 from depthscope.geometry import RigidMotion
 from depthscope.geometry.depth import pixel_grid
 from depthscope.networks import DepthRange, DispNet, KnownMotion, SnippetPose
@@ -37,6 +36,7 @@ from depthscope.simulation.clip import tracked
 from depthscope.simulation.tube import Wall, ray_depth
 from depthscope.supervision import Holdout, SnippetRule, Supervision
 from depthscope.training import LAST, Adam, Cosine, SnippetAugmentation, Training, load_checkpoint, snippet_network
+from depthscope.unposed_clip import RightCamera, UnposedClip
 from depthscope.video import read_image, write_image
 
 BASELINE_MM = 2.0
@@ -61,7 +61,7 @@ def main() -> None:
     options = Tube(
         frames=given.frames, size_px=tuple(given.size), bend=0.4, fold_depth=0.25, travel=1.4, sway=0.3, length=4.0
     )
-    footage, depths = phantom(options, given.out / "phantom")
+    unposed, depths = phantom(options, given.out / "phantom")
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {given.device}"
     record = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "steps": given.steps, "rows": []}
     add(record, given.out, {"arm": "constant depth", "seed": 0, **scores([torch.ones_like(d) for d in depths], depths)})
@@ -71,8 +71,8 @@ def main() -> None:
                 continue
             start = time.perf_counter()
             out = given.out / f"{name}-{seed}"
-            train_recipe(recipe, [footage if recipe.objective.needs_sfm else without_sfm(footage)], out, quiet=True)
-            row = {"arm": name, "seed": seed, **measured(out, recipe, footage, depths)}
+            train_recipe(recipe, [unposed if recipe.objective.needs_sfm else without_sfm(unposed)], out, quiet=True)
+            row = {"arm": name, "seed": seed, **measured(out, recipe, unposed, depths)}
             add(record, given.out, {**row, "seconds": time.perf_counter() - start})
 
 
@@ -83,7 +83,7 @@ def add(record: dict, out: Path, row: dict) -> None:
     (out / "photometric_phantom.json").write_text(json.dumps(record, indent=2))
 
 
-def phantom(options: Tube, folder: Path) -> tuple[Footage, list[Tensor]]:
+def phantom(options: Tube, folder: Path) -> tuple[UnposedClip, list[Tensor]]:
     """Both eyes' frames on disk with the true structure from motion of the left one, and its depth maps in mm."""
     wall, motions = options.wall(), options.camera_from_world()
     shift = RigidMotion(torch.eye(3, dtype=torch.float64), torch.tensor([-BASELINE_MM, 0.0, 0.0], dtype=torch.float64))
@@ -101,13 +101,13 @@ def phantom(options: Tube, folder: Path) -> tuple[Footage, list[Tensor]]:
     cameras = (options.camera,) * options.frames
     sequence = tracked(wall, motions, tuple(files["left"]), torch.stack(pictures))
     sequence = dataclasses.replace(sequence, name="phantom", mask=None)
-    eye = OtherEye(tuple(files["right"]), cameras, shift, "mm")
-    return Footage("phantom", tuple(files["left"]), cameras, None, sequence, eye), depths
+    eye = RightCamera(tuple(files["right"]), cameras, shift, "mm")
+    return UnposedClip("phantom", tuple(files["left"]), cameras, None, sequence, eye), depths
 
 
-def without_sfm(footage: Footage) -> Footage:
+def without_sfm(unposed: UnposedClip) -> UnposedClip:
     """The frames alone."""
-    return dataclasses.replace(footage, sequence=None)
+    return dataclasses.replace(unposed, sequence=None)
 
 
 def seen(wall: Wall, camera_from_world: RigidMotion) -> tuple[Tensor, Tensor]:
@@ -172,18 +172,18 @@ def arms(given: argparse.Namespace, seed: int) -> dict[str, Recipe]:
     }
 
 
-def measured(out: Path, recipe: Recipe, footage: Footage, depths: list[Tensor]) -> dict[str, float]:
+def measured(out: Path, recipe: Recipe, unposed: UnposedClip, depths: list[Tensor]) -> dict[str, float]:
     """Errors of the run's last weights on every frame."""
     model = load_model(out, last=True)
-    images = [read_image(path) for path in footage.images]
-    recording = Recording(footage.frame_names, images, footage.size_px, footage.cameras[0])
+    images = [read_image(path) for path in unposed.images]
+    recording = Recording(unposed.frame_names, images, unposed.size_px, unposed.cameras[0])
     found = [one.depth for one in predict(model, recording)]
     row = scores(found, depths)
     if recipe.objective.snippets.stereo:
         ratio = torch.stack([(d / f).median() for f, d in zip(found, depths, strict=True)])
         row |= {"metric_scale": float(ratio.median()), "metric_abs_rel": plain_abs_rel(found, depths)}
-    if not isinstance(recipe.objective.motion, KnownMotion) and footage.sequence is not None:
-        row |= path_scores(out, recipe, images, footage.sequence)
+    if not isinstance(recipe.objective.motion, KnownMotion) and unposed.sequence is not None:
+        row |= path_scores(out, recipe, images, unposed.sequence)
     return row
 
 

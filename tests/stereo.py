@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from depthscope.footage import Footage, OtherEye
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.networks import DepthRange, DispNet, ResidualDisparity, SnippetPose
 from depthscope.recipes import Recipe
 from depthscope.supervision import Holdout, Supervision
 from depthscope.training import Adam, Training
+from depthscope.unposed_clip import RightCamera, UnposedClip
 from depthscope.video import write_image
 from scenes import motion
 from textured import seen_wall
@@ -35,7 +35,7 @@ def write_walls(folder: Path, moves: list[RigidMotion], size=SIZE) -> tuple[Path
     return tuple(files)
 
 
-def wall_footage(folder: Path, frames: int = 6, *, stereo: bool = False) -> Footage:
+def wall_clip(folder: Path, frames: int = 6, *, stereo: bool = False) -> UnposedClip:
     """A clip of the wall; of two eyes 5 mm apart, in mm."""
     moves = path(frames)
     images = write_walls(folder / "left", moves)
@@ -43,8 +43,8 @@ def wall_footage(folder: Path, frames: int = 6, *, stereo: bool = False) -> Foot
     if stereo:
         others = write_walls(folder / "right", [RIGHT_FROM_LEFT @ move for move in moves])
         length = float(RIGHT_FROM_LEFT.translation.norm())
-        eye = OtherEye(others, (CAMERA,) * frames, RIGHT_FROM_LEFT.scaled(BASELINE_MM / length), "mm")
-    return Footage("wall", images, (CAMERA,) * frames, other_eye=eye)
+        eye = RightCamera(others, (CAMERA,) * frames, RIGHT_FROM_LEFT.scaled(BASELINE_MM / length), "mm")
+    return UnposedClip("wall", images, (CAMERA,) * frames, right_camera=eye)
 
 
 def shrunk(recipe: Recipe, **training) -> Recipe:

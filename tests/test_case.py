@@ -33,7 +33,7 @@ def source(tmp_path):
     return path
 
 
-def river(source, **works):
+def case_stages(source, **works):
     return [
         Stage("sequence", "reconstruct", works.setdefault("sequence", Work()), files=(source,)),
         Stage("run", "train", works.setdefault("run", Work()), {"steps": 5}, after=("sequence",)),
@@ -43,7 +43,7 @@ def river(source, **works):
 
 def test_a_second_walk_does_nothing(tmp_path, source):
     told = []
-    stages = river(source)
+    stages = case_stages(source)
     first = Case(tmp_path / "case").walk(stages, told.append)
     again = Case(tmp_path / "case").walk(stages, told.append)
     assert first.done == ("sequence", "run", "prediction") and first.kept == ()
@@ -53,7 +53,7 @@ def test_a_second_walk_does_nothing(tmp_path, source):
 
 
 def test_another_option_redoes_its_stage_and_what_follows(tmp_path, source):
-    stages = river(source)
+    stages = case_stages(source)
     Case(tmp_path / "case").walk(stages, str)
     (tmp_path / "case" / "run" / "old").touch()
     stages[1] = replace(stages[1], options={"steps": 6})
@@ -63,21 +63,21 @@ def test_another_option_redoes_its_stage_and_what_follows(tmp_path, source):
 
 
 def test_another_input_redoes_all(tmp_path, source):
-    stages = river(source)
+    stages = case_stages(source)
     Case(tmp_path / "case").walk(stages, str)
     source.write_bytes(b"other frames")
     assert Case(tmp_path / "case").walk(stages, str).kept == ()
 
 
 def test_a_result_that_was_removed_is_made_again(tmp_path, source):
-    stages = river(source)
+    stages = case_stages(source)
     Case(tmp_path / "case").walk(stages, str)
     (tmp_path / "case" / "prediction" / "result.json").unlink()
     assert Case(tmp_path / "case").walk(stages, str).done == ("prediction",)
 
 
 def test_an_interrupted_stage_goes_on_with_what_it_left(tmp_path, source):
-    stages = river(source, run=Work(fails=1))
+    stages = case_stages(source, run=Work(fails=1))
     with pytest.raises(KeyboardInterrupt):
         Case(tmp_path / "case").walk(stages, str)
     told = []
@@ -87,7 +87,7 @@ def test_an_interrupted_stage_goes_on_with_what_it_left(tmp_path, source):
 
 
 def test_an_interrupted_stage_with_other_options_starts_afresh(tmp_path, source):
-    stages = river(source, run=Work(fails=1))
+    stages = case_stages(source, run=Work(fails=1))
     with pytest.raises(KeyboardInterrupt):
         Case(tmp_path / "case").walk(stages, str)
     stages[1] = replace(stages[1], options={"steps": 9})
@@ -106,7 +106,7 @@ def test_a_case_that_could_not_begin_leaves_nothing(tmp_path, source):
 
 
 def test_the_last_duration_is_told(tmp_path, source):
-    stages, told = river(source), []
+    stages, told = case_stages(source), []
     Case(tmp_path / "case").walk(stages, str)
     record = json.loads((tmp_path / "case" / RECORD).read_text("utf-8"))
     record["run"]["seconds"] = 300.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from depthscope.cli import main
-from depthscope.comparison import FLAT, made_equal, named, summary
+from depthscope.comparison import FLAT, equal_budget, named, summary
 from depthscope.errors import BadInputError
 from depthscope.recipes import ENDOSCOPY_PHOTOMETRIC, FAST, RECIPES, to_yaml
 from stereo import shrunk
@@ -74,11 +74,11 @@ def test_points_kept_from_training_judge_where_there_is_no_depth(made, tmp_path)
 
 
 def test_every_recipe_is_made_equal():
-    equal = [made_equal(recipe, 70, 4, 20_000) for recipe in RECIPES.values()]
+    equal = [equal_budget(recipe, 70, 4, 20_000) for recipe in RECIPES.values()]
     assert len({(r.training.steps, r.training.batch, r.supervision.area_px, r.supervision.size_px) for r in equal}) == 1
     assert len({r.supervision.holdout for r in equal}) == 1
     assert [r.objective for r in equal] == [r.objective for r in RECIPES.values()]
-    assert made_equal(FAST, 70, None, 20_000).training.batch == FAST.training.batch
+    assert equal_budget(FAST, 70, None, 20_000).training.batch == FAST.training.batch
 
 
 def test_recipes_are_named_once(made):

@@ -14,7 +14,7 @@ from depthscope.pretext import encoder_of, stored_options, write_encoder
 from depthscope.recipes import FAST
 from depthscope.simulation import Tube
 from depthscope.training import LAST, load_checkpoint
-from depthscope.training.trainee import NonFiniteLossError
+from depthscope.training.train_state import NonFiniteLossError
 from depthscope.transfer.arms import ARMS, BEYOND, SCRATCH, SCRATCH_LONG, TUNED, StoredRuns, best_rate, claim
 from depthscope.transfer.depth import DepthProbe
 from depthscope.video.class_masks import write_mask

@@ -1,4 +1,4 @@
-"""``depthscope run`` and ``demo``: the whole river in one case folder, nothing twice, and refusals that say why."""
+"""``depthscope run`` and ``demo``: the whole pipeline in one case folder, nothing twice, and refusals that say why."""
 
 import json
 import os

@@ -32,7 +32,7 @@ from tiny_runs import Wall, tiny, tube_clip, wall_run
 
 
 @dataclass(frozen=True)
-class River:
+class Stages:
     """Folders that the verbs left; never changed by a test."""
 
     clip: Path
@@ -44,8 +44,8 @@ class River:
 
 
 @pytest.fixture(scope="module")
-def river(tmp_path_factory):
-    place = tmp_path_factory.mktemp("river")
+def stages(tmp_path_factory):
+    place = tmp_path_factory.mktemp("stages")
     clip, config, run, prediction = place / "clip", place / "tiny.yaml", place / "run", place / "prediction"
     tube_clip(clip)
     config.write_text(to_yaml(tiny(steps=6)))
@@ -56,7 +56,7 @@ def river(tmp_path_factory):
         ["evaluate", prediction, clip / "depth", "--out", place / "pixels"],
     ):
         assert main([str(argument) for argument in arguments]) == 0
-    return River(clip, config, run, prediction, place / "points", place / "pixels")
+    return Stages(clip, config, run, prediction, place / "points", place / "pixels")
 
 
 def result(folder: Path) -> dict:
@@ -74,94 +74,103 @@ def call(*arguments) -> int:
 # --- what the verbs leave
 
 
-def test_train_leaves_what_the_contract_says(river):
-    found = result(river.run)
+def test_train_leaves_what_the_contract_says(stages):
+    found = result(stages.run)
     assert found["steps"] == 6 and found["seconds"] > 0 and found["pairs_per_second"] > 0
     assert 0 <= found["data_wait"] < 1 and found["precision"] == "fp32"
     assert set(found["validation"]) >= {"score", "abs_rel", "median", "scale_drift"}
     assert found["recipe"] == "tiny" and found["sequences"] == ["clip"]
-    names = {path.name for path in river.run.iterdir()}
+    names = {path.name for path in stages.run.iterdir()}
     assert names == {
         *(LAST, BEST, "recipe.yaml", "result.json", "provenance.yaml"),
         *("log.csv", "validation.csv", "speed.csv", "tensorboard", "store"),
     }
-    assert list((river.run / "tensorboard").iterdir())
+    assert list((stages.run / "tensorboard").iterdir())
 
 
-def test_predict_leaves_what_the_contract_says(river):
-    found = result(river.prediction)
+def test_predict_leaves_what_the_contract_says(stages):
+    found = result(stages.prediction)
     assert found["frames"] == 8 and found["seconds"] > 0 and found["unit"] == "sfm"
     assert found["frames_per_second"] == pytest.approx(8 / found["seconds"])
     assert found["undistorted"] is False and found["depth"] == "z"
-    camera = camera_file.read(river.prediction / "camera.yaml")
+    camera = camera_file.read(stages.prediction / "camera.yaml")
     assert list(camera.size_px) == found["size_px"] and camera.model == "pinhole"
     names = [f"{number:04d}" for number in range(8)]
-    assert sorted(path.name for path in (river.prediction / "depth").iterdir()) == [f"{n}.tiff" for n in names]
-    assert sorted(path.name for path in (river.prediction / "preview").iterdir()) == [f"{n}.png" for n in names]
-    assert sorted(path.name for path in (river.prediction / "cloud").iterdir()) == ["0000.ply", "0003.ply", "0006.ply"]
-    assert sorted(path.name for path in (river.prediction / "std").iterdir()) == [f"{n}.tiff" for n in names]
-    std = cv2.imread(str(river.prediction / "std" / "0000.tiff"), cv2.IMREAD_UNCHANGED)
-    stored = cv2.imread(str(river.prediction / "depth" / "0000.tiff"), cv2.IMREAD_UNCHANGED)
+    assert sorted(path.name for path in (stages.prediction / "depth").iterdir()) == [f"{n}.tiff" for n in names]
+    assert sorted(path.name for path in (stages.prediction / "preview").iterdir()) == [f"{n}.png" for n in names]
+    assert sorted(path.name for path in (stages.prediction / "cloud").iterdir()) == [
+        "0000.ply",
+        "0003.ply",
+        "0006.ply",
+    ]
+    assert sorted(path.name for path in (stages.prediction / "std").iterdir()) == [f"{n}.tiff" for n in names]
+    std = cv2.imread(str(stages.prediction / "std" / "0000.tiff"), cv2.IMREAD_UNCHANGED)
+    stored = cv2.imread(str(stages.prediction / "depth" / "0000.tiff"), cv2.IMREAD_UNCHANGED)
     assert stored.dtype == np.float32 and list(stored.shape[::-1]) == found["size_px"]
     assert std.shape == stored.shape and ((std > 0) == (stored > 0)).all() and (std <= stored).all()
     assert found["size_px"][0] / found["size_px"][1] == pytest.approx(96 / 80, abs=0.6 / 70)  # whole pixels
-    assert (river.prediction / "video.mp4").stat().st_size > 1000
+    assert (stages.prediction / "video.mp4").stat().st_size > 1000
 
 
-def test_evaluate_leaves_what_the_contract_says(river):
+def test_evaluate_leaves_what_the_contract_says(stages):
     metrics = {"abs_rel", "sq_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3"}
-    for folder, protocol in ((river.at_points, "sfm-points-1"), (river.at_pixels, "dense-1")):
+    for folder, protocol in ((stages.at_points, "sfm-points-1"), (stages.at_pixels, "dense-1")):
         found = result(folder)
         assert set(found["alignment"]) == {"per_frame_median", "per_sequence"}
         assert all(set(values) == metrics for values in found["alignment"].values())
         assert found["protocol"] == protocol and found["frames"] == 8 and found["scale_drift"] >= 0
         assert len((folder / "frames.csv").read_text("utf-8").splitlines()) == 9
-    assert result(river.at_points)["points"] == "kept from training"
-    assert result(river.at_points)["cross_view"]["gap"] == 2
-    assert 0 < result(river.at_points)["cross_view"]["mean_relative_difference"] < 1
+    assert result(stages.at_points)["points"] == "kept from training"
+    assert result(stages.at_points)["cross_view"]["gap"] == 2
+    assert 0 < result(stages.at_points)["cross_view"]["mean_relative_difference"] < 1
 
 
-def test_every_result_says_where_it_comes_from(river):
-    for folder in (river.run, river.prediction, river.at_points, river.at_pixels):
+def test_every_result_says_where_it_comes_from(stages):
+    for folder in (
+        stages.run,
+        stages.prediction,
+        stages.at_points,
+        stages.at_pixels,
+    ):
         record = yaml.safe_load((folder / "provenance.yaml").read_text("utf-8"))
         assert set(record) == {"command", "options", "inputs", "versions", "machine", "finished", "seconds"}
         assert all(len(value) == 64 for value in record["inputs"].values())
         assert record["versions"]["torch"] == torch.__version__
-    record = yaml.safe_load((river.run / "provenance.yaml").read_text("utf-8"))
+    record = yaml.safe_load((stages.run / "provenance.yaml").read_text("utf-8"))
     assert record["options"]["training"]["steps"] == 6
 
 
-def test_predict_without_a_sequence_is_relative_and_may_say_its_deviation(river, tmp_path):
+def test_predict_without_a_sequence_is_relative_and_may_say_its_deviation(stages, tmp_path):
     run = wall_run(tmp_path / "run", Wall(log_std=-2.0), (64, 56))
-    assert call("predict", run, river.clip / "images", "--out", tmp_path / "out", "--no-video") == 0
+    assert call("predict", run, stages.clip / "images", "--out", tmp_path / "out", "--no-video") == 0
     assert result(tmp_path / "out")["unit"] == "relative"
     assert not (tmp_path / "out" / "cloud").exists() and not (tmp_path / "out" / "video.mp4").exists()
     depth, std = (depth_maps.read(tmp_path / "out" / name / "0003.tiff") for name in ("depth", "std"))
     torch.testing.assert_close(std, depth * np.exp(-2.0), rtol=1e-5, atol=0)  # single precision
 
 
-def test_a_new_prediction_replaces_an_older_one_whole(river, tmp_path):
+def test_a_new_prediction_replaces_an_older_one_whole(stages, tmp_path):
     out = tmp_path / "out"
-    shutil.copytree(river.prediction, out)
+    shutil.copytree(stages.prediction, out)
     (out / "depth" / "old.tiff").write_bytes(b"old")
-    assert call("predict", river.run, river.clip, "--out", out, "--clouds", 0, "--no-video") == 0
+    assert call("predict", stages.run, stages.clip, "--out", out, "--clouds", 0, "--no-video") == 0
     assert not (out / "depth" / "old.tiff").exists() and not (out / "cloud").exists()
 
 
-def test_a_finished_run_that_is_resumed_is_still_finished(river, tmp_path):
+def test_a_finished_run_that_is_resumed_is_still_finished(stages, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(river.run, run)
-    assert call("train", river.clip, "--out", run, "--resume") == 0
+    shutil.copytree(stages.run, run)
+    assert call("train", stages.clip, "--out", run, "--resume") == 0
     assert result(run)["steps"] == 6
-    assert result(run)["validation"] == result(river.run)["validation"]
-    before, after = (load_checkpoint(place / LAST)["network"] for place in (river.run, run))
+    assert result(run)["validation"] == result(stages.run)["validation"]
+    before, after = (load_checkpoint(place / LAST)["network"] for place in (stages.run, run))
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_evaluate_where_a_frame_has_no_points(river, tmp_path):
-    clip = read_sequence(river.clip)
+def test_evaluate_where_a_frame_has_no_points(stages, tmp_path):
+    clip = read_sequence(stages.clip)
     write_sequence(clip.with_observations(clip.observations.frame != 3), tmp_path / "clip", "colmap")
-    assert call("evaluate", river.prediction, tmp_path / "clip", "--out", tmp_path / "out", "--gap", 2) == 0
+    assert call("evaluate", stages.prediction, tmp_path / "clip", "--out", tmp_path / "out", "--gap", 2) == 0
     assert result(tmp_path / "out")["skipped"] == ["0003"] and result(tmp_path / "out")["frames"] == 7
 
 
@@ -231,10 +240,10 @@ def test_verbose_shows_where_an_error_came_from(tmp_path):
 # --- bad input: exit code 2, one line, nothing half-written
 
 
-def short(river, tmp_path):
+def short(stages, tmp_path):
     """One frame is left: COLMAP text with the first image only."""
     clip = tmp_path / "short"
-    write_sequence(read_sequence(river.clip), clip, "colmap-text")
+    write_sequence(read_sequence(stages.clip), clip, "colmap-text")
     images, points = next(clip.rglob("images.txt")), next(clip.rglob("points3D.txt"))
     lines = [line for line in images.read_text("utf-8").splitlines() if not line.startswith("#")]
     images.write_text("\n".join(lines[:2]) + "\n")
@@ -248,9 +257,9 @@ def short(river, tmp_path):
     return clip
 
 
-def changed_clip(river, tmp_path, change):
+def changed_clip(stages, tmp_path, change):
     clip = tmp_path / "changed"
-    shutil.copytree(river.clip, clip)
+    shutil.copytree(stages.clip, clip)
     change(clip)
     return clip
 
@@ -259,33 +268,35 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
 
 
-def train_on(clip, river, tmp_path, *more):
-    return ["train", clip, "--out", tmp_path / "out", "--config", river.config, *more]
+def train_on(clip, stages, tmp_path, *more):
+    return ["train", clip, "--out", tmp_path / "out", "--config", stages.config, *more]
 
 
-def predict_on(source, river, tmp_path, *more):
-    return ["predict", river.run, source, "--out", tmp_path / "out", *more]
+def predict_on(source, stages, tmp_path, *more):
+    return ["predict", stages.run, source, "--out", tmp_path / "out", *more]
 
 
-def with_mask(river, tmp_path, *, hidden: bool) -> Path:
+def with_mask(stages, tmp_path, *, hidden: bool) -> Path:
     path = tmp_path / "mask.png"
     cv2.imwrite(str(path), np.full((80, 96), 0 if hidden else 255, np.uint8))
     return path
 
 
-def black_mask_clip(river, tmp_path):
-    return changed_clip(river, tmp_path, lambda clip: cv2.imwrite(str(clip / "mask.png"), np.zeros((80, 96), np.uint8)))
+def black_mask_clip(stages, tmp_path):
+    return changed_clip(
+        stages, tmp_path, lambda clip: cv2.imwrite(str(clip / "mask.png"), np.zeros((80, 96), np.uint8))
+    )
 
 
-def copy_of_run(river, tmp_path):
-    shutil.copytree(river.run, tmp_path / "out")
+def copy_of_run(stages, tmp_path):
+    shutil.copytree(stages.run, tmp_path / "out")
     return tmp_path / "out"
 
 
-def damaged_run(river, tmp_path):
+def damaged_run(stages, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    shutil.copy(river.run / BEST, run / BEST)
+    shutil.copy(stages.run / BEST, run / BEST)
     truncate(run / BEST)
     return run
 
@@ -397,9 +408,9 @@ def assert_told_in_one_line(code: int, error: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_is_told_in_one_line_and_leaves_nothing(case, river, tmp_path, capsys):
+def test_bad_input_is_told_in_one_line_and_leaves_nothing(case, stages, tmp_path, capsys):
     arguments, told = BAD_INPUT[case]
-    given = arguments(river, tmp_path)
+    given = arguments(stages, tmp_path)
     before = contents(tmp_path)
     capsys.readouterr()
     code = call(*given)
@@ -417,16 +428,16 @@ def full_disk(monkeypatch):
     return lambda place, name: monkeypatch.setattr(place, name, no_space)
 
 
-def test_a_disk_full_of_frames(river, tmp_path, capsys, full_disk):
+def test_a_disk_full_of_frames(stages, tmp_path, capsys, full_disk):
     full_disk(store_module.json, "dumps")  # at the end of writing the store
-    code = call(*train_on(river.clip, river, tmp_path))
+    code = call(*train_on(stages.clip, stages, tmp_path))
     assert_told_in_one_line(code, capsys.readouterr().err, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_full_at_the_checkpoint(river, tmp_path, capsys, full_disk):
+def test_a_disk_full_at_the_checkpoint(stages, tmp_path, capsys, full_disk):
     full_disk(torch, "save")
-    code = call(*train_on(river.clip, river, tmp_path))
+    code = call(*train_on(stages.clip, stages, tmp_path))
     error = capsys.readouterr().err
     assert_told_in_one_line(code, error, "No space left on device")
     assert list(tmp_path.iterdir()) == [] and "give the call again" in error  # as there is nothing to resume
@@ -449,25 +460,25 @@ def test_a_full_disk_is_told_in_the_words_of_the_system(tmp_path, monkeypatch):
         save_checkpoint(tmp_path / LAST, {"weights": torch.zeros(10_000)})
 
 
-def test_a_disk_full_while_resuming_spares_the_run(river, tmp_path, capsys, full_disk, monkeypatch):
+def test_a_disk_full_while_resuming_spares_the_run(stages, tmp_path, capsys, full_disk, monkeypatch):
     run = tmp_path / "run"
     monkeypatch.setattr("depthscope.training.loop._any_process", lambda fabric, stop: True)
-    assert call("train", river.clip, "--out", run, "--config", river.config) == 130
+    assert call("train", stages.clip, "--out", run, "--config", stages.config) == 130
     monkeypatch.undo()
     left = (run / LAST).read_bytes()
     full_disk(torch, "save")
     capsys.readouterr()
-    code = call("train", river.clip, "--out", run, "--resume")
+    code = call("train", stages.clip, "--out", run, "--resume")
     assert_told_in_one_line(code, capsys.readouterr().err, "free space and give the call again")
     assert (run / LAST).read_bytes() == left
     monkeypatch.undo()
-    assert call("train", river.clip, "--out", run, "--resume") == 0
+    assert call("train", stages.clip, "--out", run, "--resume") == 0
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate"])
-def test_a_disk_full_at_the_end(verb, river, tmp_path, capsys, full_disk):
+def test_a_disk_full_at_the_end(verb, stages, tmp_path, capsys, full_disk):
     full_disk(importlib.import_module("depthscope.workspace"), "write_provenance")
-    first, second = (river.run, river.clip) if verb == "predict" else (river.prediction, river.clip)
+    first, second = (stages.run, stages.clip) if verb == "predict" else (stages.prediction, stages.clip)
     code = call(verb, first, second, "--out", tmp_path / "out")
     assert_told_in_one_line(code, capsys.readouterr().err, "No space left on device")
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from depthscope.cli import main
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, depth_maps, read_sequence, read_truth, recognised, tum
 from depthscope.geometry import Camera, Scaramuzza
-from depthscope.truth import TruthClip, with_points
+from depthscope.ground_truth import GroundTruth, with_points
 from miniatures.dataset_folders import (
     PINHOLE,
     Truth,
@@ -374,7 +374,7 @@ def test_inspect_says_what_it_is(tmp_path, capfd):
     assert "SERV-CT, 6 frames" in said.out and "no poses" in said.err
 
 
-def perfect_prediction(clip: TruthClip, folder: Path, factor: float) -> Path:
+def perfect_prediction(clip: GroundTruth, folder: Path, factor: float) -> Path:
     (folder / "depth").mkdir(parents=True)
     for n, name in enumerate(clip.frame_names):
         depth_maps.write(folder / "depth" / f"{name}.tiff", clip.depth_of(n) * factor)
@@ -394,7 +394,7 @@ def test_evaluate_takes_a_dataset_as_truth(tmp_path, name):
 
 def test_undistorted_truth_is_the_closed_form():
     """The truth of an undistorted frame is what the pinhole sees, to interpolation."""
-    from depthscope.truth import undistorted_depth
+    from depthscope.ground_truth import undistorted_depth
     from miniatures.dataset_folders import truth_of
 
     through_lens, ideal = truth_of(OMNI, 2), truth_of(OMNI.undistorted(), 2)

@@ -29,28 +29,28 @@ def test_a_drive_comes_back(tmp_path):
             f"{DRIVE}-right",
         ]
     )
-    for footage, images, others in ((left, truth.left, truth.right), (right, truth.right, truth.left)):
-        for path, image in zip(footage.images, images, strict=True):
+    for unposed, images, others in ((left, truth.left, truth.right), (right, truth.right, truth.left)):
+        for path, image in zip(unposed.images, images, strict=True):
             assert torch.equal(read_image(path), torch.from_numpy(image))
-        for path, image in zip(footage.other_eye.images, others, strict=True):
+        for path, image in zip(unposed.right_camera.images, others, strict=True):
             assert torch.equal(read_image(path), torch.from_numpy(image))
-        camera = footage.cameras[0]
+        camera = unposed.cameras[0]
         assert camera.size_px == SIZE
         assert np.allclose(camera.focal_px, FOCAL) and np.allclose(camera.centre_px, CENTRE)  # half a pixel moved
-    shift = left.other_eye.other_from_this.translation
+    shift = left.right_camera.right_from_left.translation
     assert torch.allclose(shift, torch.tensor([-BASELINE_MM, 0.0, 0.0], dtype=torch.float64), 0, 1e-6)
-    assert torch.allclose(right.other_eye.other_from_this.translation, -shift)
-    assert left.other_eye.unit == "mm"
-    assert kitti.read(tmp_path / DAY / DRIVE)[0].other_eye is None
+    assert torch.allclose(right.right_camera.right_from_left.translation, -shift)
+    assert left.right_camera.unit == "mm"
+    assert kitti.read(tmp_path / DAY / DRIVE)[0].right_camera is None
 
 
 def test_the_other_eye_lies_where_its_image_says(tmp_path):
     """A point straight ahead of the left eye falls to the left of the right eye's centre."""
     write_raw(tmp_path)
     left, _ = kitti.read(tmp_path / DAY / DRIVE, stereo=True)
-    eye = left.other_eye
+    eye = left.right_camera
     point = torch.tensor([0.0, 0.0, 30.0], dtype=torch.float64)
-    pixel = eye.cameras[0].project(eye.other_from_this.apply(point)[None])[0]
+    pixel = eye.cameras[0].project(eye.right_from_left.apply(point)[None])[0]
     assert pixel[0].item() == pytest.approx(CENTRE[0] - FOCAL[0] * BASELINE_MM / 30, abs=1e-4)
 
 
@@ -67,7 +67,7 @@ def test_a_split_names_its_targets(tmp_path):
 def test_odometry_and_its_path_come_back(tmp_path):
     truth = write_odometry(tmp_path)
     left, right = kitti.read(tmp_path / "sequences/09", stereo=True)
-    assert left.other_eye.baseline == pytest.approx(BASELINE_MM)
+    assert left.right_camera.baseline == pytest.approx(BASELINE_MM)
     assert np.allclose(left.cameras[0].centre_px, CENTRE)
     path = kitti.read_path(tmp_path / "poses/09.txt")
     assert np.allclose(path.inverse().rotation.numpy(), truth.world_from_camera[:, :3, :3], atol=1e-9)

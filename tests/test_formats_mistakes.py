@@ -16,8 +16,8 @@ from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, kitti, read_truth, recognised
 from depthscope.formats.intrinsics import other_size, remarks_on_centre
 from depthscope.geometry import Brown, Camera, KannalaBrandt, RigidMotion, Scaramuzza
+from depthscope.ground_truth import GroundTruth
 from depthscope.pipeline.recordings import open_recording
-from depthscope.truth import TruthClip
 from miniatures.dataset_folders import (
     Truth,
     write_c3vd,
@@ -47,11 +47,11 @@ def simcol(place: Path) -> tuple[Path, Truth]:
     return write_simcol3d(place)
 
 
-def told(clip: TruthClip, words: str) -> bool:
+def told(clip: GroundTruth, words: str) -> bool:
     return any(words in note for note in clip.notes)
 
 
-def belongs(clip: TruthClip, truth: Truth, numbers: list[int], tolerance_mm: float = 0.01) -> None:
+def belongs(clip: GroundTruth, truth: Truth, numbers: list[int], tolerance_mm: float = 0.01) -> None:
     """Every frame of a clip has the depth and the pose of its number."""
     assert len(clip) == len(numbers)
     for position, number in enumerate(numbers):
@@ -367,7 +367,7 @@ def test_kitti_made_smaller_is_refused(tmp_path):
 # Depth and poses that do not belong together
 
 
-def clip_of(tmp_path: Path) -> TruthClip:
+def clip_of(tmp_path: Path) -> GroundTruth:
     write_scared(tmp_path / "clip")
     return read_truth(tmp_path / "clip")
 

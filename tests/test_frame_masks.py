@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from depthscope.cli import main
-from depthscope.footage import Footage
 from depthscope.formats import depth_maps, ply
 from depthscope.networks import DepthPrediction
 from depthscope.objectives import Siamese
@@ -18,10 +17,11 @@ from depthscope.supervision import Holdout
 from depthscope.training import Augmentation, PairDraws, SnippetAugmentation, SnippetDraws
 from depthscope.training.augmentation import mirrored
 from depthscope.training.snippet_augmentation import mirrored_snippets, zoomed
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video import read_image
 from depthscope.video.class_masks import Classes, MaskClass, read_mask_folder, write_classes, write_mask
 from scenes import motion, stacked
-from stereo import shrunk, wall_footage
+from stereo import shrunk, wall_clip
 from textured import predicted
 from tiny_runs import TINY, TUBE, tiny, tube_clip
 
@@ -103,7 +103,7 @@ def test_depth_behind_an_instrument_has_no_gradient_but_is_seen(clips, flip):
 
 
 def test_view_synthesis_does_not_look_at_an_instrument(tmp_path):
-    wall = wall_footage(tmp_path / "wall")
+    wall = wall_clip(tmp_path / "wall")
     recipe = shrunk(MONODEPTH2_M)
     recipe = replace(recipe, supervision=replace(recipe.supervision, holdout=Holdout(points=0.0)))
     masked = replace(wall, foreign=read_mask_folder(masks_of(wall, tmp_path / "masks")))
@@ -165,7 +165,7 @@ def test_train_takes_masks_and_says_what_is_wrong_with_them(data, tmp_path, caps
 def test_a_sequence_and_its_footage_hide_the_same(data):
     _, sequence, masks = data
     masked = replace(sequence, foreign=read_mask_folder(masks))
-    assert Footage.of(masked).foreign is masked.foreign
+    assert UnposedClip.of(masked).foreign is masked.foreign
     kept = torch.ones(len(sequence), dtype=torch.bool)
     kept[0] = False
     assert masked.with_frames(kept).foreign is masked.foreign
@@ -209,7 +209,7 @@ def test_masks_of_no_depth_maps_are_told(data, tmp_path, capsys):
     assert "--masks alone" in capsys.readouterr().err
 
 
-def test_masks_go_down_the_whole_river(data, tmp_path, capsys):
+def test_masks_go_down_the_whole_pipeline(data, tmp_path, capsys):
     folder, _, masks = data
     config = tmp_path / "tiny.yaml"
     config.write_text(to_yaml(tiny(steps=2)))

@@ -8,7 +8,6 @@ import torch
 
 from depthscope.cli import main
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
 from depthscope.formats import camera_file, depth_maps
 from depthscope.geometry.depth import sample
 from depthscope.networks import DepthRange, DispNet, KnownMotion
@@ -44,10 +43,11 @@ from depthscope.training import (
 )
 from depthscope.training.draws import Draws
 from depthscope.training.snippet_augmentation import mirrored_snippets, turned_colours, zoomed
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video import read_image, write_video
 from miniatures.kitti_folder import DAY, DRIVE, write_raw
 from scenes import grid
-from stereo import BASELINE_MM, CAMERA, RIGHT_FROM_LEFT, SIZE, path, shrunk, wall_footage
+from stereo import BASELINE_MM, CAMERA, RIGHT_FROM_LEFT, SIZE, path, shrunk, wall_clip
 from textured import predicted, seen_wall, wall_snippet
 from tiny_runs import TUBE, tube_clip
 
@@ -64,11 +64,11 @@ def tube(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wall(tmp_path_factory):
-    return wall_footage(tmp_path_factory.mktemp("wall"), stereo=True)
+    return wall_clip(tmp_path_factory.mktemp("wall"), stereo=True)
 
 
 def clips_of(recipe: Recipe, clip, folder):
-    return prepared_snippets([clip if isinstance(clip, Footage) else Footage.of(clip)], recipe, folder)[0]
+    return prepared_snippets([clip if isinstance(clip, UnposedClip) else UnposedClip.of(clip)], recipe, folder)[0]
 
 
 # --- snippets
@@ -87,7 +87,7 @@ def test_targets_have_all_their_sources(wall):
 
 def test_sources_are_chosen_by_the_motion_of_the_points(tube):
     sequence = tube[1]
-    footage = Footage.of(sequence)
+    unposed = UnposedClip.of(sequence)
 
     def median_flow(target: int, source: int) -> float:
         shared = sequence.seen[target] & sequence.seen[source]
@@ -98,15 +98,15 @@ def test_sources_are_chosen_by_the_motion_of_the_points(tube):
         return float((here - there).norm(dim=-1).median()) * 320 / sequence.size_px[0]
 
     least = median_flow(4, 6)
-    rows = snippets_of(footage, SnippetRule(flow_px=least))
+    rows = snippets_of(unposed, SnippetRule(flow_px=least))
     strides = rows[:, 2] - rows[:, 0]
     assert len(rows) and bool((strides >= 1).all()) and int(strides.max()) > 1
     for target, _, source in rows.tolist():
         assert median_flow(target, source) >= least - 1e-6
         assert source == target + 1 or median_flow(target, source - 1) < least
     longest = int(strides.max())  # a stride of that length is the last one that is tried
-    assert torch.equal(snippets_of(footage, SnippetRule(flow_px=least, longest_stride=longest)), rows)
-    shorter = snippets_of(footage, SnippetRule(flow_px=least, longest_stride=longest - 1))
+    assert torch.equal(snippets_of(unposed, SnippetRule(flow_px=least, longest_stride=longest)), rows)
+    shorter = snippets_of(unposed, SnippetRule(flow_px=least, longest_stride=longest - 1))
     spans = (rows[:, 1:] - rows[:, :1]).abs().amax(1)
     assert torch.equal(shorter, rows[spans < longest])
 
@@ -145,7 +145,7 @@ def test_true_depth_explains_the_frames_of_a_stored_clip(wall, tmp_path):
 
 
 def test_what_a_rule_needs_is_told(wall, tube, tmp_path):
-    mono = replace(wall, other_eye=None)
+    mono = replace(wall, right_camera=None)
     for recipe, clip, told in (
         (MONODEPTH2_S, mono, "has one eye"),
         (ENDOSCOPY_PHOTOMETRIC, mono, "has no structure from motion"),
@@ -246,7 +246,7 @@ def test_a_run_that_is_interrupted_goes_on_the_same(tube, wall, tmp_path):
     out = tmp_path / "parts"
     record = {"recipe": to_yaml(recipe), "sequences": [tube[1].name]}
     torch.manual_seed(recipe.training.seed)
-    task, draws, validate, _ = _from_video(recipe, [Footage.of(tube[1])], out / "store")
+    task, draws, validate, _ = _from_video(recipe, [UnposedClip.of(tube[1])], out / "store")
     train(task, draws, replace(recipe.training, steps=2), out, validate=validate, record=record, quiet=True)
     again = train_recipe(recipe, [tube[1]], out, resume=True, quiet=True)
     assert again.steps == whole.steps == 4

@@ -12,7 +12,7 @@ from depthscope.errors import NoAnswerError
 from depthscope.formats import depth_maps, ply, read_sequence
 from depthscope.memory import array_bytes
 from depthscope.pipeline import values
-from depthscope.pipeline.cases import PREDICTION, RUN, SURFACE, river
+from depthscope.pipeline.cases import PREDICTION, RUN, SURFACE, case_stages
 from depthscope.prediction import load_model
 from tiny_runs import tiny, tube_clip
 
@@ -30,7 +30,7 @@ def clip(tmp_path_factory):
 def case(clip, tmp_path_factory):
     """The stages by folders, each reading what the one before has written."""
     folder = tmp_path_factory.mktemp("pipeline") / "case"
-    stages = river(folder, clip, None, tiny(steps=STEPS), accept_rejected=True)
+    stages = case_stages(folder, clip, None, tiny(steps=STEPS), accept_rejected=True)
     Case(folder).walk(stages, lambda line: None)
     return folder
 

@@ -240,7 +240,7 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
             return at(place)
 
         monkeypatch.setattr(module, "register", played)
-        found = module.register_by_halves(views, square, starts=(at(5.0).target_from_source,))
+        found = module.register_with_split_half_check(views, square, starts=(at(5.0).target_from_source,))
         assert found.evidence.halves_apart_mm == pytest.approx(expected) and not left
         alone = [place for place in places[:2] if place is not None]
         assert calls == [(4, True, []), (4, True, []), (8, True, [5.0, *alone])]
@@ -248,7 +248,9 @@ def test_halves_of_the_frames_are_witnesses(monkeypatch: pytest.MonkeyPatch) -> 
         assert found.confidence == 0.99
         assert not found.ambiguous or any("a half of the frames" in reason for reason in found.reasons)
     monkeypatch.setattr(module, "register", lambda *rest: at(0.0))
-    assert math.isnan(module.register_by_halves(views[:4], square).evidence.halves_apart_mm)  # too few to halve
+    assert math.isnan(
+        module.register_with_split_half_check(views[:4], square).evidence.halves_apart_mm
+    )  # too few to halve
 
 
 def test_sizes_in_the_middle_of_what_endoscopes_see_are_likelier() -> None:

@@ -23,7 +23,7 @@ from depthscope.training import (
     save_checkpoint,
     snippet_network,
 )
-from stereo import shrunk, wall_footage
+from stereo import shrunk, wall_clip
 from tiny_runs import TINY, TUBE, Wall as FlatWall, tiny, tube_clip, wall_run
 
 
@@ -128,7 +128,7 @@ def test_the_papers_recipe_on_one_clip_keeps_nothing_and_says_so(tube, tmp_path)
 
 
 def test_snippets_are_said_to_be_kept_only_where_they_were(tmp_path):
-    wall = wall_footage(tmp_path / "wall")
+    wall = wall_clip(tmp_path / "wall")
     for share, expected in ((0.5, ValidatedOn.KEPT_SNIPPETS), (0.0, ValidatedOn.TRAINED_SNIPPETS)):
         recipe = shrunk(SFMLEARNER)
         recipe = replace(recipe, supervision=replace(recipe.supervision, holdout=Holdout(frames=share)))
@@ -146,14 +146,14 @@ def test_snippets_are_said_to_be_kept_only_where_they_were(tmp_path):
 def test_a_run_on_video_alone_says_which_snippets_chose_its_checkpoint(tmp_path):
     recipe = shrunk(SFMLEARNER, steps=1)
     recipe = replace(recipe, supervision=replace(recipe.supervision, holdout=Holdout()))
-    result = train_recipe(recipe, [wall_footage(tmp_path / "wall")], tmp_path / "run", quiet=True)
+    result = train_recipe(recipe, [wall_clip(tmp_path / "wall")], tmp_path / "run", quiet=True)
     assert result.validated_on == ValidatedOn.TRAINED_SNIPPETS and not result.validated_on.kept
 
 
 def test_a_short_clip_always_leaves_something_to_learn_from(tmp_path):
     recipe = shrunk(SFMLEARNER)
     recipe = replace(recipe, supervision=replace(recipe.supervision, holdout=Holdout(frames=0.99)))
-    clips, _ = prepared_snippets([wall_footage(tmp_path / "wall")], recipe, tmp_path / "store")
+    clips, _ = prepared_snippets([wall_clip(tmp_path / "wall")], recipe, tmp_path / "store")
     assert len(clips[0].snippets) > 0
 
 

@@ -44,7 +44,7 @@ from depthscope.training import (
 )
 from depthscope.training.augmentation import mirrored
 from depthscope.training.options import resolved_precision
-from depthscope.training.trainee import NonFiniteLossError
+from depthscope.training.train_state import NonFiniteLossError
 from tiny_runs import TINY, tiny, tube_clip
 
 TESTS = Path(__file__).parent

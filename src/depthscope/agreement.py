@@ -17,7 +17,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.geometry.depth import pixel_grid
-from depthscope.truth import DepthFile, TruthClip, sampled_inside
+from depthscope.ground_truth import DepthFile, GroundTruth, sampled_inside
 
 BETTER, GOOD = 0.5, 0.03
 """Another convention is named if it leaves less than the first share of the difference, and less than the second."""
@@ -75,7 +75,7 @@ class _Pair:
     target: int
 
 
-def depth_agreement(truth: TruthClip, pairs: int = 4, stride: int = 7) -> float | None:
+def depth_agreement(truth: GroundTruth, pairs: int = 4, stride: int = 7) -> float | None:
     """How well depth, poses and camera belong together: median of |ln(z warped / z found)| between frames.
 
     Args:
@@ -91,7 +91,7 @@ def depth_agreement(truth: TruthClip, pairs: int = 4, stride: int = 7) -> float 
     return _difference(truth, _pairs(truth, pairs, stride), truth.camera_from_world)
 
 
-def agreement(truth: TruthClip, pairs: int = 4, stride: int = 7) -> Agreement:
+def agreement(truth: GroundTruth, pairs: int = 4, stride: int = 7) -> Agreement:
     """The same, and whether another convention of depth or poses fits clearly better.
 
     Args:
@@ -113,7 +113,7 @@ def agreement(truth: TruthClip, pairs: int = 4, stride: int = 7) -> Agreement:
     return Agreement(as_read, best, known[best])
 
 
-def depth_remarks(truth: TruthClip) -> tuple[str, ...]:
+def depth_remarks(truth: GroundTruth) -> tuple[str, ...]:
     """What looks wrong about the numbers of some depth maps of a clip in mm: another unit, eight bits, one value.
 
     Raises:
@@ -208,7 +208,7 @@ OTHER_POSES: dict[str, Callable[[RigidMotion], RigidMotion]] = {
 """What poses are mistaken for, and how they are read then."""
 
 
-def _pairs(truth: TruthClip, pairs: int, stride: int) -> list[_Pair]:
+def _pairs(truth: GroundTruth, pairs: int, stride: int) -> list[_Pair]:
     usable = [n for n, file in enumerate(truth.depth) if file is not None]
     if truth.cameras is None or len(usable) < 2:
         return []
@@ -217,7 +217,7 @@ def _pairs(truth: TruthClip, pairs: int, stride: int) -> list[_Pair]:
     return [_pair(truth, usable[i], usable[i + gap], stride) for i in starts]
 
 
-def _pair(truth: TruthClip, source: int, target: int, stride: int) -> _Pair:
+def _pair(truth: GroundTruth, source: int, target: int, stride: int) -> _Pair:
     assert truth.cameras is not None
     depth, found = truth.depth_of(source), truth.depth_of(target)
     grid = pixel_grid(depth.shape[0], depth.shape[1], depth.double())
@@ -238,7 +238,9 @@ def ray_lengths(camera: Camera) -> Float[Tensor, "height width"]:
     return rays.norm(dim=-1).nan_to_num(1.0).reshape(height, width)
 
 
-def _difference(truth: TruthClip, pairs: list[_Pair], motions: RigidMotion, *, along_ray: bool = False) -> float | None:
+def _difference(
+    truth: GroundTruth, pairs: list[_Pair], motions: RigidMotion, *, along_ray: bool = False
+) -> float | None:
     if truth.cameras is None or not pairs:
         return None
     differences, asked = [], 0

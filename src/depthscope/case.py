@@ -25,7 +25,7 @@ MINUTE_S = 60
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the river.
+    """One step of the pipeline.
 
     Attributes:
         name: Of its folder in the case.

@@ -23,7 +23,7 @@ from depthscope.geometry.map_grid import MapGrid
 from depthscope.prediction import Recording, load_model, predict
 from depthscope.recipes import Recipe, read_recipe, recipe_named, with_steps
 from depthscope.runs import train_recipe
-from depthscope.runs.inputs import told_apart
+from depthscope.runs.inputs import unique_names
 from depthscope.sequence import Sequence
 from depthscope.supervision import Holdout
 from depthscope.supervision.clip import held_out
@@ -118,7 +118,7 @@ def named(recipes: str) -> list[Recipe]:
     return found
 
 
-def made_equal(recipe: Recipe, steps: int, batch: int | None, area_px: int) -> Recipe:
+def equal_budget(recipe: Recipe, steps: int, batch: int | None, area_px: int) -> Recipe:
     """The recipe with what a comparison shares: image size, held-out points, steps."""
     holdout = Holdout(points=HELD_POINTS)
     supervision = dataclasses.replace(recipe.supervision, area_px=area_px, size_px=None, holdout=holdout)
@@ -134,7 +134,7 @@ def all_judged(folders: Rows[Path]) -> list[Judged]:
         BadInputError: One is no sequence.
     """
     clips = [judged(folder) for folder in folders]
-    named = told_apart([one.sequence for one in clips], list(folders))
+    named = unique_names([one.sequence for one in clips], list(folders))
     return [Judged(name, one.truth) for name, one in zip(named, clips, strict=True) if isinstance(name, Sequence)]
 
 

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from depthscope.comparison import (
     all_judged,
     compared,
-    made_equal,
+    equal_budget,
     named,
     true_depth,
 )
@@ -65,7 +65,7 @@ def compare(
     if steps < 1 or seeds < 1:
         raise BadInputError(f"--steps {steps} and --seeds {seeds}", "1 or more each")
     start = time.perf_counter()
-    chosen = [made_equal(recipe, steps, batch, area_px) for recipe in named(recipes)]
+    chosen = [equal_budget(recipe, steps, batch, area_px) for recipe in named(recipes)]
     chosen = [with_device_and_seed(recipe, None if device == "auto" else device, None) for recipe in chosen]
     clips = all_judged(inputs)
     console = Console(highlight=False)

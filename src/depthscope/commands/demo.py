@@ -1,4 +1,4 @@
-"""``depthscope demo``: a simulated patient through the whole river, with pictures and errors in mm at the end."""
+"""``depthscope demo``: a simulated patient through the whole pipeline, with pictures and errors in mm at the end."""
 
 import time
 from pathlib import Path

@@ -42,7 +42,7 @@ def join(
     for folder in sequences:
         if note := checked_verdict(folder, accept_rejected):
             console.print(note, markup=False)
-    read = told_apart([read_sequence(folder) for folder in sequences], sequences)
+    read = unique_names([read_sequence(folder) for folder in sequences], sequences)
     with writing_folder(out, inputs=sequences) as folder:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("looking for common places", total=None)
@@ -59,7 +59,7 @@ def join(
     return 0 if rows else NoAnswerError.exit_code
 
 
-def told_apart(read: list, folders: tuple[Path, ...]) -> list:
+def unique_names(read: list, folders: tuple[Path, ...]) -> list:
     """The sequences under names that differ."""
     from dataclasses import replace
 

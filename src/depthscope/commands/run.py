@@ -1,4 +1,4 @@
-"""``depthscope run INPUT --out CASE``: the whole river, from a video or a sequence to a surface."""
+"""``depthscope run INPUT --out CASE``: the whole pipeline, from a video or a sequence to a surface."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +17,9 @@ from depthscope.pipeline.cases import (
     REPORT,
     SEQUENCE,
     SURFACE,
+    case_stages,
     clips_of,
     reporting,
-    river,
     with_device_and_seed,
 )
 from depthscope.pipeline.reporting import tell_report
@@ -87,7 +87,7 @@ def run(
     case = Case(out)
     if ct is not None and not ct.exists():
         raise BadInputError(f"{ct} is missing", "a CT", "check the path")
-    stages = river(
+    stages = case_stages(
         case.folder,
         input,
         camera,

@@ -32,9 +32,9 @@ from depthscope.evaluation.unit_mistakes import scale_warning
 from depthscope.formats import depth_maps
 from depthscope.geometry.depth import sampled_at
 from depthscope.geometry.map_grid import RECORDED, MapGrid
+from depthscope.ground_truth import GroundTruth
 from depthscope.prediction import points_of, points_seen
 from depthscope.sequence import Sequence
-from depthscope.truth import TruthClip
 from depthscope.workspace import read_result
 
 Z_ON_RECORDED = MapGrid("z")
@@ -344,7 +344,7 @@ def pairs_of_maps(maps: dict[str, Path], truths: depth_maps.TrueMaps) -> Pairs:
     return Pairs(tuple(same), read, (lambda _: ray_lengths(camera)) if known else None)
 
 
-def pairs_of_truth(maps: dict[str, Path], truth: TruthClip, grid: MapGrid = Z_ON_RECORDED) -> Pairs:
+def pairs_of_truth(maps: dict[str, Path], truth: GroundTruth, grid: MapGrid = Z_ON_RECORDED) -> Pairs:
     """Predicted depth and a dataset's, on the pixels of the predictions.
 
     Raises:

@@ -21,10 +21,10 @@ from depthscope.formats import (
     tum,
 )
 from depthscope.formats.jhu.direction import PoseDirection, UndecidedDirectionError
+from depthscope.ground_truth import GroundTruth, with_points
 from depthscope.memory import array_bytes, once, unchanged
 from depthscope.reading import leads_out, reader
 from depthscope.sequence import Sequence
-from depthscope.truth import TruthClip, with_points
 from depthscope.video import IMAGE_ENDINGS, VIDEO_ENDINGS
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-Clip = TypeVar("Clip", Sequence, TruthClip)
+Clip = TypeVar("Clip", Sequence, GroundTruth)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class TruthFormat:
 
     title: str
     recognises: Callable[[Path], bool]
-    read: Callable[[Path], TruthClip]
+    read: Callable[[Path], GroundTruth]
     needs: str
 
 
@@ -126,7 +126,7 @@ WRITERS: dict[str, Callable[[Sequence, Path], tuple[str, ...]]] = {
     "tum": tum.write,
 }
 
-DENSE_WRITERS: dict[str, Callable[[TruthClip, Path], tuple[str, ...]]] = {
+DENSE_WRITERS: dict[str, Callable[[GroundTruth, Path], tuple[str, ...]]] = {
     "nerfstudio": nerfstudio.write,
     "tum": tum.write,
 }
@@ -186,7 +186,7 @@ def _read_sequence(folder: Path, pose_direction: PoseDirection) -> Sequence:
 
 
 @reader("a dataset folder with dense depth")
-def read_truth(folder: Path) -> TruthClip:
+def read_truth(folder: Path) -> GroundTruth:
     """Reads a dataset folder with dense depth.
 
     Raises:
@@ -203,7 +203,7 @@ def read_truth(folder: Path) -> TruthClip:
 
 def write_clip(
     source: Path, folder: Path, to: str, pose_direction: PoseDirection
-) -> tuple[Sequence | TruthClip, tuple]:
+) -> tuple[Sequence | GroundTruth, tuple]:
     """Reads a folder of any layout and writes it in the layout `to`; returns the clip and what was decided, in words.
 
     Raises:

@@ -26,8 +26,8 @@ from depthscope.formats.dataset_files import (
 )
 from depthscope.formats.trajectory import remarks
 from depthscope.geometry import Camera, RigidMotion, Scaramuzza
+from depthscope.ground_truth import DepthEncoding, GroundTruth
 from depthscope.reading import reader
-from depthscope.truth import DepthEncoding, TruthClip
 
 POSES, INTRINSICS = "pose.txt", "camera_intrinsics.txt"
 COLOUR = "*_color.png"
@@ -61,7 +61,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a clip of C3VD")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """Reads a clip of either release.
 
     Raises:
@@ -80,7 +80,7 @@ def read(folder: Path) -> TruthClip:
     size = size_of(paths)
     camera, source = _camera(folder, size)
     motions, notes = _motions(folder / POSES, frames) if (folder / POSES).is_file() else (None, (NO_POSES,))
-    return TruthClip(
+    return GroundTruth(
         name=folder.resolve().name,
         layout=title,
         images=paths,

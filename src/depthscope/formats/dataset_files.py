@@ -10,8 +10,8 @@ import torch
 from depthscope.errors import BadInputError, require_file
 from depthscope.formats import camera_file
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.ground_truth import DepthEncoding, DepthFile
 from depthscope.reading import reader
-from depthscope.truth import DepthEncoding, DepthFile
 from depthscope.video import check_sizes, image_size
 
 CAMERA = "camera.yaml"

@@ -18,9 +18,9 @@ from depthscope.errors import BadInputError
 from depthscope.formats import camera_file
 from depthscope.geometry import Camera, Kind, converted
 from depthscope.geometry.map_grid import MapGrid
+from depthscope.ground_truth import undistorted_depth
 from depthscope.memory import keep, once
 from depthscope.reading import bytes_of, reader
-from depthscope.truth import undistorted_depth
 from depthscope.workspace import read_result
 
 ENDINGS = (".tiff", ".tif")

@@ -17,8 +17,8 @@ from depthscope.formats.dataset_files import camera_beside, lines_of_frames, num
 from depthscope.formats.motions import motions_of
 from depthscope.formats.simcol3d import right_handed
 from depthscope.formats.trajectory import millimetres, read_table, remarks
+from depthscope.ground_truth import GroundTruth
 from depthscope.reading import reader
-from depthscope.truth import TruthClip
 
 
 def recognises(folder: Path) -> bool:
@@ -27,7 +27,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a trajectory of EndoSLAM")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """Reads one trajectory: a folder with ``Frames`` and ``Poses``.
 
     Raises:
@@ -58,7 +58,7 @@ def read(folder: Path) -> TruthClip:
     notes += remarks(stored, tables[0].name)
     notes += ["Unity's axes were turned to right-handed ones"] if unity else []
     notes += ["Pixelwise Depths are relative and not aligned with the frames: not read"] if unity else []
-    return TruthClip(
+    return GroundTruth(
         name="-".join(folder.resolve().parts[-2:]),
         layout="EndoSLAM",
         images=paths,

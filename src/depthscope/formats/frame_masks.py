@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
 from depthscope.sequence import Sequence
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video.class_masks import read_mask_folder
 
-Clip = TypeVar("Clip", bound=Sequence | Footage)
+Clip = TypeVar("Clip", bound=Sequence | UnposedClip)
 
 
 def masks_of(inputs: tuple[Path, ...], folders: tuple[Path, ...]) -> tuple[Path | None, ...]:

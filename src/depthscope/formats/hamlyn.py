@@ -11,8 +11,8 @@ from pathlib import Path
 from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, numbered, rows_of_numbers, size_of
 from depthscope.formats.intrinsics import camera_for, remarks_on_centre
+from depthscope.ground_truth import DepthEncoding, GroundTruth
 from depthscope.reading import reader
-from depthscope.truth import DepthEncoding, TruthClip
 
 ENCODING = DepthEncoding("uint16", 1.0, smallest=1.0, largest=300.5)
 PLACES = (("image01", "depth01"), ("color", "depth"))
@@ -28,7 +28,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a folder of Hamlyn")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """Reads one ``rectifiedNN`` folder.
 
     Raises:
@@ -54,7 +54,7 @@ def read(folder: Path) -> TruthClip:
             raise BadInputError(f"{folder / INTRINSICS} holds {len(k)} row", "at least 2", "download it again")
         focal, centre = (float(k[0, 0]), float(k[1, 1])), (float(k[0, 2]) + 0.5, float(k[1, 2]) + 0.5)
         camera = camera_for(size, focal, centre, str(folder / INTRINSICS), source="Hamlyn intrinsics.txt")
-    return TruthClip(
+    return GroundTruth(
         name=folder.resolve().name,
         layout="Hamlyn",
         images=paths,

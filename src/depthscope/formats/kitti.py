@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage, OtherEye
 from depthscope.formats import trajectory
 from depthscope.formats.dataset_files import numbered
 from depthscope.formats.intrinsics import camera_for
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.reading import inside, reader, text_of
+from depthscope.unposed_clip import RightCamera, UnposedClip
 from depthscope.video import image_size
 
 MM_PER_M = 1000.0
@@ -57,7 +57,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a drive of KITTI")
-def read(folder: Path, *, stereo: bool = False) -> tuple[Footage, ...]:
+def read(folder: Path, *, stereo: bool = False) -> tuple[UnposedClip, ...]:
     """Both eyes of a drive or odometry sequence, or of every drive of a day, as clips of their own.
 
     Args:
@@ -80,7 +80,7 @@ def read(folder: Path, *, stereo: bool = False) -> tuple[Footage, ...]:
 
 
 @reader("a folder of drives of KITTI")
-def read_split(root: Path, split: Path, *, stereo: bool = False) -> tuple[Footage, ...]:
+def read_split(root: Path, split: Path, *, stereo: bool = False) -> tuple[UnposedClip, ...]:
     """The frames that a split names as targets, of all drives under `root`; every other frame may be a source.
 
     Args:
@@ -102,7 +102,7 @@ def read_split(root: Path, split: Path, *, stereo: bool = False) -> tuple[Footag
 
 
 @reader("a folder of drives of KITTI")
-def left_of_split(root: Path, split: Path) -> dict[str, Footage]:
+def left_of_split(root: Path, split: Path) -> dict[str, UnposedClip]:
     """The drives that a list of frames to test on names, by their names in it: left eyes, with those frames as targets.
 
     Raises:
@@ -169,7 +169,7 @@ def _drives(folder: Path) -> list[Path]:
     return [drive for drive in sorted(folder.glob("*_drive_*")) if _layout(drive) is RAW]
 
 
-def _eyes(folder: Path, layout: Layout, targets: dict[int, list[int]] | None, stereo: bool) -> tuple[Footage, ...]:
+def _eyes(folder: Path, layout: Layout, targets: dict[int, list[int]] | None, stereo: bool) -> tuple[UnposedClip, ...]:
     """The two eyes of a drive, as far as they are there and wanted.
 
     Args:
@@ -199,11 +199,11 @@ def _eyes(folder: Path, layout: Layout, targets: dict[int, list[int]] | None, st
         if stereo:
             paths = tuple(frames[1 - eye].values())
             shift = RigidMotion(torch.eye(3, dtype=torch.float64), offsets[1 - eye] - offsets[eye])
-            other = OtherEye(paths, (cameras[1 - eye],) * len(paths), shift, "mm")
+            other = RightCamera(paths, (cameras[1 - eye],) * len(paths), shift, "mm")
         chosen = None if targets is None else _places(folder, numbers, targets[eye])
         name = f"{folder.resolve().name}-{'right' if eye else 'left'}"
         paths = tuple(frames[eye].values())
-        clips.append(Footage(name, paths, (cameras[eye],) * len(paths), other_eye=other, targets=chosen))
+        clips.append(UnposedClip(name, paths, (cameras[eye],) * len(paths), right_camera=other, targets=chosen))
     return tuple(clips)
 
 

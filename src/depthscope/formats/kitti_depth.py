@@ -16,8 +16,8 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.formats import kitti
 from depthscope.formats.dataset_files import numbered
+from depthscope.ground_truth import DepthEncoding, DepthFile, DepthSource, GroundTruth
 from depthscope.reading import bytes_of, reader
-from depthscope.truth import DepthEncoding, DepthFile, DepthSource, TruthClip
 
 SCANS, ANNOTATED = "velodyne_points/data", "proj_depth/groundtruth/image_02"
 LIDAR_CALIBRATION = "calib_velo_to_cam.txt"
@@ -70,7 +70,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a drive of KITTI")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """The left eye of a raw drive with its depth: the annotated maps where they are there, else the lidar's points.
 
     Raises:
@@ -96,7 +96,7 @@ def read(folder: Path) -> TruthClip:
     found = tuple(depth.get(number) for number in frames)
     if not any(found):
         raise BadInputError(f"{folder}: none of {len(frames)} frames has depth", f"{SCANS} or {ANNOTATED}", "unpack it")
-    return TruthClip(left.name, "kitti", left.images, left.cameras, None, found, "mm", notes=(note,))
+    return GroundTruth(left.name, "kitti", left.images, left.cameras, None, found, "mm", notes=(note,))
 
 
 def pixels_from_lidar(day: Path) -> Float[np.ndarray, "3 4"]:

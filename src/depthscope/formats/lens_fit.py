@@ -13,8 +13,8 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Brown, Camera, KannalaBrandt, RigidMotion
+from depthscope.ground_truth import GroundTruth
 from depthscope.sequence import Sequence
-from depthscope.truth import TruthClip
 
 SAMPLES = 48
 """Pixels across and down that a lens is fitted at."""
@@ -28,7 +28,7 @@ LEAST_ROLL_DEG = 0.01
 FISHEYE = KannalaBrandt((0.0,) * 4)
 BROWN_5 = Brown((0.0,) * 5)
 
-Clip = TypeVar("Clip", bound=Sequence | TruthClip)
+Clip = TypeVar("Clip", bound=Sequence | GroundTruth)
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from depthscope.formats.dataset_files import motions_of_matrices
 from depthscope.formats.intrinsics import camera_for, remarks_on_centre
 from depthscope.formats.lens_fit import BROWN_5, FISHEYE, with_named_lenses
 from depthscope.geometry import Brown, Camera, KannalaBrandt, NoDistortion
+from depthscope.ground_truth import DepthEncoding, DepthFile, GroundTruth
 from depthscope.reading import inside, json_of, reader
 from depthscope.sequence import Sequence
-from depthscope.truth import DepthEncoding, DepthFile, TruthClip
 from depthscope.video import IMAGE_ENDINGS, check_sizes, image_size, order_of_name
 
 FILE = "transforms.json"
@@ -66,7 +66,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a folder of nerfstudio")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """Reads a folder.
 
     Raises:
@@ -97,7 +97,7 @@ def read(folder: Path) -> TruthClip:
     metres = entries.get(UNIT) == "m"
     world_from_camera = motions_of_matrices(matrices @ FLIP, path).scaled(MM_PER_M if metres else 1.0)
     depth = tuple(_depth(folder, frame, entries, MM_PER_M if metres else 1.0, path) for frame in frames)
-    return TruthClip(
+    return GroundTruth(
         name=folder.resolve().name,
         layout="nerfstudio",
         images=images,
@@ -110,7 +110,7 @@ def read(folder: Path) -> TruthClip:
     )
 
 
-def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
+def write(clip: Sequence | GroundTruth, folder: Path) -> tuple[str, ...]:
     """Writes ``transforms.json``, images, and depth where the clip has it; returns what was decided, in words.
 
     Depth is written as float arrays (``.npy``) in thousandths of the unit of the poses, which is nerfstudio's default;
@@ -140,7 +140,7 @@ def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
             **_entries(camera),
             "transform_matrix": matrix.tolist(),
         }
-        if isinstance(clip, TruthClip) and clip.depth[n] is not None:
+        if isinstance(clip, GroundTruth) and clip.depth[n] is not None:
             (folder / "depth").mkdir(exist_ok=True)
             np.save(folder / "depth" / f"{image.stem}.npy", (clip.depth_of(n) * (scale / DEPTH_SCALE)).numpy())
             frame["depth_file_path"] = f"depth/{image.stem}.npy"

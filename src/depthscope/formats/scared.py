@@ -17,8 +17,8 @@ from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, motions_of_matrices, numbered, size_of
 from depthscope.formats.intrinsics import camera_for, remarks_on_centre
 from depthscope.geometry import Brown, Camera, NoDistortion, RigidMotion
+from depthscope.ground_truth import DepthEncoding, DepthFile, GroundTruth
 from depthscope.reading import json_of, reader, reading, text_of, yaml_from
-from depthscope.truth import DepthEncoding, DepthFile, TruthClip
 
 STILL, STILL_DEPTH, CALIBRATION = "Left_Image.png", "left_depth_map.tiff", "endoscope_calibration.yaml"
 STILL_ENCODING = DepthEncoding("float32", 1.0, channels=3, channel=0)
@@ -45,7 +45,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a keyframe of SCARED")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """Reads a keyframe folder: its clip where that is unpacked, else the keyframe alone.
 
     Raises:
@@ -95,7 +95,7 @@ def _first_number(folder: Path, frames: dict[int, Path], truth: dict[int, Path])
     )
 
 
-def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
+def _clip(folder: Path, frames: dict[int, Path]) -> GroundTruth:
     """All frames with their scene points and poses, by their numbers: scene points and frame data count from 0."""
     shift = _first_number(folder, frames, _points(folder) or _frame_data(folder))
     maps = {number + shift: path for number, path in _points(folder).items()}
@@ -116,7 +116,7 @@ def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
     notes += ["poses are camera_from_world, the world being the keyframe"] if read else ["frame_data*.json is missing"]
     notes += ["depth far from the keyframe was warped by kinematics and drifts: prefer frames near it"]
     notes += remarks_on_centre(cameras[0]) if cameras else []
-    return TruthClip(
+    return GroundTruth(
         name=_name(folder),
         layout="SCARED",
         images=paths,
@@ -128,7 +128,7 @@ def _clip(folder: Path, frames: dict[int, Path]) -> TruthClip:
     )
 
 
-def _toolkit(folder: Path, maps: dict[int, Path]) -> TruthClip:
+def _toolkit(folder: Path, maps: dict[int, Path]) -> GroundTruth:
     """What scared_toolkit's scripts extract: frames in ``left``, depth in ``depthmap`` as 16-bit PNG, no poses.
 
     The files do not say how many levels a mm has; the keyframe's own map, which is that of frame 0, does.
@@ -143,7 +143,7 @@ def _toolkit(folder: Path, maps: dict[int, Path]) -> TruthClip:
     factor = _levels_in_a_mm(folder, maps)
     size = size_of(tuple(frames.values()))
     camera = camera_beside((folder,), size) or _calibrated(folder / CALIBRATION, size)
-    return TruthClip(
+    return GroundTruth(
         name=_name(folder),
         layout="SCARED",
         images=tuple(frames.values()),
@@ -183,7 +183,7 @@ def _levels_in_a_mm(folder: Path, maps: dict[int, Path]) -> int:
     return factor
 
 
-def _keyframe(folder: Path) -> TruthClip:
+def _keyframe(folder: Path) -> GroundTruth:
     """The keyframe alone."""
     for name, what in ((STILL, "the left frame"), (STILL_DEPTH, "depth")):
         if not (folder / name).is_file():
@@ -192,7 +192,7 @@ def _keyframe(folder: Path) -> TruthClip:
     camera = camera_beside((folder,), size) or _calibrated(folder / CALIBRATION, size)
     packed = (folder / "data" / "rgb.mp4").is_file()
     hint = "; its clip is packed: unpack rgb.mp4 (upper half) to data/left, and scene_points and frame_data"
-    return TruthClip(
+    return GroundTruth(
         name=_name(folder),
         layout="SCARED",
         images=(folder / STILL,),

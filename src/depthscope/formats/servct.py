@@ -15,8 +15,8 @@ from depthscope.errors import BadInputError
 from depthscope.formats.dataset_files import camera_beside, depth_beside, numbered, size_of
 from depthscope.formats.intrinsics import camera_for, remarks_on_centre
 from depthscope.geometry import Camera
+from depthscope.ground_truth import DepthEncoding, DepthFile, GroundTruth
 from depthscope.reading import json_of, reader
-from depthscope.truth import DepthEncoding, DepthFile, TruthClip
 
 ENCODING = DepthEncoding("uint16", 1 / 256)
 """Of depth in mm and of disparity in pixels."""
@@ -36,7 +36,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("an experiment of SERV-CT")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """Reads one experiment.
 
     Raises:
@@ -68,7 +68,7 @@ def read(folder: Path) -> TruthClip:
     if shared is not None:
         notes += _disagreement(DepthFile(maps[shared], ENCODING), disparity[shared], projections[shared], size)
     cameras = tuple(given or _camera(projections[n].left, size, folder / CALIBRATION) for n in frames)
-    return TruthClip(
+    return GroundTruth(
         name=folder.resolve().name,
         layout="SERV-CT",
         images=paths,

@@ -27,8 +27,8 @@ from depthscope.formats.dataset_files import (
 from depthscope.formats.motions import motions_of
 from depthscope.formats.trajectory import remarks
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.ground_truth import DepthEncoding, GroundTruth
 from depthscope.reading import reader
-from depthscope.truth import DepthEncoding, TruthClip
 
 ENCODING = DepthEncoding("uint16", 200 / 65280)
 """Millimetres: 65280 is 20 cm."""
@@ -47,7 +47,7 @@ def recognises(folder: Path) -> bool:
 
 
 @reader("a clip of SimCol3D")
-def read(folder: Path) -> TruthClip:
+def read(folder: Path) -> GroundTruth:
     """Reads one ``Frames_*`` folder with the pose files and ``cam.txt`` above it.
 
     Raises:
@@ -64,7 +64,7 @@ def read(folder: Path) -> TruthClip:
     clip = re.sub(r"^Frames_", "", folder.name)
     files = _pose_files(folder, clip)
     motions, notes = (None, (NO_POSES,)) if files is None else _motions(*files, frames)
-    truth = TruthClip(
+    truth = GroundTruth(
         name=f"{folder.parent.name}-{clip}",
         layout="SimCol3D",
         images=paths,
@@ -141,7 +141,7 @@ def _beside(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _with_fitting_camera(truth: TruthClip, numbers: np.ndarray, size: tuple[int, int]) -> TruthClip:
+def _with_fitting_camera(truth: GroundTruth, numbers: np.ndarray, size: tuple[int, int]) -> GroundTruth:
     """The clip with the reading of ``cam.txt`` under which the depth of its frames agrees best."""
     if len(numbers) != 9:
         raise BadInputError(f"{truth.name}: cam.txt holds {len(numbers)} numbers", "nine", "download it again")

@@ -10,15 +10,15 @@ from pathlib import Path
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file
 from depthscope.formats.trajectory import Trajectory, read
+from depthscope.ground_truth import GroundTruth
 from depthscope.sequence import Sequence
-from depthscope.truth import TruthClip
 
 __all__ = ["FILE", "Trajectory", "read", "write"]
 
 FILE, CAMERA = "trajectory.txt", "camera.yaml"
 
 
-def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
+def write(clip: Sequence | GroundTruth, folder: Path) -> tuple[str, ...]:
     """Writes ``trajectory.txt``, the names of its frames and their camera; returns what was decided, in words.
 
     Where frames have different cameras, each has a file in ``cameras``, and ``frames.txt`` names it.
@@ -45,7 +45,7 @@ def write(clip: Sequence | TruthClip, folder: Path) -> tuple[str, ...]:
     return ("poses are written as world_from_camera, quaternion w last, and the frame's number in place of a time",)
 
 
-def _write_cameras(clip: Sequence | TruthClip, folder: Path) -> list[str]:
+def _write_cameras(clip: Sequence | GroundTruth, folder: Path) -> list[str]:
     """Writes the cameras; returns the file of each frame's, "" where one is for all or none is known."""
     distinct = list(dict.fromkeys(clip.cameras or ()))
     if len(distinct) == 1:

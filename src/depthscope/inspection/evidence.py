@@ -13,7 +13,7 @@ from depthscope.brightness import SATURATED, contrast_equaliser, glaring
 from depthscope.errors import BadInputError
 from depthscope.inspection.adjustment import Adjusted, Bundle, adjusted, triangulated
 from depthscope.inspection.tracks import CORNER, ImageTracks, followed
-from depthscope.lock_on import LockOn, lock_on
+from depthscope.photo_consistency import PhotoConsistency, photo_consistency
 from depthscope.sequence import Sequence
 from depthscope.video import read_image
 
@@ -111,9 +111,9 @@ class Evidence:
         return Evidence(rest, witnesses, self.seed, self.images, replace(tracks, point=point), self.own)
 
     @cached_property
-    def lock_on(self) -> LockOn:
+    def photo_consistency(self) -> PhotoConsistency:
         """How alike the patches of a point are in the frames that saw it."""
-        return lock_on(self.sequence, aligned=True)
+        return photo_consistency(self.sequence, aligned=True)
 
     @cached_property
     def inside_image(self) -> Bool[Tensor, " observations"]:

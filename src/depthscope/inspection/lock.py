@@ -9,7 +9,7 @@ from torch import Tensor
 from depthscope.geometry.depth import sample
 from depthscope.inspection.check import Check, at_least, cannot_tell
 from depthscope.inspection.evidence import Evidence
-from depthscope.lock_on import another_of_the_same
+from depthscope.photo_consistency import another_of_the_same
 from depthscope.sequence import Sequence
 
 LEAST_LOCK_ON, LEAST_ABOVE_NULL = 0.4, 0.2
@@ -22,9 +22,9 @@ TEXTURE = 6.0
 TURN_DEG = 1.5
 
 
-def lock_on_seen(evidence: Evidence) -> Check:
+def photo_consistency_seen(evidence: Evidence) -> Check:
     """Do the projections of a point show the same tissue?"""
-    score = evidence.lock_on
+    score = evidence.photo_consistency
     if not score.pairs:
         return cannot_tell(LEAST_LOCK_ON, "at least", "no point is seen by two frames")
     return at_least(
@@ -36,9 +36,9 @@ def lock_on_seen(evidence: Evidence) -> Check:
     )
 
 
-def lock_on_above_null(evidence: Evidence) -> Check:
+def photo_consistency_above_null(evidence: Evidence) -> Check:
     """More than those of different points do?"""
-    score = evidence.lock_on
+    score = evidence.photo_consistency
     return at_least(
         score.mean - score.null_mean,
         LEAST_ABOVE_NULL,
@@ -48,7 +48,7 @@ def lock_on_above_null(evidence: Evidence) -> Check:
     )
 
 
-def lock_on_unseen(evidence: Evidence) -> Check:
+def photo_consistency_unseen(evidence: Evidence) -> Check:
     """Does a point land on its tissue in frames that it was not triangulated from?
 
     The peak of the normalised correlation of its patch (brought over by the local fronto-parallel plane) is sought

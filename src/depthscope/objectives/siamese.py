@@ -113,7 +113,7 @@ class Siamese:
         if self.flow_weight:
             depth = (at_points + scale.log_factor[:, None]).exp()
             losses, _ = sparse_flow_loss(
-                depth, points.depth, points.pixels, points.weight, frames.other_from_this, frames.camera, frames.size_px
+                depth, points.depth, points.pixels, points.weight, frames.right_from_left, frames.camera, frames.size_px
             )
             terms["flow"] = per_pair(losses)
         if self.agreement_weight:
@@ -161,7 +161,7 @@ class Siamese:
         warp = warped(
             scaled,
             near,
-            frames.other_from_this,
+            frames.right_from_left,
             frames.camera,
             frames.mask,
             near_mask,
@@ -184,7 +184,7 @@ class _Frames:
 
     mask: Bool[Tensor, "frames height width"]
     points: SparsePoints
-    other_from_this: RigidMotion
+    right_from_left: RigidMotion
     camera: Lens
     size_px: tuple[int, int]
 
@@ -198,7 +198,7 @@ class _Frames:
         return cls(
             mask=batch.mask.transpose(0, 1).flatten(0, 1),
             points=SparsePoints(*points),
-            other_from_this=RigidMotion(
+            right_from_left=RigidMotion(
                 torch.cat([k_from_j.rotation, j_from_k.rotation]),
                 torch.cat([k_from_j.translation, j_from_k.translation]),
             ),

@@ -41,7 +41,7 @@ def reporting(case: Path, stages: list[Stage]) -> Stage:
     return Stage(REPORT, "a page that shows it", reported, options, (), tuple(stage.name for stage in stages))
 
 
-def river(
+def case_stages(
     case: Path,
     source: Path,
     camera: Path | None,
@@ -217,7 +217,7 @@ def clips_of(folder: Path, place: Path, source: Path) -> dict[Path, Path]:
     return dict.fromkeys(sequences, folder)
 
 
-def quickened(recipe: Recipe, name: str, area_px: int, steps: int) -> Recipe:
+def downscaled(recipe: Recipe, name: str, area_px: int, steps: int) -> Recipe:
     """A recipe on smaller images, with another number of steps."""
     supervision = dataclasses.replace(recipe.supervision, area_px=area_px)
     return with_steps(dataclasses.replace(recipe, name=name, supervision=supervision), steps)

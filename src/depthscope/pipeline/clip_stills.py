@@ -19,7 +19,6 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.footage import tissue_in
 from depthscope.formats import depth_maps, is_truth, read_sequence, read_truth
 from depthscope.geometry import Camera, converted
 from depthscope.networks.ray_channels import ray_channels
@@ -28,6 +27,7 @@ from depthscope.prediction import Recording, load_model, predict
 from depthscope.sequence import Sequence
 from depthscope.simulation.still_store import CONTENT, FOREIGN, packing
 from depthscope.supervised.losses import UNIT_MM
+from depthscope.unposed_clip import tissue_in
 from depthscope.video import read_image
 from depthscope.workspace import read_result, write_result, writing_folder
 

@@ -15,9 +15,9 @@ from depthscope.pipeline.cases import (
     REGISTRATION,
     SEQUENCE,
     SURFACE,
+    case_stages,
     clips_of,
-    quickened,
-    river,
+    downscaled,
 )
 from depthscope.recipes import ADAPT, Recipe
 from depthscope.sequence import Sequence
@@ -41,13 +41,13 @@ WORST_MM = 2.0
 
 def demo_recipe(steps: int) -> Recipe:
     """`ADAPT` with so many steps."""
-    return quickened(ADAPT, "demo", ADAPT.supervision.area_px, steps)
+    return downscaled(ADAPT, "demo", ADAPT.supervision.area_px, steps)
 
 
 def demo_stages(
     case: Path, recipe: Recipe, frames: int, seed: int, anatomy: AnatomyKind, device: Device = "auto"
 ) -> list[Stage]:
-    """The stages of the river, with the patient before and the truth after them."""
+    """The stages of the pipeline, with the patient before and the truth after them."""
     clip = case / PATIENT / "video"
 
     def simulated(folder: Path, resume: bool) -> None:
@@ -70,7 +70,7 @@ def demo_stages(
     options = {"frames": frames, "seed": seed, "anatomy": anatomy}
     return [
         Stage(PATIENT, f"simulate a patient and an endoscopic video of {frames} frames", simulated, options),
-        *river(
+        *case_stages(
             case,
             clip / "video.mp4",
             clip / "camera.yaml",

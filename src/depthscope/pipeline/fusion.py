@@ -10,7 +10,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.footage import tissue_in
 from depthscope.formats import depth_maps
 from depthscope.formats.frame_masks import masked
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
@@ -18,6 +17,7 @@ from depthscope.geometry import converted
 from depthscope.geometry.map_grid import RECORDED, MapGrid
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
+from depthscope.unposed_clip import tissue_in
 from depthscope.video import read_image, write_image
 
 RIM_PX = 2

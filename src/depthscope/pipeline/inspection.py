@@ -12,11 +12,11 @@ from depthscope import inspection
 from depthscope.agreement import Agreement, agreement, depth_remarks
 from depthscope.errors import NoAnswerError, UnusableSequenceError
 from depthscope.formats import PoseDirection, UndecidedDirectionError, is_truth, read_sequence, read_truth
+from depthscope.ground_truth import GroundTruth, with_points
 from depthscope.inspection import Verdict
 from depthscope.pipeline.outcomes import UNDECIDED, WORDS
 from depthscope.reconstruction.witnesses import witnesses_of
 from depthscope.sequence import Sequence
-from depthscope.truth import TruthClip, with_points
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
 
@@ -37,7 +37,7 @@ def with_direction(verdict: Verdict, undecided: UndecidedDirectionError | None) 
     return inspection.doubted(verdict, str(undecided))
 
 
-def dataset_figures(truth: TruthClip, found: Agreement, doubts: tuple[str, ...]) -> dict:
+def dataset_figures(truth: GroundTruth, found: Agreement, doubts: tuple[str, ...]) -> dict:
     """What ``result.json`` says of a dataset with dense depth."""
     warnings = [*doubts, *([found.warning] if found.warning else [])]
     return {
@@ -48,7 +48,7 @@ def dataset_figures(truth: TruthClip, found: Agreement, doubts: tuple[str, ...])
     }
 
 
-def show_dataset(truth: TruthClip, found: Agreement, doubts: tuple[str, ...]) -> None:
+def show_dataset(truth: GroundTruth, found: Agreement, doubts: tuple[str, ...]) -> None:
     """Prints what a dataset folder is and holds, before anything can be refused."""
     has = [f"{truth.with_depth} depth maps" if truth.with_depth else "no depth"]
     has += ["no camera" if truth.cameras is None else f"{truth.cameras[0].model} camera"]

@@ -6,15 +6,15 @@ from pathlib import Path
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
 from depthscope.geometry import Camera
 from depthscope.prediction import Recording
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video import WHOLE, Cut, FolderFrames
 from depthscope.video.content_mask import read_content_mask
 from depthscope.video.cut import check_no_part
 
 
-def of_targets(clip: Footage) -> Recording:
+def of_targets(clip: UnposedClip) -> Recording:
     """The frames of a clip that are its targets."""
     from depthscope.video import read_image
 

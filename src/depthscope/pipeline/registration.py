@@ -20,7 +20,7 @@ from depthscope.geometry.surface import vertex_normals
 from depthscope.pipeline.registration_pictures import distance_colours, picture
 from depthscope.registration import Alignment, Registration, ScalePrior, SurfaceView, Target, nearest, register_unscaled
 from depthscope.registration.frames import CERTAIN, FEWEST, frame_views
-from depthscope.registration.halves import register_by_halves
+from depthscope.registration.halves import register_with_split_half_check
 from depthscope.registration.options import WORKING_MM
 from depthscope.sequence import Sequence
 from depthscope.video import write_image
@@ -280,7 +280,7 @@ def register_folder(
             if views is None:
                 found = register_unscaled(mesh, ready, options, starts, told)
             else:
-                found = register_by_halves(views, ready, options, starts, told)
+                found = register_with_split_half_check(views, ready, options, starts, told)
         moved = replace(mesh.moved(found.target_from_source), unit="mm")
         distance = nearest(ready, moved.points.double(), moved.normals)
         comments = ("frame LPS", "SPACE=LPS", "scale by registration to the CT; colours are distances to it")

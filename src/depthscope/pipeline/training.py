@@ -6,16 +6,16 @@ import time
 from pathlib import Path
 
 from depthscope.errors import BadInputError, DepthscopeError
-from depthscope.footage import Footage
 from depthscope.formats.frame_masks import masked, masks_of
 from depthscope.inspection.stored import checked_verdict
 from depthscope.recipes import Recipe
 from depthscope.runs import ValidatedOn
-from depthscope.runs.inputs import EVERY_S, opened, told_apart
+from depthscope.runs.inputs import EVERY_S, opened, unique_names
 from depthscope.runs.learned_camera import write_learned_camera
 from depthscope.sequence import Sequence
 from depthscope.training import LAST, launched
 from depthscope.training.processes import is_first
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video.cut import WHOLE, Cut
 
 
@@ -56,7 +56,7 @@ def train(
             )
         fresh = not any(out.iterdir())
         try:
-            read: list[Sequence | Footage] = []
+            read: list[Sequence | UnposedClip] = []
             sources: list[Path] = []
             for folder, foreign in zip(sequences, masks_of(sequences, masks), strict=True):
                 place = store or out / "store"
@@ -67,7 +67,7 @@ def train(
                 if note and is_first(os.environ):
                     print(note)
                 read, sources = [*read, *given], [*sources, *[folder] * len(given)]
-            read = told_apart(read, sources)
+            read = unique_names(read, sources)
             fabric = launched(recipe.training)
             kept_back = recipe.supervision.holdout.kept_back(len(read))
             for number, one in enumerate(read if fabric.is_global_zero else ()):
@@ -97,13 +97,13 @@ def train(
     return 0
 
 
-def described(clip: Sequence | Footage) -> str:
+def described(clip: Sequence | UnposedClip) -> str:
     """What a clip brings, in words."""
     frames = f"{len(clip)} frames"
     if isinstance(clip, Sequence):
         return f"{frames}, {len(clip.points)} points, {len(clip.observations)} observations"
-    if clip.other_eye is not None:
-        return f"{frames} of two eyes {clip.other_eye.baseline:g} {clip.other_eye.unit} apart"
+    if clip.right_camera is not None:
+        return f"{frames} of two eyes {clip.right_camera.baseline:g} {clip.right_camera.unit} apart"
     return f"{frames} without structure from motion"
 
 

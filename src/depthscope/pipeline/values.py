@@ -25,7 +25,7 @@ from depthscope.recipes import ADAPT, Recipe, with_steps
 from depthscope.reconstruction.clips import Asked, Options, reconstruct_clips
 from depthscope.registration import Alignment, Registration, Target, register_unscaled
 from depthscope.registration.frames import frame_views
-from depthscope.registration.halves import register_by_halves
+from depthscope.registration.halves import register_with_split_half_check
 from depthscope.runs import train_recipe
 from depthscope.sequence import Sequence
 from depthscope.training.devices import Device
@@ -149,7 +149,7 @@ def register(source: ClipDepth | Surface, target: Surface, options: Registration
         for number, (one, factor) in enumerate(zip(source, factors, strict=True))
         if number in set(rows)
     ]
-    return register_by_halves(frame_views(frames), ready, options)
+    return register_with_split_half_check(frame_views(frames), ready, options)
 
 
 def _factors(maps: ClipDepth) -> list[float]:

@@ -21,7 +21,7 @@ FEWEST_IN_HALVES = 6
 """Views that are still enough when halved."""
 
 
-def register_by_halves(
+def register_with_split_half_check(
     views: tuple[SurfaceView, ...],
     target: Surface | Target,
     options: Registration | None = None,

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
 from depthscope.geometry import Camera
 from depthscope.objectives import ViewSynthesis
 from depthscope.recipes import Recipe
 from depthscope.sequence import Sequence
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video import WHOLE, Cut, FrameSource
 from depthscope.video.content_mask import read_content_mask
 from depthscope.video.cut import check_no_part
@@ -31,7 +31,7 @@ def opened(
     store: Path = Path("store"),
     every_s: float = EVERY_S,
     part: Cut = WHOLE,
-) -> list[Sequence] | list[Footage]:
+) -> list[Sequence] | list[UnposedClip]:
     """What a recipe can learn from at this place.
 
     Args:
@@ -66,7 +66,7 @@ def opened(
         if by_views and is_truth(source) and not objective.needs_sfm:
             clip = read_truth(source)  # its depth and motions are not looked at
             if clip.cameras is not None:
-                return [Footage(clip.name, clip.images, clip.cameras, clip.mask)]
+                return [UnposedClip(clip.name, clip.images, clip.cameras, clip.mask)]
         return [read_sequence(source)]
     if not by_views:
         return [read_sequence(source)]  # which tells what is missing
@@ -83,7 +83,7 @@ def opened(
     return [found]
 
 
-def check_changes(clip: Footage, source: Path) -> None:
+def check_changes(clip: UnposedClip, source: Path) -> None:
     """Refuses a still: views of one place cannot be told from it.
 
     Raises:
@@ -149,7 +149,7 @@ def images_of(
     name: str | None = None,
     video: FrameSource | None = None,
     part: Cut = WHOLE,
-) -> Footage:
+) -> UnposedClip:
     """The images of a folder in the order of the numbers in their names, with one camera.
 
     Raises:
@@ -183,10 +183,10 @@ def images_of(
             "calibrate at this size",
         )
     mask = None if mask_file is None else read_content_mask(mask_file, frames.size_px)
-    return Footage(name or folder.resolve().name, frames.files, (camera,) * len(frames.files), mask)
+    return UnposedClip(name or folder.resolve().name, frames.files, (camera,) * len(frames.files), mask)
 
 
-def told_apart(clips: list[Sequence | Footage], sources: list[Path]) -> list[Sequence | Footage]:
+def unique_names(clips: list[Sequence | UnposedClip], sources: list[Path]) -> list[Sequence | UnposedClip]:
     """The clips, with the name of the folder around it before the name of each that has its name from several."""
     names = [one.name for one in clips]
     return [

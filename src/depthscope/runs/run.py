@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
 from depthscope.networks.encoder_file import StartsFromFile
 from depthscope.objectives import Siamese, ViewSynthesis
 from depthscope.pretrained import read_start
@@ -31,6 +30,7 @@ from depthscope.training import (
     train,
 )
 from depthscope.training.devices import Fabric
+from depthscope.unposed_clip import UnposedClip
 
 One = TypeVar("One", Clip, SnippetClip)
 
@@ -62,7 +62,7 @@ def prepared(sequences: Rows[Sequence], recipe: Recipe, store: Path) -> tuple[tu
 
 
 def prepared_snippets(
-    clips: Rows[Footage], recipe: Recipe, store: Path
+    clips: Rows[UnposedClip], recipe: Recipe, store: Path
 ) -> tuple[tuple[SnippetClip, ...], tuple[SnippetClip, ...]]:
     """As `prepared`, for recipes that learn by view synthesis.
 
@@ -83,7 +83,7 @@ def prepared_snippets(
     return _split(list(made), recipe.supervision.holdout)
 
 
-def _common_size(clips: Rows[Sequence] | Rows[Footage], recipe: Recipe) -> tuple[int, int]:
+def _common_size(clips: Rows[Sequence] | Rows[UnposedClip], recipe: Recipe) -> tuple[int, int]:
     if not clips:
         raise BadInputError("no sequences", "at least one to train on")
     names = [one.name for one in clips]
@@ -103,7 +103,7 @@ def _split(clips: list[One], holdout: Holdout) -> tuple[tuple[One, ...], tuple[O
 
 def train_recipe(
     recipe: Recipe,
-    sequences: Rows[Sequence | Footage],
+    sequences: Rows[Sequence | UnposedClip],
     out: Path,
     *,
     resume: bool = False,
@@ -115,7 +115,7 @@ def train_recipe(
 
     Args:
         recipe: Everything that decides the run beside the data.
-        sequences: SfM sequences; a recipe that learns by view synthesis takes footage without SfM as well.
+        sequences: SfM sequences; a recipe that learns by view synthesis takes clips without SfM as well.
         out: The run's folder.
         resume: Go on from the checkpoint there.
         quiet: No progress display.
@@ -136,8 +136,8 @@ def train_recipe(
         case Siamese():
             task, draws, validate = _from_points(recipe, _with_sfm(sequences, recipe), store)
         case ViewSynthesis():
-            footage = [one if isinstance(one, Footage) else Footage.of(one) for one in sequences]
-            task, draws, validate, unit = _from_video(recipe, footage, store)
+            unposed = [one if isinstance(one, UnposedClip) else UnposedClip.of(one) for one in sequences]
+            task, draws, validate, unit = _from_video(recipe, unposed, store)
             record |= unit
     result = train(
         task, draws, recipe.training, out, validate=validate, record=record, resume=resume, fabric=fabric, quiet=quiet
@@ -150,10 +150,10 @@ def train_recipe(
     )
 
 
-def _with_sfm(clips: Rows[Sequence | Footage], recipe: Recipe) -> list[Sequence]:
+def _with_sfm(clips: Rows[Sequence | UnposedClip], recipe: Recipe) -> list[Sequence]:
     sequences = []
     for one in clips:
-        sequence = one.sequence if isinstance(one, Footage) else one
+        sequence = one.sequence if isinstance(one, UnposedClip) else one
         if sequence is None:
             raise BadInputError(
                 f"{one.name} has no structure from motion",
@@ -204,14 +204,14 @@ def begin(network: nn.Module, recipe: Recipe) -> None:
         ) from error
 
 
-def _from_video(recipe: Recipe, footage: list[Footage], store: Path):
+def _from_video(recipe: Recipe, unposed: list[UnposedClip], store: Path):
     """Task, draws, validation and unit of length of a recipe that learns by view synthesis.
 
     Where every clip has structure from motion, its points judge the depth, so that recipes can be compared; they take
     no part in training unless the recipe says so.
     """
     assert isinstance(recipe.objective, ViewSynthesis) and isinstance(recipe.augmentation, SnippetAugmentation)
-    clips, unseen = prepared_snippets(footage, recipe, store)
+    clips, unseen = prepared_snippets(unposed, recipe, store)
     network = snippet_network(recipe.network, recipe.objective)
     begin(network.depth, recipe)
     task = VideoDepth(

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
 from depthscope.geometry import Kind, Lens, RigidMotion, depth_of
 from depthscope.sequence import Sequence
 from depthscope.supervision.confidence import ImageMotion, RayAngles
@@ -20,6 +19,7 @@ from depthscope.supervision.sparse_depth import SparsePoints
 from depthscope.supervision.store import FrameStore, frame_store
 from depthscope.supervision.view import View, through, view_of
 from depthscope.supervision.visibility import widened
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video.windows import content_box, fitting_size
 
 FEWEST_TO_SPLIT = 8
@@ -158,7 +158,7 @@ class Clip:
         return self.store.view
 
 
-def network_size(sequence: Sequence | Footage, options: Supervision, divisor: int) -> tuple[int, int]:
+def network_size(sequence: Sequence | UnposedClip, options: Supervision, divisor: int) -> tuple[int, int]:
     """(width, height) of the network's image that suits this sequence.
 
     Raises:
@@ -176,7 +176,7 @@ def network_size(sequence: Sequence | Footage, options: Supervision, divisor: in
     return options.size_px
 
 
-def common_kind(clips: Iterable[Sequence | Footage]) -> Kind:
+def common_kind(clips: Iterable[Sequence | UnposedClip]) -> Kind:
     """The kind of depth of clips that are learned from together: z, if all their lenses allow it."""
     kinds = {camera.depth_kind for one in clips for camera in set(one.cameras)}
     return "distance" if "distance" in kinds else "z"

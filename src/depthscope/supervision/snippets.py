@@ -8,13 +8,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage
 from depthscope.geometry import Kind, Lens, RigidMotion
 from depthscope.sequence import Sequence
 from depthscope.supervision.clip import Clip, Supervision, common_kind, tracked
 from depthscope.supervision.sparse_depth import SparsePoints
 from depthscope.supervision.store import FrameStore, frame_store
 from depthscope.supervision.view import view_of
+from depthscope.unposed_clip import UnposedClip
 from depthscope.video.windows import content_box
 
 STEREO_BASELINE = 0.1
@@ -76,7 +76,7 @@ class Eye:
 
     store: FrameStore
     camera: Lens
-    other_from_this: RigidMotion
+    right_from_left: RigidMotion
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +168,7 @@ class SnippetBatch:
 
 
 def snippet_clip(
-    footage: Footage,
+    unposed: UnposedClip,
     options: Supervision,
     rule: SnippetRule,
     size_px: tuple[int, int],
@@ -180,70 +180,70 @@ def snippet_clip(
     Raises:
         BadInputError: The rule asks for what the clip has not (stereo, SfM, enough frames), or an image is unreadable.
     """
-    if rule.stereo and footage.other_eye is None:
+    if rule.stereo and unposed.right_camera is None:
         raise BadInputError(
-            f"{footage.name} has one eye", "stereo frames for this recipe", "use a recipe that learns from video alone"
+            f"{unposed.name} has one eye", "stereo frames for this recipe", "use a recipe that learns from video alone"
         )
-    if rule.flow_px is not None and footage.sequence is None:
+    if rule.flow_px is not None and unposed.sequence is None:
         raise BadInputError(
-            f"{footage.name} has no SfM to choose frames by",
+            f"{unposed.name} has no SfM to choose frames by",
             "a sequence, or snippets.stride instead of snippets.flow_px",
             "reconstruct it first, or say --objective.snippets.flow-px None",
         )
-    kind = kind or common_kind([footage])
-    sfm = None if footage.sequence is None else tracked(footage.sequence, options, size_px, folder, kind)
+    kind = kind or common_kind([unposed])
+    sfm = None if unposed.sequence is None else tracked(unposed.sequence, options, size_px, folder, kind)
     if sfm is not None:
         store, camera = sfm.store, sfm.camera
     else:
-        view = view_of(footage.cameras[0], content_box(footage.mask, footage.size_px), size_px)
-        store = frame_store(footage, view, options.erosion_px, folder)
+        view = view_of(unposed.cameras[0], content_box(unposed.mask, unposed.size_px), size_px)
+        store = frame_store(unposed, view, options.erosion_px, folder)
         camera = view.camera.lens(kind, grid=True).to(torch.float32)
     eye, unit_length, unit = None, None, "relative"
-    if rule.stereo and footage.other_eye is not None:
-        unit_length, unit = footage.other_eye.baseline / STEREO_BASELINE, footage.other_eye.unit
-        eye = _eye(footage, unit_length, options, size_px, folder, kind)
+    if rule.stereo and unposed.right_camera is not None:
+        unit_length, unit = unposed.right_camera.baseline / STEREO_BASELINE, unposed.right_camera.unit
+        eye = _eye(unposed, unit_length, options, size_px, folder, kind)
     elif sfm is not None:
         unit_length, unit = sfm.unit_length, sfm.unit
-    rows = snippets_of(footage, rule)
+    rows = snippets_of(unposed, rule)
     if not len(rows):
         apart = f"a stride of {rule.stride}" if rule.flow_px is None else f"{rule.flow_px:g} px of motion"
         raise BadInputError(
-            f"{footage.name}: no frame of {len(footage)} has its sources {rule.offsets} at {apart}",
+            f"{unposed.name}: no frame of {len(unposed)} has its sources {rule.offsets} at {apart}",
             "a longer clip, or one in which the camera moves",
             "leave it out, or lower objective.snippets.stride or flow_px",
         )
-    held = _held_out(footage, options, rows)
-    return SnippetClip(footage.name, store, camera, rows[~held], rows[held], eye, sfm, unit_length, unit)
+    held = _held_out(unposed, options, rows)
+    return SnippetClip(unposed.name, store, camera, rows[~held], rows[held], eye, sfm, unit_length, unit)
 
 
 def _eye(
-    footage: Footage, unit_length: float, options: Supervision, size_px: tuple[int, int], folder: Path, kind: Kind
+    unposed: UnposedClip, unit_length: float, options: Supervision, size_px: tuple[int, int], folder: Path, kind: Kind
 ) -> Eye:
-    other, eye = footage.other, footage.other_eye
+    other, eye = unposed.other, unposed.right_camera
     assert other is not None and eye is not None
     view = view_of(other.cameras[0], content_box(other.mask, other.size_px), size_px)
     store = frame_store(other, view, options.erosion_px, folder)
-    motion = eye.other_from_this.scaled(1 / unit_length)
+    motion = eye.right_from_left.scaled(1 / unit_length)
     return Eye(store, view.camera.lens(kind, grid=True).to(torch.float32), motion)
 
 
-def _held_out(footage: Footage, options: Supervision, rows: Tensor) -> Bool[Tensor, " snippets"]:
+def _held_out(unposed: UnposedClip, options: Supervision, rows: Tensor) -> Bool[Tensor, " snippets"]:
     """Targets kept from training: a share of the frames; none where nothing would be left to train on."""
     share = options.holdout.frames
     generator = torch.Generator().manual_seed(options.holdout.seed)
-    frames = torch.rand(len(footage), generator=generator) < share
+    frames = torch.rand(len(unposed), generator=generator) < share
     held = frames[rows[:, 0]]
     return held if bool((~held).any()) else torch.zeros_like(held)
 
 
-def snippets_of(footage: Footage, rule: SnippetRule) -> Int[Tensor, "snippets frames"]:
+def snippets_of(unposed: UnposedClip, rule: SnippetRule) -> Int[Tensor, "snippets frames"]:
     """The target and its sources in time, for every target that has them all."""
-    frames, targets = len(footage), footage.targets
+    frames, targets = len(unposed), unposed.targets
     rows = []
     for target in range(frames) if targets is None else targets:
         strides: dict[bool, int | None] = {True: rule.stride, False: rule.stride}  # before and after the target
-        if rule.flow_px is not None and footage.sequence is not None:
-            strides = {back: _stride(footage.sequence, target, back, rule) for back in set(rule.before)}
+        if rule.flow_px is not None and unposed.sequence is not None:
+            strides = {back: _stride(unposed.sequence, target, back, rule) for back in set(rule.before)}
         sources = [target + offset * (strides[offset < 0] or frames) for offset in rule.offsets]
         if all(0 <= source < frames for source in sources):
             rows.append((target, *sources))
@@ -289,7 +289,7 @@ def in_one_unit(clips: tuple[SnippetClip, ...]) -> tuple[SnippetClip, ...]:
     def measured(one: SnippetClip) -> SnippetClip:
         if one.eye is None or one.unit_length is None:
             return one
-        motion = one.eye.other_from_this.scaled(one.unit_length / length)
-        return replace(one, eye=replace(one.eye, other_from_this=motion), unit_length=length)
+        motion = one.eye.right_from_left.scaled(one.unit_length / length)
+        return replace(one, eye=replace(one.eye, right_from_left=motion), unit_length=length)
 
     return tuple(measured(one) for one in clips)

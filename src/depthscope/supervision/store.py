@@ -12,9 +12,9 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from depthscope.errors import BadInputError
-from depthscope.footage import Footage, tissue_in
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
+from depthscope.unposed_clip import UnposedClip, tissue_in
 from depthscope.video import read_image
 from depthscope.workspace import atomic_folder
 
@@ -49,7 +49,7 @@ class FrameStore:
         return self.mask.expand(len(frames), -1, -1) if self.tissue is None else self.tissue[frames]
 
 
-def frame_store(sequence: Sequence | Footage, view: View, erosion_px: int, folder: Path) -> FrameStore:
+def frame_store(sequence: Sequence | UnposedClip, view: View, erosion_px: int, folder: Path) -> FrameStore:
     """Opens the store of a sequence in `folder`, making it first where it is missing or out of date.
 
     The name of a store is a hash of what is in it (the image files, cameras, window), and of nothing else: a
@@ -79,7 +79,7 @@ def frame_store(sequence: Sequence | Footage, view: View, erosion_px: int, folde
     return FrameStore(torch.from_numpy(frames), mask, view, key, tissue)
 
 
-def write_store(sequence: Sequence | Footage, view: View, place: Path, key: str) -> None:
+def write_store(sequence: Sequence | UnposedClip, view: View, place: Path, key: str) -> None:
     """Decodes every frame once and writes the store whole or not at all."""
     width, height = view.size_px
     if not (place / "store.json").is_file():
@@ -109,7 +109,7 @@ def network_frame(path: Path, view: View, camera) -> UInt8[np.ndarray, "height w
     return view.image(image, camera)
 
 
-def store_key(sequence: Sequence | Footage, view: View) -> str:
+def store_key(sequence: Sequence | UnposedClip, view: View) -> str:
     """Hash of everything that decides the bytes of the store."""
     digest = hashlib.sha256(json.dumps([LAYOUT, asdict(view)], sort_keys=True, default=str).encode())
     for path, camera in zip(sequence.images, sequence.cameras, strict=True):

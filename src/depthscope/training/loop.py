@@ -22,7 +22,7 @@ from depthscope.training.options import Training, resolved_precision
 from depthscope.training.processes import processes_of
 from depthscope.training.resume import check_same_record
 from depthscope.training.task import Task
-from depthscope.training.trainee import Trainee, not_finite
+from depthscope.training.train_state import TrainState, not_finite
 
 Validation = Callable[[nn.Module], dict[str, float]]
 """Measures a network; the value named "score" decides which checkpoint is best (smaller is better)."""
@@ -124,10 +124,10 @@ def train(
         raise BadInputError(
             f"training.batch {options.batch} on {fabric.world_size} processes", "a multiple of the processes"
         )
-    trainee, progress = Trainee.of(task, options, fabric), _Progress()
+    train_state, progress = TrainState.of(task, options, fabric), _Progress()
     if resume:
         saved = load_checkpoint(out / LAST)
-        trainee.restore(saved)
+        train_state.restore(saved)
         progress = _Progress.of(saved)
         check_same_record(progress.record, record, out)
         progress.pending = [(step, fabric.to_device(values)) for step, values in progress.pending]
@@ -140,13 +140,13 @@ def train(
     silent = not fabric.is_global_zero
     with interruption() as stop, RunLog(out, first, options.steps, quiet=quiet, silent=silent) as log:
         pending = progress.pending
-        trainee.network.train()
+        train_state.network.train()
         while progress.step < options.steps:
             asked = time.perf_counter()
             batch = fabric.to_device(next(stream))
             waited += time.perf_counter() - asked
 
-            pending.append((progress.step, trainee.step(batch, progress.step)))
+            pending.append((progress.step, train_state.step(batch, progress.step)))
             progress.step += 1
             done = progress.step
             stopped = _any_process(fabric, stop())
@@ -164,19 +164,19 @@ def train(
                     fabric, pending, options.batch
                 )  # which tells a loss that is no number; they are logged when it goes on
             if validate is not None and (done % options.validate_every == 0 or done == options.steps):
-                progress.validation = _validated(fabric, validate, trainee.averaged)
+                progress.validation = _validated(fabric, validate, train_state.averaged)
                 log.validation(done, progress.validation)
-                _keep_if_best(progress, trainee, out)
+                _keep_if_best(progress, train_state, out)
             if done % options.save_every == 0 or last:
                 progress.seconds = before + time.perf_counter() - start
-                _save(progress, trainee, out)
+                _save(progress, train_state, out)
             if stopped and (more or done < options.steps):
                 raise InterruptedRunError(
                     f"stopped after {done} of {options.steps} steps, saved in {out}", "", "go on with --resume"
                 )
 
     elapsed = max(time.perf_counter() - start, 1e-9)
-    trainee.finish()
+    train_state.finish()
     return TrainingResult(
         steps=progress.step,
         seconds=progress.seconds,
@@ -203,7 +203,7 @@ class _Progress:
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> "_Progress":
-        """That of a checkpoint; what is neither its own nor the trainee's is the record."""
+        """That of a checkpoint; what is neither its own nor of the train state is the record."""
         own = {"step", "seconds", "validation", "best", "losses"}
         others = own | {"layout", "training_network", "network", "optimiser"}
         record = {name: value for name, value in content.items() if name not in {*others, "pending"}}
@@ -242,22 +242,22 @@ def _is_step(row: object) -> bool:
             return False
 
 
-def _keep_if_best(progress: _Progress, trainee: Trainee, out: Path) -> None:
+def _keep_if_best(progress: _Progress, train_state: TrainState, out: Path) -> None:
     """Keeps the mean weights where no validation was better."""
     if not progress.validation["score"] < progress.best.get("score", float("inf")):
         return
     progress.best = {**progress.validation, "step": float(progress.step)}
-    if trainee.fabric.is_global_zero:
-        content = {"network": trainee.averaged.state_dict(), "step": progress.step, **progress.record}
+    if train_state.fabric.is_global_zero:
+        content = {"network": train_state.averaged.state_dict(), "step": progress.step, **progress.record}
         save_checkpoint(out / BEST, content)
 
 
-def _save(progress: _Progress, trainee: Trainee, out: Path) -> None:
+def _save(progress: _Progress, train_state: TrainState, out: Path) -> None:
     """Saves all that a resumed run needs."""
-    trainee.check_weights(progress.step - 1)
-    if trainee.fabric.is_global_zero:
-        save_checkpoint(out / LAST, {**trainee.state(), **progress.state()})
-    trainee.fabric.barrier()
+    train_state.check_weights(progress.step - 1)
+    if train_state.fabric.is_global_zero:
+        save_checkpoint(out / LAST, {**train_state.state(), **progress.state()})
+    train_state.fabric.barrier()
 
 
 def _means(fabric: Fabric, pending: list[tuple[int, dict[str, Tensor]]], batch: int) -> dict[str, float]:

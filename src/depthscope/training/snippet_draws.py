@@ -72,7 +72,7 @@ def gathered(
             mask.append(clip.eye.store.to_learn_from(frames[:1]))
             content.append(clip.eye.store.mask[None])
             cameras.append(clip.eye.camera)
-            stereo.append(clip.eye.other_from_this)
+            stereo.append(clip.eye.right_from_left)
         images.append(torch.cat(shown))
         masks.append(torch.cat(mask))
         contents.append(torch.cat(content))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from depthscope.networks.encoder import EncoderOptions
-from depthscope.training.trainee import NonFiniteLossError
+from depthscope.training.train_state import NonFiniteLossError
 from depthscope.workspace import content_hash, empty, holding, write_text
 
 BEYOND = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from depthscope.comparison import Judged, all_judged, figures, flat_figures, made_equal, predicted, trained
+from depthscope.comparison import Judged, all_judged, equal_budget, figures, flat_figures, predicted, trained
 from depthscope.errors import BadInputError
 from depthscope.networks.encoder import EncoderOptions
 from depthscope.recipes import Recipe, recipe_named
@@ -96,7 +96,7 @@ def depth_probe(
         raise BadInputError(
             f"{len(inputs)} sequences, --test {test}", "two or more: the last ones are the test", "give more, or --test"
         )
-    base = made_equal(recipe_named(recipe), steps, batch, area_px)
+    base = equal_budget(recipe_named(recipe), steps, batch, area_px)
     with_encoder_options(base, pretext)  # which says where the recipe's network has no such encoder
     known, unseen = split(all_judged(inputs), test)
     return DepthProbe(base, pretext, before, known, unseen, store)

@@ -1,7 +1,8 @@
 """The folders of the Johns Hopkins endoscopy projects (Liu et al. 2018 to 2022), in both of their layouts.
 
 One folder holds everything, or ``images/`` and ``colmap/0/`` share it. The poses of one file are read in two opposite
-ways by the projects' own programs, so the direction is found here from the images (`lock_on`), and told in the notes.
+ways by the projects' own programs, so the direction is found here from the images (`photo_consistency`), and told in
+the notes.
 Intrinsics are stored with the top-left pixel's centre at (0, 0); 0.5 is added in reading and subtracted in writing.
 """
 

@@ -1,7 +1,8 @@
 """Which way the poses of a JHU folder are stored: the images decide.
 
 The projects' own programs read one and the same file in opposite ways. Whether points lie in front of the cameras does
-not decide it, since the cameras hardly turn; whether the projections of a point show the same tissue does (`lock_on`).
+not decide it, since the cameras hardly turn; whether the projections of a point show the same tissue does
+(`photo_consistency`).
 """
 
 import math
@@ -12,7 +13,7 @@ import torch
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import RigidMotion
-from depthscope.lock_on import LockOn, lock_on_each
+from depthscope.photo_consistency import PhotoConsistency, photo_consistency_of_each
 from depthscope.sequence import Observations, Sequence
 
 PoseDirection = Literal["auto", "camera_from_world", "world_from_camera"]
@@ -67,7 +68,7 @@ def found_direction(sequence: Sequence, by_direction: dict[str, RigidMotion], co
             possible.append(direction)
         except BadInputError:  # every point behind the cameras: no such sequence
             continue
-    scores = dict(zip(possible, lock_on_each(tuple(candidates)), strict=True))
+    scores = dict(zip(possible, photo_consistency_of_each(tuple(candidates)), strict=True))
     better, other = sorted(DIRECTIONS, key=lambda d: (d not in scores, -_correlation(scores.get(d))))
     high, low = _correlation(scores.get(better)), _correlation(scores.get(other))
     pairs = scores[better].pairs
@@ -96,5 +97,5 @@ def found_direction(sequence: Sequence, by_direction: dict[str, RigidMotion], co
     )
 
 
-def _correlation(score: LockOn | None) -> float:
+def _correlation(score: PhotoConsistency | None) -> float:
     return 0.0 if score is None or math.isnan(score.mean) else score.mean

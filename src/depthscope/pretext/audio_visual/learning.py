@@ -12,7 +12,7 @@ from depthscope.networks.encoder import EncoderOptions
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.pretext.audio_visual.moments import Moments
 from depthscope.pretext.audio_visual.networks import Listener, best, shown_places
-from depthscope.pretext.audio_visual.scores import told_apart
+from depthscope.pretext.audio_visual.scores import unique_names
 from depthscope.pretext.audio_visual.spectrogram import Spectrogram
 from depthscope.pretext.audio_visual.task import LearnCorrespondence, LearnLocalisation, ListeningBatch, PairsOfMoments
 from depthscope.pretext.learned import Learned
@@ -129,7 +129,7 @@ class AudioVisual:
             kept = PairsOfMoments(corpus, sounds, self.moments(corpus, sounds, corpus.held, 1000 * seed + 2))
         except BadInputError:
             return Learned(network.correspondence.encoder, (), result, (CLAIM, NOT_JUDGED))
-        scores = told_apart(network, self.spectrogram, kept)
+        scores = unique_names(network, self.spectrogram, kept)
         return Learned(network.correspondence.encoder, scores, result, (CLAIM,))
 
     def moments(self, corpus: Corpus, sounds: tuple[Sound, ...], chosen: torch.Tensor, seed: int) -> Moments:

@@ -12,7 +12,7 @@ PAIRS, PER_PASS = 256, 16
 
 
 @torch.no_grad()
-def told_apart(
+def unique_names(
     network: Listener, spectrogram: Spectrogram, pairs: PairsOfMoments, count: int = PAIRS
 ) -> tuple[Score, ...]:
     """Accuracy of both networks, and of wrong pairs by where their sound is from.

@@ -112,7 +112,7 @@ class DepthFile:
 
 
 @dataclass(frozen=True, eq=False)
-class TruthClip:
+class GroundTruth:
     """Frames with what a dataset knows about them, validated and never changed.
 
     Attributes:
@@ -203,7 +203,7 @@ class PointSampling:
 
 
 def with_points(
-    truth: TruthClip,
+    truth: GroundTruth,
     options: PointSampling = PointSampling(),
     progress: Callable[[list[int]], Iterable[int]] = lambda frames: frames,
 ) -> Sequence:
@@ -267,7 +267,7 @@ def with_points(
     )
 
 
-def _drawn(truth: TruthClip, frame: int, options: PointSampling) -> Float[Tensor, "points 3"]:
+def _drawn(truth: GroundTruth, frame: int, options: PointSampling) -> Float[Tensor, "points 3"]:
     """Corners of a keyframe with known depth, in the world."""
     assert truth.cameras is not None and truth.camera_from_world is not None
     depth = truth.depth_of(frame)
@@ -287,7 +287,7 @@ def _drawn(truth: TruthClip, frame: int, options: PointSampling) -> Float[Tensor
     return truth.camera_from_world[frame].inverse().apply(local[good])
 
 
-def _seen(points: Float[Tensor, "points 3"], truth: TruthClip, frame: int, options: PointSampling) -> Tensor:
+def _seen(points: Float[Tensor, "points 3"], truth: GroundTruth, frame: int, options: PointSampling) -> Tensor:
     """Which points the depth map of a frame confirms."""
     assert truth.cameras is not None and truth.camera_from_world is not None
     local = truth.camera_from_world[frame].apply(points)

@@ -10,7 +10,15 @@ import torch
 from depthscope.errors import BadInputError
 from depthscope.formats import read_sequence
 from depthscope.geometry import Camera, RigidMotion
-from depthscope.lock_on import PatchPairs, another_of_the_same, cut_patches, lock_on, lock_on_each, normalised, textured
+from depthscope.photo_consistency import (
+    PatchPairs,
+    another_of_the_same,
+    cut_patches,
+    normalised,
+    photo_consistency,
+    photo_consistency_of_each,
+    textured,
+)
 from depthscope.sequence import Observations, Sequence
 from miniatures.jhu_folder import write_jhu
 from miniatures.scene import scene
@@ -25,22 +33,22 @@ def clip(tmp_path_factory):
 
 def test_the_published_numbers(sinus_clip):
     clip = read_sequence(sinus_clip, "world_from_camera")
-    right, wrong = lock_on_each((clip, replace(clip, camera_from_world=clip.camera_from_world.inverse())))
+    right, wrong = photo_consistency_of_each((clip, replace(clip, camera_from_world=clip.camera_from_world.inverse())))
     assert (right.pairs, right.gap) == (wrong.pairs, wrong.gap) == (5286, 4)
     assert (right.mean, right.median) == pytest.approx((0.777, 0.799), abs=5e-4)
     assert (wrong.mean, wrong.median) == pytest.approx((0.071, 0.060), abs=5e-4)
     assert (right.share_above_half, wrong.share_above_half) == pytest.approx((0.956, 0.201), abs=5e-4)
     assert abs(right.null_mean) < 0.03 and abs(wrong.null_mean) < 0.03
-    few = lock_on(clip, most_pairs=50, seed=3)
+    few = photo_consistency(clip, most_pairs=50, seed=3)
     assert few.pairs == 50 and 0.7 < few.mean < 0.85
 
 
 def test_right_poses_lock_on_and_wrong_ones_do_not(clip):
-    right = lock_on(clip)
+    right = photo_consistency(clip)
     assert right.mean > 0.9 and right.share_above_half == 1
     assert abs(right.null_mean) < 0.25
     shifted = replace(clip, camera_from_world=clip.camera_from_world[torch.arange(8).flip(0)])
-    assert lock_on(shifted).mean < 0.4
+    assert photo_consistency(shifted).mean < 0.4
 
 
 def test_a_scope_that_comes_near_and_turns_still_locks_on(tmp_path):
@@ -70,8 +78,8 @@ def test_a_scope_that_comes_near_and_turns_still_locks_on(tmp_path):
         points=points,
         observations=Observations(frame.flatten(), point.flatten()),
     )
-    assert lock_on(sequence).mean < 0.5
-    assert lock_on(sequence, aligned=True).mean > 0.85
+    assert photo_consistency(sequence).mean < 0.5
+    assert photo_consistency(sequence, aligned=True).mean > 0.85
 
 
 def test_patches_of_noise_are_left_out_where_others_have_texture():
@@ -85,27 +93,27 @@ def test_patches_of_noise_are_left_out_where_others_have_texture():
 
 
 def test_a_subset_is_drawn_by_its_seed(clip):
-    assert lock_on(clip, most_pairs=60, seed=1) == lock_on(clip, most_pairs=60, seed=1)
-    assert lock_on(clip, most_pairs=60, seed=1) != lock_on(clip, most_pairs=60, seed=2)
-    assert lock_on(clip, most_pairs=60).pairs == 60
+    assert photo_consistency(clip, most_pairs=60, seed=1) == photo_consistency(clip, most_pairs=60, seed=1)
+    assert photo_consistency(clip, most_pairs=60, seed=1) != photo_consistency(clip, most_pairs=60, seed=2)
+    assert photo_consistency(clip, most_pairs=60).pairs == 60
 
 
 def test_a_short_clip_uses_the_widest_gap_it_has(clip):
     short = clip.with_frames(torch.arange(8) < 3)
-    score = lock_on(short)
+    score = photo_consistency(short)
     assert 1 <= score.gap <= 2 and score.pairs > 0 and score.mean > 0.9
 
 
 def test_a_wall_without_texture_locks_on_to_nothing(tmp_path):
     write_jhu(tmp_path, scene(textured=False))
-    score = lock_on(read_sequence(tmp_path, "world_from_camera"))
+    score = photo_consistency(read_sequence(tmp_path, "world_from_camera"))
     assert abs(score.mean) < 0.2
 
 
 def test_an_image_of_another_size_is_refused(clip):
     other = replace(clip.cameras[0], size_px=(320, 128))
     with pytest.raises(BadInputError, match="is 160 x 128 pixels; expected 320 x 128 as its camera"):
-        lock_on(replace(clip, cameras=(other,) * 8, mask=None))
+        photo_consistency(replace(clip, cameras=(other,) * 8, mask=None))
 
 
 def test_patches_are_cut_at_sub_pixel_positions():

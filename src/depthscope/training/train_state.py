@@ -18,7 +18,7 @@ class NonFiniteLossError(DepthscopeError):
 
 
 @dataclass(frozen=True, eq=False)
-class Trainee:
+class TrainState:
     """A task on its devices.
 
     Attributes:
@@ -40,7 +40,7 @@ class Trainee:
     optimiser: Any
 
     @classmethod
-    def of(cls, task: Task, options: Training, fabric: Fabric) -> "Trainee":
+    def of(cls, task: Task, options: Training, fabric: Fabric) -> "TrainState":
         """The task at its first step."""
         network = fabric.to_device(task.network)
         if options.channels_last:

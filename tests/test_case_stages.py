@@ -1,4 +1,4 @@
-"""The whole river on a tiny tube: sequence, training, prediction, evaluation; better than a flat wall at the end."""
+"""The whole pipeline on a tiny tube: sequence, training, prediction, evaluation; better than a flat wall at the end."""
 
 import json
 

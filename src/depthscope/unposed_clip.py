@@ -12,7 +12,7 @@ from depthscope.sequence import FrameMasks, Sequence
 
 
 @dataclass(frozen=True, eq=False)
-class OtherEye:
+class RightCamera:
     """The second view of a stereo clip, frame by frame.
 
     Attributes:
@@ -24,7 +24,7 @@ class OtherEye:
 
     images: tuple[Path, ...]
     cameras: tuple[Camera, ...]
-    other_from_this: RigidMotion
+    right_from_left: RigidMotion
     unit: str = "mm"
 
     def __post_init__(self) -> None:
@@ -34,11 +34,11 @@ class OtherEye:
     @property
     def baseline(self) -> float:
         """Distance of the eyes."""
-        return float(self.other_from_this.translation.norm())
+        return float(self.right_from_left.translation.norm())
 
 
 @dataclass(frozen=True, eq=False)
-class Footage:
+class UnposedClip:
     """A clip to learn from by view synthesis, validated and never changed.
 
     Attributes:
@@ -47,9 +47,9 @@ class Footage:
         cameras: The camera of each frame.
         mask: True where the camera shows tissue, shape (height, width) of the images, or None for everywhere.
         sequence: SfM of these very frames, or None.
-        other_eye: The second view of each frame, or None.
+        right_camera: The second view of each frame, or None.
         targets: Which frames may be looked at as targets, or None for all; the others serve as sources.
-        foreign: What hides the tissue in single frames, as in `Sequence`; not of the other eye.
+        foreign: What hides the tissue in single frames, as in `Sequence`; not of the right camera.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Footage:
     cameras: tuple[Camera, ...]
     mask: Bool[Tensor, "height width"] | None = None
     sequence: Sequence | None = None
-    other_eye: OtherEye | None = None
+    right_camera: RightCamera | None = None
     targets: tuple[int, ...] | None = None
     foreign: FrameMasks | None = None
 
@@ -67,9 +67,9 @@ class Footage:
             raise BadInputError(f"{self.name} holds no frames", "at least one", "check the path")
         counts = {"cameras": len(self.cameras)}
         sizes = {camera.size_px for camera in self.cameras}
-        if self.other_eye is not None:
-            counts |= {"frames of the other eye": len(self.other_eye.images)}
-            counts |= {"cameras of the other eye": len(self.other_eye.cameras)}
+        if self.right_camera is not None:
+            counts |= {"frames of the other eye": len(self.right_camera.images)}
+            counts |= {"cameras of the other eye": len(self.right_camera.cameras)}
         if self.sequence is not None:
             counts |= {"registered frames": len(self.sequence)}
         for what, count in counts.items():
@@ -88,7 +88,7 @@ class Footage:
             )
 
     @classmethod
-    def of(cls, sequence: Sequence) -> "Footage":
+    def of(cls, sequence: Sequence) -> "UnposedClip":
         """The frames of a sequence with its SfM."""
         foreign = sequence.foreign
         return cls(sequence.name, sequence.images, sequence.cameras, sequence.mask, sequence, foreign=foreign)
@@ -107,16 +107,16 @@ class Footage:
         return tuple(path.stem for path in self.images)
 
     @property
-    def other(self) -> "Footage | None":
+    def other(self) -> "UnposedClip | None":
         """The other eye's frames as a clip of their own, which sees this one as its other eye."""
-        eye = self.other_eye
+        eye = self.right_camera
         if eye is None:
             return None
-        this = OtherEye(self.images, self.cameras, eye.other_from_this.inverse(), eye.unit)
-        return Footage(f"{self.name}-other", eye.images, eye.cameras, None, None, this, self.targets)
+        this = RightCamera(self.images, self.cameras, eye.right_from_left.inverse(), eye.unit)
+        return UnposedClip(f"{self.name}-other", eye.images, eye.cameras, None, None, this, self.targets)
 
 
-def tissue_in(clip: Sequence | Footage, frame: int) -> Bool[Tensor, "height width"] | None:
+def tissue_in(clip: Sequence | UnposedClip, frame: int) -> Bool[Tensor, "height width"] | None:
     """Where a frame shows tissue: the clip's mask without what hides the tissue in that frame; None for everywhere.
 
     Raises:

@@ -38,7 +38,7 @@ FLAT = 1e-3
 
 
 @dataclass(frozen=True)
-class LockOn:
+class PhotoConsistency:
     """How alike the patches around the projections of a point are, as normalised correlation in -1..1.
 
     A pair with an empty patch (outside the image, behind the camera, in the black rim) counts as 0.
@@ -75,7 +75,9 @@ class PatchPairs:
     gap: int
 
 
-def lock_on(sequence: Sequence, *, most_pairs: int = 20_000, seed: int = 0, aligned: bool = False) -> LockOn:
+def photo_consistency(
+    sequence: Sequence, *, most_pairs: int = 20_000, seed: int = 0, aligned: bool = False
+) -> PhotoConsistency:
     """The lock-on score of a sequence; reads every frame once.
 
     Args:
@@ -89,16 +91,16 @@ def lock_on(sequence: Sequence, *, most_pairs: int = 20_000, seed: int = 0, alig
     Raises:
         BadInputError: An image cannot be read, or has another size than its camera.
     """
-    return lock_on_each((sequence,), most_pairs=most_pairs, seed=seed, aligned=aligned)[0]
+    return photo_consistency_of_each((sequence,), most_pairs=most_pairs, seed=seed, aligned=aligned)[0]
 
 
-def lock_on_each(
+def photo_consistency_of_each(
     candidates: tuple[Sequence, ...], *, most_pairs: int = 20_000, seed: int = 0, aligned: bool = False
-) -> tuple[LockOn, ...]:
+) -> tuple[PhotoConsistency, ...]:
     """The scores of sequences that share images and observations and differ in poses; each image is read once.
 
     Raises:
-        BadInputError: As `lock_on`.
+        BadInputError: As `photo_consistency`.
     """
     images = candidates[0].images
     pairs = patch_pairs(candidates[0], most_pairs, seed)
@@ -226,15 +228,15 @@ def score(
     pairs: PatchPairs,
     frame: Int[Tensor, " observations"],
     generator: torch.Generator,
-) -> LockOn:
+) -> PhotoConsistency:
     """The figures of one sequence from its patches."""
     correlation = (patches[pairs.first] * patches[pairs.later]).sum(-1)
     if not len(correlation):
-        return LockOn(torch.nan, torch.nan, 0.0, 0, torch.nan, pairs.gap)
+        return PhotoConsistency(torch.nan, torch.nan, 0.0, 0, torch.nan, pairs.gap)
     wrong = another_of_the_same(frame[pairs.later], generator)
     null = (patches[pairs.first] * patches[pairs.later[wrong]]).sum(-1)[wrong != torch.arange(len(wrong))]
     correlation = correlation.double()
-    return LockOn(
+    return PhotoConsistency(
         mean=float(correlation.mean()),
         median=float(correlation.quantile(0.5)),
         share_above_half=float((correlation > 0.5).double().mean()),
