@@ -6,7 +6,8 @@
    pinhole of the same size and focal length, as before December 2026, would have kept of it.
 2. Depth of simulated stills through random lenses by the weights that ship, on the recorded frame and on the
    undistorted one: AbsRel by zone, each frame at its own scale.
-3. A training step of the siamese objective and a prediction, with a fisheye and with a pinhole, in turns: their ratio.
+3. A training step of the siamese objective and a prediction, with a fisheye and with a pinhole, in turns: the ratio of
+   their CPU seconds, and of the memory that a step keeps for its way back.
 """
 
 import argparse
@@ -149,7 +150,7 @@ def relative(depth: Tensor, truth: Tensor, known: Tensor) -> Tensor:
 
 
 def cost(model: DepthModel, rounds: int) -> dict[str, float]:
-    """Medians of seconds and the ratio of fisheye to pinhole, from turns in one process."""
+    """Medians of seconds, the memory of a step, and the ratios of fisheye to pinhole, from turns in one process."""
     fish, _ = equidistant(140, (192, 160))
     cameras = {"pinhole": replace(fish, distortion=NoDistortion()), "fisheye": fish}
     torch.manual_seed(0)
@@ -172,7 +173,28 @@ def cost(model: DepthModel, rounds: int) -> dict[str, float]:
     for what in ("step", "prediction"):
         turns = zip(seconds[f"{what} fisheye"], seconds[f"{what} pinhole"], strict=True)
         found[f"{what} ratio"] = statistics.median(one / other for one, other in turns)
-    return found
+    kept = {name: kept_mb(jobs[f"step {name}"]) for name in cameras}
+    return (
+        found
+        | {f"step {name}, MB kept": value for name, value in kept.items()}
+        | {"memory ratio": kept["fisheye"] / kept["pinhole"]}
+    )
+
+
+def kept_mb(step: Callable[[], object]) -> float:
+    """Memory that a step keeps for its backward pass, each storage once, in MB."""
+    kept: dict[int, int] = {}
+    alive = []
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)  # so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        step()
+    return sum(kept.values()) / 1e6
 
 
 def pairs(camera: Camera, count: int = 4) -> PairBatch:

@@ -1,6 +1,6 @@
 """A colon through wide lenses and the whole pipeline, against the truth.
 
-    python benchmarks/wide_colon.py --out DIR [--lenses gastroscope_140 colonoscope_160] [--frames 24]
+    python benchmarks/wide_colon.py --out DIR [--lenses gastroscope_140 colonoscope_160] [--frames 24] [--seed 0]
 
 For each lens: `simulate` a patient of the test split, `run` on the video with the camera and the CT, and compare.
 Depth counts on all recorded pixels of the disc, also those at its rim: AbsRel per frame and at one scale, by zone of
@@ -36,20 +36,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--lenses", nargs="*", default=["gastroscope_140", "colonoscope_160"])
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0, help="number of the patient in the test split")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    found = {lens: measured(*made(given.out, lens, given.frames)) for lens in given.lenses}
+    found = {lens: measured(*made(given.out, lens, given.frames, given.seed)) for lens in given.lenses}
     (given.out / "wide_colon.json").write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 
 
-def made(out: Path, lens: str, frames: int) -> tuple[Path, Path]:
+def made(out: Path, lens: str, frames: int, seed: int = 0) -> tuple[Path, Path]:
     """The simulated clip and the case of a lens."""
-    patients, case = out / lens, out / f"case_{lens}"
+    name = lens if seed == 0 else f"{lens}_{seed}"
+    patients, case = out / name, out / f"case_{name}"
     if not any(patients.glob("patient_*/clip_00/result.json")):
         depthscope(
             "simulate", "--out", patients, "--anatomy", "colon", "--frames", frames, "--lens", lens, "--split", "test",
-            "--workers", 1, "--no-dicom",
+            "--seed", seed, "--workers", 1, "--no-dicom",
         )  # fmt: skip
     clip = next(patients.glob("patient_*/clip_00"))
     if not (case / REGISTRATION / "result.json").is_file():

@@ -317,7 +317,7 @@ class _FisheyeSensor(torch.autograd.Function):
         across = length(x, y)
         angle = torch.atan2(across, z)
         factor = torch.where(angle <= lens.widest_rad + 1e-9, lens.radius(angle) / across, torch.nan)
-        ctx.save_for_backward(x, y, z, across, angle, factor)
+        ctx.save_for_backward(x, y, z, angle)  # the rest is made anew on the way back: it takes more memory than time
         ctx.lens = lens
         return x * factor, y * factor
 
@@ -325,8 +325,10 @@ class _FisheyeSensor(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """With the radius R and f = R / across: df = (R' z / |X|^2 - f) / across d(across) - R' / |X|^2 dz."""
-        (grad_u, grad_v), (x, y, z, across, angle, factor) = grad_outputs, ctx.saved_tensors
+        (grad_u, grad_v), (x, y, z, angle), lens = grad_outputs, ctx.saved_tensors, ctx.lens
+        square = (x * x + y * y).clamp_min(1e-24)
+        factor = torch.where(angle <= lens.widest_rad + 1e-9, lens.radius(angle) * square.rsqrt(), torch.nan)
         pull = grad_u * x + grad_v * y
-        slope = ctx.lens._slope(angle) / (across * across + z * z)
-        outward = pull * (slope * z - factor) / (across * across)
+        slope = lens._slope(angle) / (square + z * z)
+        outward = pull * (slope * z - factor) / square
         return grad_u * factor + outward * x, grad_v * factor + outward * y, -pull * slope, None
