@@ -9,6 +9,8 @@ import re
 import shutil
 import threading
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import nibabel
 import numpy as np
@@ -18,6 +20,7 @@ import yaml
 
 from depthscope.cli import main
 from depthscope.report import open_case, page
+from depthscope.report.pdf import write_pdf
 from depthscope.viewer import serving
 from depthscope.viewer.server import Drawn
 from test_report import add_prediction, add_registration, add_run, add_sequence, add_surface, add_truth, result
@@ -225,3 +228,8 @@ def test_clips_of_one_ct_are_in_one_world(browser, tmp_path):
     button = shown.locator('[data-act="others"]')
     assert button.is_visible() and button.get_attribute("aria-pressed") == "true"
     assert "In the same CT: clip_001." in shown.inner_text(".space .note") and messages == []
+
+
+def test_the_report_is_at_most_six_sheets(report, tmp_path):
+    page = Path(url2pathname(urlparse(report).path))
+    assert 1 <= write_pdf(page, tmp_path / "report.pdf") <= 6
