@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthscope.video import content_area, survey, write_clip
+from depthscope.video import area_notes, content_area, survey, write_clip
 from depthscope.video.packing import packing_of, split
 from moving_pictures import SIZE, disc, encode, pan
 
@@ -37,6 +37,58 @@ def test_side_by_side_the_left_eye_is_used(inside, gap):
         not area.mask()[:, WIDTH + gap // 2 :].any()
         and 0.9 < area.mask()[:, :WIDTH].float().mean() / (1.0 if inside is None else inside.mean()) < 1.1
     )
+
+
+def blob() -> np.ndarray:
+    """A disc that stands before a slit: no regular outline."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return (
+        disc()
+        & ~((rows > HEIGHT * 0.55) & (columns > WIDTH * 0.62))
+        & ~((rows < HEIGHT * 0.4) & (columns < WIDTH * 0.3))
+    )
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_irregular_picture_keeps_its_place_and_size(axis):
+    inside = blob()
+    area = content_area(greys([np.concatenate(pair, axis) for pair in eyes(inside)]))
+    assert area.packing and area.shape == "free"
+    one, other = np.split(area.mask().numpy(), 2, axis)
+    assert not other.any() and (one & inside).sum() / (one | inside).sum() > 0.95
+
+
+def inset(frames: list[np.ndarray], width: int, height: int) -> list[np.ndarray]:
+    """The frames with another moving picture in their upper right corner."""
+    other, made = pan(len(frames), step=3.0, seed=9), []
+    for frame, picture in zip(frames, other, strict=False):
+        frame = np.asarray(frame).copy()
+        frame[6 : 6 + height, -6 - width : -6] = cv2.resize(picture, (width, height))
+        made.append(frame)
+    return made
+
+
+def test_a_second_picture_beside_the_disc_is_left_out_and_told():
+    wide = [
+        cv2.copyMakeBorder(np.asarray(f), 0, 0, 0, 160, cv2.BORDER_CONSTANT, value=(3, 3, 3)) for f, _ in eyes(disc())
+    ]
+    area = content_area(greys(inset(wide, 120, 90)))
+    assert area.shape == "circle" and area.centre_px == pytest.approx((WIDTH / 2, HEIGHT / 2), abs=2)
+    ((left, top, width, height),) = area.insets_px
+    assert (left, top) == pytest.approx((WIDTH + 160 - 126, 6), abs=4) and (width, height) == pytest.approx(
+        (120, 90), abs=6
+    )
+    assert any("second picture of" in note for note in area_notes(area))
+    assert area.figures()["insets_px"] == [[left, top, width, height]]
+
+
+def test_burnt_in_text_and_lit_dirt_are_no_second_picture():
+    frames = [
+        cv2.copyMakeBorder(np.asarray(f), 0, 0, 0, 200, cv2.BORDER_CONSTANT, value=(3, 3, 3)) for f, _ in eyes(disc())
+    ]
+    text = [cv2.putText(f, "PATIENT 12", (WIDTH + 5, 60), 0, 1.0, (255, 255, 255), 3) for f in frames]
+    text = [cv2.line(f, (WIDTH + 20, 100), (WIDTH + 150, 200), (200, 200, 200), 6) for f in text]
+    assert content_area(greys(text)).insets_px == ()
 
 
 def test_one_above_the_other_the_upper_eye_is_used():

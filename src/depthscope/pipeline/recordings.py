@@ -82,7 +82,7 @@ def plain_recording(
         BadInputError: It is neither, or camera or mask are of another size.
     """
     from depthscope.formats.intrinsics import remarks_on_camera
-    from depthscope.video import area_of, camera_as_shown, is_video, open_frames, video_size
+    from depthscope.video import area_notes, area_of, camera_as_shown, is_video, open_frames, video_size
 
     if source.is_file() and not is_video(source):
         raise BadInputError(
@@ -103,9 +103,11 @@ def plain_recording(
     notes = [] if camera is None else list(remarks_on_camera(camera))
     if mask is None:
         area, _ = area_of(frames)
+        notes += area_notes(area)
         if area.shape != "none":
             mask = area.mask()
-            notes.append(f"the scope shows a {area.shape} (confidence {area.confidence:.2f}); no depth outside of it")
+            outline = "irregular outline" if area.shape == "free" else area.shape
+            notes.append(f"depth is given inside the {outline} that the scope shows (confidence {area.confidence:.2f})")
     if isinstance(frames, FolderFrames):
         names = tuple(path.stem for path in frames.files)
     else:

@@ -24,7 +24,7 @@ from depthscope.video.stills import (
     read_image,
     write_image,
 )
-from depthscope.video.survey import ClipPlan, FrameRecord, Survey, SurveyOptions, area_of, survey
+from depthscope.video.survey import ClipPlan, FrameRecord, Survey, SurveyOptions, area_notes, area_of, survey
 from depthscope.video.undistortion import undistorted, undistortion_maps
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "SurveyOptions",
     "VIDEO_ENDINGS",
     "WHOLE",
+    "area_notes",
     "area_of",
     "camera_as_shown",
     "check_sizes",

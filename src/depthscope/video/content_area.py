@@ -56,6 +56,10 @@ BITE_SHARE = 0.01
 """A circle of which so much is never lit is no circle: it was warped, or something stands before it."""
 
 
+INSET_SIDE, INSET_FILL = 0.1, 0.85
+"""Another picture has sides of this share of the frame's shorter one, and fills so much of its box; text does not."""
+
+
 @dataclass(frozen=True)
 class ContentArea:
     """Where the scope shows tissue.
@@ -68,6 +72,8 @@ class ContentArea:
             none is seen. It turns with the shaft where the camera head is held still.
         spread_px: How far the centre moves over the frames (largest distance from the median); 0 if it is not a circle.
         packing: How two pictures lie in each frame, where there are two; the outline is that of the left or upper one.
+        insets_px: Boxes (left, top, width, height) of other pictures beside it, as a second source is mixed in; none of
+            them is content.
     """
 
     outline: Outline
@@ -76,6 +82,7 @@ class ContentArea:
     notch_angle_rad: float = float("nan")
     spread_px: float = 0.0
     packing: Packing = ""
+    insets_px: tuple[tuple[int, int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:
@@ -128,6 +135,7 @@ class ContentArea:
             "notch_angle_rad": self.notch_angle_rad,
             "spread_px": self.spread_px,
             "packing": self.packing,
+            "insets_px": [list(box) for box in self.insets_px],
         }
 
 
@@ -179,6 +187,8 @@ def _in_whole_frame(area: ContentArea, size_px: tuple[int, int], packing: Packin
     if isinstance(outline, WholeFrame):
         right, bottom = float(width), float(height)
         outline = Polygon(((0.0, 0.0), (right, 0.0), (right, bottom), (0.0, bottom)))
+    elif isinstance(outline, FreeForm):  # pixels of the one picture, not of a frame that may be stretched
+        outline = outline.in_corner_of(size_px)
     else:
         lit = outline.mask(size_px)
         within = torch.zeros_like(lit)
@@ -204,7 +214,12 @@ def _content_area(frames: Sequence[Grey]) -> ContentArea:
     if area.confidence < LEAST_CONFIDENCE:
         return whole_frame(size, 1 - area.confidence)
     across, down = size[0] / small_size[0], size[1] / small_size[1]
-    return replace(area, outline=area.outline.scaled(across, down), size_px=size, spread_px=area.spread_px * across)
+    insets = tuple(
+        (round(left * across), round(top * down), round(width * across), round(height * down))
+        for left, top, width, height in insets_beside(greys)
+    )
+    outline, spread = area.outline.scaled(across, down), area.spread_px * across
+    return replace(area, outline=outline, size_px=size, spread_px=spread, insets_px=insets)
 
 
 def content_of_image(image: UInt8[Tensor, "height width 3"]) -> Bool[Tensor, "height width"] | None:
@@ -220,18 +235,45 @@ def lit_pixels(greys: Sequence[np.ndarray]) -> np.ndarray:
         greys: Brightness of the frames, bytes, shape (height, width) each.
     """
     brightest = nearly_brightest([cv2.blur(grey, (3, 3)) for grey in greys])
-    surround = float(np.percentile(brightest, 1))
-    if surround > DARKEST_SURROUND:
+    if float(np.percentile(brightest, 1)) > DARKEST_SURROUND:
         return np.ones(brightest.shape, bool)
-    lit = (brightest > min(surround + SURROUND_NOISE, DARKEST_SURROUND)).astype(np.uint8)
-    lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit)
+    count, labels, stats = _lit_pieces(brightest)
     if count < 2:
-        return np.zeros(lit.shape, bool)
+        return np.zeros(labels.shape, bool)
     largest = (labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
     padded = cv2.copyMakeBorder(1 - largest, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     _, dark = cv2.connectedComponents(padded, connectivity=4)
     return (dark != dark[0, 0])[1:-1, 1:-1]
+
+
+def insets_beside(greys: Sequence[np.ndarray]) -> list[tuple[int, int, int, int]]:
+    """Boxes (left, top, width, height) of upright rectangles that are lit beside the largest piece: other pictures.
+
+    Args:
+        greys: Brightness of the frames, bytes, shape (height, width) each.
+    """
+    brightest = nearly_brightest([cv2.blur(grey, (3, 3)) for grey in greys])
+    if float(np.percentile(brightest, 1)) > DARKEST_SURROUND:
+        return []
+    count, _, stats = _lit_pieces(brightest)
+    if count < 3:
+        return []
+    largest, least = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()), INSET_SIDE * min(brightest.shape)
+    found = []
+    for number in range(1, count):
+        left, top, width, height, area = (int(value) for value in stats[number])
+        if number != largest and min(width, height) >= least and area >= INSET_FILL * width * height:
+            found.append((left, top, width, height))
+    return found
+
+
+def _lit_pieces(brightest: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """How many connected pieces are lit (the first one is the surround), their labels and their figures."""
+    surround = float(np.percentile(brightest, 1))
+    lit = (brightest > min(surround + SURROUND_NOISE, DARKEST_SURROUND)).astype(np.uint8)
+    lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit)
+    return count, labels, stats
 
 
 def like_the_first(circles: Sequence[Circle | None]) -> list[int]:

@@ -139,6 +139,14 @@ class FreeForm:
             return self.lit.clone()
         return torch.from_numpy(cv2.resize(self.lit.numpy().astype(np.uint8), size_px, interpolation=0) > 0)
 
+    def in_corner_of(self, size_px: tuple[int, int]) -> "FreeForm":
+        """The same pixels in the upper left corner of a frame of (width, height); what lies outside is cut off."""
+        width, height = size_px
+        lit = torch.zeros(height, width, dtype=torch.bool)
+        part = self.lit[:height, :width]
+        lit[: part.shape[0], : part.shape[1]] = part
+        return FreeForm(lit)
+
     def scaled(self, across: float, down: float) -> "FreeForm":
         """The same outline in a frame of another size."""
         size = round(self.lit.shape[1] * across), round(self.lit.shape[0] * down)

@@ -170,7 +170,7 @@ def survey(
             notes.append(f"{source.image_name(look.index)} looks {flaw}; it is kept, as the folder was chosen by hand")
     clips, said = planned_clips(shots.shots, options, [record.sharpness for record in records])
     _check(path, source, records, clips)
-    notes += [*_area_notes(area), *_drop_notes(records), *said]
+    notes += [*area_notes(area), *_drop_notes(records), *said]
     return Survey(source.size_px, tuple(records), area, clips, tuple(notes), source.stored_px, cut)
 
 
@@ -360,12 +360,18 @@ def _check(path: Path, source: FrameSource, records: list[FrameRecord], clips: t
     )
 
 
-def _area_notes(area: ContentArea) -> Iterable[str]:
+def area_notes(area: ContentArea) -> Iterable[str]:
+    """What a user should know of the content area, in sentences."""
     if area.packing:
         used, left_out = ("left", "right") if area.packing == "side by side" else ("upper", "lower")
         yield (
             f"each frame holds two pictures of one scene, {area.packing}, as a stereo scope gives them: the {used} one "
             f"is used, the {left_out} one left out; give the video of one eye for the whole of its pixels"
+        )
+    for left, top, width, height in area.insets_px:
+        yield (
+            f"a second picture of {width} x {height} pixels lies in each frame at ({left}, {top}), beside the scope's: "
+            "it is left out"
         )
     if area.shape == "none":
         if area.confidence < 1:
