@@ -14,6 +14,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError, UnusableSequenceError, require_file
 from depthscope.geometry import Camera, RigidMotion
 from depthscope.geometry.depth import sampled_at
+from depthscope.geometry.units import LengthUnit
 from depthscope.reading import bytes_of, reader
 from depthscope.sequence import Observations, Sequence
 from depthscope.video import image_size, read_grey
@@ -134,7 +135,7 @@ class GroundTruth:
     cameras: tuple[Camera, ...] | None
     camera_from_world: RigidMotion | None
     depth: tuple[DepthSource | None, ...]
-    unit: str = "mm"
+    unit: LengthUnit = "mm"
     mask: Bool[Tensor, "height width"] | None = None
     notes: tuple[str, ...] = ()
     pose_direction: str = ""

@@ -19,6 +19,7 @@ from depthscope.geometry.guided import guided
 from depthscope.geometry.map_grid import RECORDED, MapGrid
 from depthscope.geometry.rim import Ring, rings_around, spread_outwards
 from depthscope.geometry.scale import LogMedian
+from depthscope.geometry.units import LengthUnit, length_unit
 from depthscope.networks import DepthPrediction, NetworkOptions, as_prediction
 from depthscope.networks.ray_channels import of_kind, with_rays
 from depthscope.networks.snippet_network import depth_weights
@@ -56,7 +57,7 @@ class DepthModel:
     divisor: int
     source: Path
     unit_length: float | None = None
-    unit: str = "relative"
+    unit: LengthUnit = "relative"
     learned_kind: Kind = "z"
 
 
@@ -120,7 +121,7 @@ class DepthMap:
     content: Bool[Tensor, "height width"]
     image: UInt8[Tensor, "height width 3"]
     camera: Camera | None
-    unit: str
+    unit: LengthUnit
     kind: Kind = "z"
 
 
@@ -148,8 +149,9 @@ def load_model(run: Path | str, *, last: bool = False, network: str = "") -> Dep
         built = _built(recipe.network, weights, path)
     built = built.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     unit_length, unit = content.get("unit_length"), content.get("unit", "relative")
-    if not isinstance(unit, str) or not (unit_length is None or isinstance(unit_length, float | int)):
+    if not (unit_length is None or isinstance(unit_length, float | int)):
         raise BadInputError(f"{path} is in units of {unit_length} {unit}", "a number and a name", "train again")
+    unit = length_unit(unit, path)
     kind = content.get("depth_kind", "z")
     if kind not in ("z", "distance"):
         raise BadInputError(f"{path} holds depth of the kind {kind!r:.80}", "z or distance", "train again")

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, Kind, Surface
+from depthscope.geometry.units import LengthUnit
 from depthscope.pipeline.clip_depth import ClipDepth
 from depthscope.prediction import (
     DepthMap,
@@ -59,7 +60,7 @@ class FrameDepth:
     content: Bool[np.ndarray, "height width"]
     image: UInt8[np.ndarray, "height width 3"]
     camera: Camera | None
-    unit: str
+    unit: LengthUnit
     kind: Kind = "z"
 
     @classmethod
@@ -122,7 +123,7 @@ class FusedSurface:
     """
 
     surface: Surface
-    unit: str
+    unit: LengthUnit
     voxel: float
 
     @property

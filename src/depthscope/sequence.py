@@ -11,6 +11,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError, UnusableSequenceError
 from depthscope.geometry import Camera, RigidMotion, Similarity
+from depthscope.geometry.units import LengthUnit
 
 
 @runtime_checkable
@@ -79,7 +80,7 @@ class Sequence:
     point_error_px: Float[Tensor, " points"] | None = None
     point_colours: UInt8[Tensor, "points 3"] | None = None
     unregistered: tuple[str, ...] = ()
-    unit: str = "sfm"
+    unit: LengthUnit = "sfm"
     notes: tuple[str, ...] = ()
     pose_direction: str = ""
     foreign: FrameMasks | None = None

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Camera, RigidMotion
+from depthscope.geometry.units import LengthUnit
 from depthscope.sequence import FrameMasks, Sequence
 
 
@@ -25,7 +26,7 @@ class RightCamera:
     images: tuple[Path, ...]
     cameras: tuple[Camera, ...]
     right_from_left: RigidMotion
-    unit: str = "mm"
+    unit: LengthUnit = "mm"
 
     def __post_init__(self) -> None:
         if not float(self.baseline) > 0:

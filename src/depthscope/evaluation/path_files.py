@@ -12,6 +12,7 @@ from depthscope.evaluation import PathProtocol, associated, path_warnings
 from depthscope.evaluation.frame_names import frame_number, same_frames
 from depthscope.evaluation.unit_mistakes import scale_warning, thousand_warning
 from depthscope.geometry import RigidMotion
+from depthscope.geometry.units import LengthUnit
 
 LEAST_TIME = Decimal(10**9)
 """Whole numbers from here on that name frames are times: no clip has as many frames."""
@@ -32,7 +33,7 @@ class CameraPath:
 
     place: Path
     camera_from_world: RigidMotion
-    unit: str
+    unit: LengthUnit
     names: tuple[str, ...] | None
     times_s: tuple[Decimal, ...] | None
     notes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.geometry import Surface
 from depthscope.geometry.nearest import NearestPoint
+from depthscope.geometry.units import LengthUnit
 
 THRESHOLDS_MM = (0.5, 1.0, 2.0)
 """Of the F-scores."""
@@ -66,7 +67,7 @@ class SurfaceError:
     hausdorff_p95: float
     normal_consistency: float
     facing: float
-    unit: str
+    unit: LengthUnit
     samples: int
 
 

@@ -4,15 +4,17 @@ Written as binary little endian with float32 coordinates; comments tell the unit
 surface has no place for (the ``camera`` element of the JHU files, confidences) are read over.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 import numpy as np
 import torch
 
 from depthscope.errors import BadInputError, require_file
 from depthscope.geometry import Surface
+from depthscope.geometry.units import LengthUnit
 from depthscope.reading import reader
 
 TYPES = {
@@ -108,8 +110,14 @@ def read(path: Path) -> Surface:
         None if colours is None else torch.from_numpy(np.clip(colours, 0, 255).astype(np.uint8)),
         None if faces is None else torch.from_numpy(faces.astype(np.int64)),
         std=None if std is None else torch.from_numpy(std[:, 0].astype(points.dtype)),
-        unit=next((c.split()[1] for c in contents.comments if c.startswith("unit ") and len(c.split()) > 1), "sfm"),
+        unit=_unit_in(contents.comments),
     )
+
+
+def _unit_in(comments: Iterable[str]) -> LengthUnit:
+    """The unit that a comment names; "sfm" without such a comment, as in files of other programs."""
+    named = next((c.split()[1] for c in comments if c.startswith("unit ") and len(c.split()) > 1), "sfm")
+    return next((unit for unit in get_args(LengthUnit) if unit == named), "not told")
 
 
 def write(surface: Surface, path: Path, *, ascii: bool = False, comments: tuple[str, ...] = ()) -> Path:

@@ -19,6 +19,7 @@ from depthscope.errors import BadInputError
 from depthscope.formats import times
 from depthscope.formats.motions import motions_of
 from depthscope.geometry import RigidMotion
+from depthscope.geometry.units import LengthUnit
 from depthscope.reading import reader, text_of
 
 ROLES = ("x", "y", "z", "qx", "qy", "qz", "qw")
@@ -68,7 +69,7 @@ class Trajectory:
 
     times_s: tuple[Decimal, ...]
     camera_from_world: RigidMotion
-    unit: str = "not told"
+    unit: LengthUnit = "not told"
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] | None = None
 

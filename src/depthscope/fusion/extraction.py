@@ -17,6 +17,7 @@ from depthscope.errors import NoAnswerError
 from depthscope.fusion.volume import SIDE, TRAITS, Volume, corners_of, keys_of
 from depthscope.geometry import Surface
 from depthscope.geometry.surface import vertex_normals
+from depthscope.geometry.units import LengthUnit
 
 PIECE = 6
 """Blocks along the side of a piece that is extracted at once."""
@@ -52,7 +53,7 @@ class Mesh:
     traits: Float[np.ndarray, "vertices 4"]
 
 
-def extracted(volume: Volume, hole_voxels: int, least_share: float, unit: str) -> Extraction:
+def extracted(volume: Volume, hole_voxels: int, least_share: float, unit: LengthUnit) -> Extraction:
     """The surface where the signed distance is 0, between voxels that were seen.
 
     Raises:

@@ -13,6 +13,7 @@ from depthscope.fusion.extraction import Extraction, extracted
 from depthscope.fusion.volume import Volume
 from depthscope.geometry import Camera, Kind, Lens, RigidMotion, Surface
 from depthscope.geometry.depth import backprojected, normals, rays
+from depthscope.geometry.units import LengthUnit
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class Fusion:
     hole_voxels: int = 2
     least_share: float = 0.02
     most_blocks: int = 60_000
-    unit: str = "sfm"
+    unit: LengthUnit = "sfm"
 
     def __post_init__(self) -> None:
         positive = {

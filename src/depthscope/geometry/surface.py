@@ -10,6 +10,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry.motion import RigidMotion, Similarity, rotate
+from depthscope.geometry.units import LengthUnit
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Surface:
     normals: Float[Tensor, "points 3"] | None = None
     colours: UInt8[Tensor, "points 3"] | None = None
     faces: Int[Tensor, "faces 3"] | None = None
-    unit: str = "sfm"
+    unit: LengthUnit = "sfm"
     std: Float[Tensor, " points"] | None = None
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -64,7 +65,7 @@ class Space:
     faces: int
     cameras: RigidMotion | None
     names: tuple[str, ...]
-    unit: str
+    unit: Literal["mm", "units"]
     scale_source: str
     distances: tuple[SurfaceDistances, ...]
     target: Path | None = None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Kind, Lens, RigidMotion, depth_of
+from depthscope.geometry.units import LengthUnit
 from depthscope.sequence import Sequence
 from depthscope.supervision.confidence import ImageMotion, RayAngles
 from depthscope.supervision.pairs import PairRule, pairs_to_draw
@@ -146,7 +147,7 @@ class Clip:
     training_frames: Bool[Tensor, " frames"]
     pairs: Int[Tensor, "pairs 2"]
     unit_length: float
-    unit: str
+    unit: LengthUnit
     dropped: int
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Kind, Lens, RigidMotion
+from depthscope.geometry.units import LengthUnit
 from depthscope.sequence import Sequence
 from depthscope.supervision.clip import Clip, Supervision, common_kind, tracked
 from depthscope.supervision.sparse_depth import SparsePoints
@@ -104,7 +105,7 @@ class SnippetClip:
     eye: Eye | None
     sfm: Clip | None
     unit_length: float | None
-    unit: str
+    unit: LengthUnit
 
     @property
     def whole(self) -> bool:
