@@ -13,7 +13,7 @@ SEED ?= 1
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check interface notebooks fuzz bench kill docs clean
+.PHONY: help install demo test test-slow check interface notebooks fuzz bench kill docs package clean
 
 help:  ## This list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ kill: $(INSTALLED)  ## Ends commands at 1,000 random moments and does them again
 docs: $(DOCS_INSTALLED)  ## The manual, as docs/_build/html.
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
+
+package:  ## Build sdist and wheel; install each in a fresh environment: PYTHONS="python3.11 python3.12" TORCH=torch.
+	PYTHONS="$(or $(PYTHONS),$(PYTHON))" TORCH="$(or $(TORCH),torch)" tools/try_package.sh
 
 clean:  ## Remove what was built; .venv stays.
 	rm -rf docs/_build dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A release: builds sdist and wheel, tries the wheel in a fresh environment, and tags.
+# A release: builds sdist and wheel, tries both in fresh environments, and tags.
 #
 #   tools/release.sh 0.2.0             builds and checks
 #   tools/release.sh 0.2.0 --tag       also tags the commit; uploading is left to you: twine upload dist/*
@@ -15,16 +15,7 @@ for place in pyproject.toml CITATION.cff src/depthscope/__init__.py conda/meta.y
 done
 grep -q "^## \[$version\]" CHANGELOG.md || { echo "CHANGELOG.md has no section [$version]"; exit 1; }
 
-rm -rf dist
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/build"
-"$work/build/bin/pip" install --quiet build twine
-"$work/build/bin/python" -m build
-"$work/build/bin/twine" check --strict dist/*
-for python in ${PYTHONS:-python3}; do
-    tools/try_wheel.sh "$python" dist/*.whl
-done
+tools/try_package.sh
 ls -l dist
 if [ "${2:-}" = --tag ]; then
     git tag -a "v$version" -m "depthscope $version"

@@ -35,4 +35,4 @@ PYTHON
 "$bin/depthscope" depth frame.png --no-video --out depth --json
 "$bin/depthscope" run --help > /dev/null
 "$bin/depthscope" completion bash > /dev/null
-echo "$("$bin/python" --version): the wheel works"
+echo "$("$bin/python" --version): $(basename "$file") works"

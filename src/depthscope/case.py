@@ -1,8 +1,8 @@
 """A case folder: stages in order, each done once, redone when what it depends on changes, resumed when interrupted.
 
 Every stage has a key: a hash of its options, of the files it reads and of the keys of the stages before it.
-``case.json`` holds the keys of what was done. A stage whose key is there and whose folder has its ``result.json`` is up
-to date.
+``case.json`` holds the keys of what was done, and ``log.txt`` grows with what is being done. A stage whose key is there
+and whose folder has its ``result.json`` is up to date.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any
 
 from depthscope.errors import BadInputError
 from depthscope.memory import keeping
+from depthscope.progress import LOG_FILE, log, logging_to
 from depthscope.reading import json_of
 from depthscope.workspace import content_hash, empty, holding, telling_write_errors, write_text
 
@@ -131,6 +132,10 @@ class Case:
                 raise
 
     def _walk(self, stages: Rows[Stage], keys: dict[str, str], tell: Callable[[str], None]) -> Walked:
+        with logging_to(self.folder / LOG_FILE):
+            return self._do(stages, keys, tell)
+
+    def _do(self, stages: Rows[Stage], keys: dict[str, str], tell: Callable[[str], None]) -> Walked:
         seconds: dict[str, float] = {}
         for number, stage in enumerate(stages, 1):
             head = f"[{number}/{len(stages)}] {stage.title}"
@@ -145,9 +150,15 @@ class Case:
                     empty(place)
                 tell(f"{head}{self._expected(stage)}" + (" (goes on)" if resumed else ""))
                 self._note(stage, started=keys[stage.name])
+                log(f"{head}: begins" + (" again, and goes on" if resumed else ""))
                 start = time.perf_counter()
-                stage.work(place, resumed)
+                try:
+                    stage.work(place, resumed)
+                except BaseException as error:
+                    log(f"{head}: ended after {time.perf_counter() - start:.0f} s by {type(error).__name__}: {error}")
+                    raise
             seconds[stage.name] = time.perf_counter() - start
+            log(f"{head}: done in {seconds[stage.name]:.1f} s")
             self._note(stage, started=keys[stage.name], done=keys[stage.name], seconds=round(seconds[stage.name], 1))
         kept = tuple(stage.name for stage in stages if stage.name not in seconds)
         return Walked(tuple(seconds), kept, seconds)

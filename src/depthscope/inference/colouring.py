@@ -10,6 +10,7 @@ from depthscope.colour import lab_from_rgb, rgb_from_lab
 from depthscope.inference.whole_clip import WholeClip
 from depthscope.pictures import captioned
 from depthscope.pretext.colorization.task import Colourer
+from depthscope.progress import track
 from depthscope.video import Image, write_image
 
 CAPTION = "invented colour"
@@ -17,13 +18,7 @@ CAPTION = "invented colour"
 
 def pictures(network: Colourer, clip: WholeClip, temperature: float, folder: Path) -> Iterator[Tensor]:
     """Every frame with invented colours and a line that says so; also written to ``folder/colour``."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(highlight=False)
-    for name, small, image in track(
-        clip, "colour", total=len(clip.corpus), console=console, disable=not console.is_terminal
-    ):
+    for name, small, image in track(clip, "colour", len(clip.corpus)):
         ab = network.colours(small.to(network.bins.device), temperature)[0].cpu()
         picture = captioned(coloured(image, clip.window.map_in_source(ab)), CAPTION)
         write_image(folder / "colour" / f"{name}.png", picture)

@@ -21,6 +21,7 @@ from depthscope.pretext.video_colorization.tracking import (
     content_cells,
     grid_of_points,
 )
+from depthscope.progress import track
 
 SURE = 0.3
 """Confidence below which a point is drawn faintly."""
@@ -105,14 +106,10 @@ class FollowedClip:
 
     def pictures(self, folder: Path) -> Iterator[Tensor]:
         """Every frame with what is followed drawn on it; masks are written to ``folder/masks``."""
-        from rich.console import Console
-        from rich.progress import track
-
         from depthscope.video import write_image
 
-        console, overlay = Console(highlight=False), Overlay(len(self.points), self.clip.source.size_px, SURE)
-        walk = track(self.clip, "follow", total=len(self.clip.corpus), console=console, disable=not console.is_terminal)
-        for name, small, image in walk:
+        overlay = Overlay(len(self.points), self.clip.source.size_px, SURE)
+        for name, small, image in track(self.clip, "follow", len(self.clip.corpus)):
             with torch.no_grad():
                 features = self.network(small.to(self.network.palette.device))[0].float().cpu()
             self.last = self.tracker.step(features, image)

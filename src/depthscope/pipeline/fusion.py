@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from depthscope.formats.frame_masks import masked
 from depthscope.fusion import ClipScales, DepthFrame, Fused, Fusion, clip_scales, fuse as fuse_frames
 from depthscope.geometry import converted
 from depthscope.geometry.map_grid import RECORDED, MapGrid
+from depthscope.progress import track
 from depthscope.sequence import Sequence
 from depthscope.supervision.view import View
 from depthscope.unposed_clip import tissue_in
@@ -84,15 +85,6 @@ def frame_of(
         depth = converted(depth, rays, given, kind).nan_to_num()
         std = None if std is None else converted(std, rays, given, kind).nan_to_num()
     return DepthFrame(depth, shown_by, clip.camera_from_world[frame], image, content, std, kind)
-
-
-def told(items: Iterable, total: int, title: str) -> Iterable:
-    """The items, with a progress bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console()
-    return track(items, title, total=total, console=console, disable=not console.is_terminal)
 
 
 def figures(fused: Fused, scales: ClipScales, clip: Sequence) -> dict:
@@ -170,9 +162,9 @@ def fuse_folder(
     options = Fusion(voxel, hole_voxels=hole_voxels, least_share=least_share, most_blocks=most_blocks, unit=clip.unit)
     sources = tuple(path for path in (prediction, sequence, masks) if path is not None)
     with writing_folder(out, inputs=sources) as folder:
-        read = told(((frame, depth_maps.read(path)) for frame, path in maps.items()), len(maps), "scales")
+        read = track(((frame, depth_maps.read(path)) for frame, path in maps.items()), "scales", len(maps))
         scales = clip_scales(read, clip, maps=depth_maps.grid_of(prediction))
-        fused = fuse_frames(told(views(maps, clip, scales.factor, prediction), len(maps), "fuse"), options)
+        fused = fuse_frames(track(views(maps, clip, scales.factor, prediction), "fuse", len(maps)), options)
         ply.write(fused.surface, folder / "surface.ply")
         write_scales(folder / "scales.csv", list(maps), clip, scales)
         write_image(folder / "surface.jpg", picture(fused, list(maps), clip))

@@ -26,6 +26,7 @@ from depthscope.prediction import (
     predict as predict_depth,
     undistorted_map,
 )
+from depthscope.progress import track
 from depthscope.training.devices import Device, resolved_device
 from depthscope.training.options import resolved_precision
 from depthscope.video import WHOLE
@@ -68,13 +69,10 @@ def write_prediction(
     model: DepthModel, recording: Recording, source: Path, out: Path, given: Writing, *, scaled: bool = False
 ) -> None:
     """Depth of every frame of a recording into a folder, whole or not at all."""
-    from rich.console import Console
-    from rich.progress import track
-
     from depthscope.formats import camera_file
     from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
-    console, device = Console(highlight=False), given.device
+    device = given.device
     bf16 = resolved_precision("auto", device) == "bf16"
     with writing_folder(out, inputs=(model.source, source)) as folder:
         for name in ("depth", "preview"):
@@ -91,9 +89,7 @@ def write_prediction(
             full_size=given.full_size,
         )
         with closing(in_order(partial(write_depth, folder), maps)) as written:
-            for depth_map in track(
-                written, "predict", total=len(recording.names), console=console, disable=not console.is_terminal
-            ):
+            for depth_map in track(written, "predict", len(recording.names)):
                 seconds += time.perf_counter() - began
                 if given.undistort_deg is not None:
                     write_undistorted(folder / "undistorted", depth_map, given.undistort_deg)

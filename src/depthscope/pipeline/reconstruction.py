@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file, read_sequence, tracks as track_files
 from depthscope.pipeline.outcomes import UNDECIDED, WORDS, best_outcome
+from depthscope.progress import Lines
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
 from depthscope.reconstruction.joining import write_maps
 from depthscope.reconstruction.learned import LEARNED
@@ -189,6 +190,7 @@ class Bars(Display):
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.console, self.rows = console, dict[str, TaskID]()
+        self.lines = Lines(shown=not console.is_terminal)
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def __enter__(self) -> "Bars":
@@ -217,6 +219,7 @@ class Bars(Display):
         if row not in self.rows:
             self.rows[row] = self.progress.add_task(text, total=total)
         self.progress.update(self.rows[row], description=text, completed=done, total=total)
+        self.lines.update(text, done, total)
 
 
 def reconstruct_folder(

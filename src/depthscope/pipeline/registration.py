@@ -18,6 +18,7 @@ from depthscope.geometry import Surface
 from depthscope.geometry.casting import RayCaster
 from depthscope.geometry.surface import vertex_normals
 from depthscope.pipeline.registration_pictures import distance_colours, picture
+from depthscope.progress import Lines
 from depthscope.registration import Alignment, Registration, ScalePrior, SurfaceView, Target, nearest, register_unscaled
 from depthscope.registration.frames import CERTAIN, FEWEST, frame_views
 from depthscope.registration.halves import register_with_split_half_check
@@ -270,10 +271,11 @@ def register_folder(
     options = Registration(scale_prior=prior, working_mm=working_mm)
     inputs = tuple(path for path in (surface, target, sequence, prediction, start, masks) if path is not None)
     with writing_folder(out, inputs=inputs) as folder:
-        ready = Target(goal)
+        ready, lines = Target(goal), Lines(every_s=0.0)
         with console.status("search") if console.is_terminal else nullcontext() as status:
 
             def told(stage: str) -> None:
+                lines.update(f"register: {stage}")
                 if status is not None:
                     status.update(stage)
 

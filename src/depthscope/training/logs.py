@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from depthscope.progress import Lines
 from depthscope.workspace import write_text
 
 TABLES = ("log.csv", "validation.csv", "speed.csv")
@@ -23,6 +24,7 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._steps, self._lines = steps, None if silent else Lines(shown=False)
         self._bar = None if quiet or silent else _Bar(step, steps) if sys.stdout.isatty() else _Lines(steps)
 
     def __enter__(self) -> "RunLog":
@@ -56,6 +58,8 @@ class RunLog:
         """Moves the progress display."""
         if self._bar is not None:
             self._bar.update(step, text)
+        if self._lines is not None:
+            self._lines.update(f"train {step}/{self._steps}  {text}")
 
 
 class _Table:

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from depthscope.commands.flags import Part
 from depthscope.errors import BadInputError
 from depthscope.inference.moments import light, write_neighbours
+from depthscope.progress import track
 from depthscope.training.devices import Device, resolved_device
 from depthscope.video.cut import WHOLE
 
@@ -39,9 +40,6 @@ def audio_visual(
         device: Where to compute; auto takes a GPU if there is one.
         part: Which frames of it are used.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from depthscope.corpus import Input
     from depthscope.formats import depth_maps
     from depthscope.pretext import stored_options
@@ -55,7 +53,7 @@ def audio_visual(
         raise BadInputError(f"--every-s {every_s:g}", "0.02 to 60 s")
     if not Path(input).exists() or not is_video(Path(input)):
         raise BadInputError(f"{input} is no video", "a video with sound", "check the path")
-    console, start = Console(highlight=False), time.perf_counter()
+    start = time.perf_counter()
     options = stored_options(run)[1]
     if options.fused and query_time is not None:
         raise BadInputError(
@@ -80,7 +78,7 @@ def audio_visual(
 
         def pictures():
             walk = soundings(network, options, opened, sound, (began_s + number * step_s for number in range(count)))
-            for one in track(walk, "listen", total=count, console=console, disable=not console.is_terminal):
+            for one in track(walk, "listen", count):
                 name = opened.frames.name_of(one.frame.index)
                 depth_maps.write(folder / "heat" / f"{name}.tiff", one.heat)
                 found.append(light(one))

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from depthscope.commands.flags import Part
 from depthscope.errors import BadInputError
+from depthscope.progress import track
 from depthscope.training.devices import Device, resolved_device
 from depthscope.video.cut import WHOLE
 
@@ -37,9 +38,6 @@ def error_boosting(
         batch: Frames in one pass.
         part: Which frames of it are used.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from depthscope.corpus import Input
     from depthscope.pretext import stored_options
     from depthscope.pretext.error_boosting.prediction import masks_of, stored_segmenter
@@ -50,7 +48,7 @@ def error_boosting(
 
     if batch < 1:
         raise BadInputError(f"--batch {batch}", "1 or more")
-    console, start = Console(highlight=False), time.perf_counter()
+    start = time.perf_counter()
     options = stored_options(run)[1]
     network, classes = stored_segmenter(run, options)
     device = resolved_device(device)
@@ -64,13 +62,7 @@ def error_boosting(
 
         def pictures():
             nonlocal count, pixels
-            walk = track(
-                masks_of(network, opened, window, batch),
-                "predict",
-                total=opened.frames.count,
-                console=console,
-                disable=not console.is_terminal,
-            )
+            walk = track(masks_of(network, opened, window, batch), "predict", opened.frames.count)
             for frame, ids in walk:
                 write_mask(folder / "masks" / f"{opened.frames.name_of(frame.index)}.png", ids)
                 pixels += torch.bincount(ids.flatten(), minlength=256)
