@@ -55,3 +55,10 @@ def test_the_log_of_a_case_says_what_ended_a_stage(tmp_path):
 def test_a_log_that_cannot_be_written_does_not_end_the_work(always, tmp_path):
     with progress.logging_to(tmp_path / "missing" / "log.txt"):
         assert list(progress.track(range(2), "fuse", 2)) == [0, 1]
+
+
+def test_the_next_command_is_named_unless_the_case_goes_on_by_itself(tmp_path, capsys):
+    progress.suggest("depthscope train clip --out RUN")
+    with progress.logging_to(tmp_path / progress.LOG_FILE):
+        progress.suggest("depthscope predict RUN clip --out PREDICTION")
+    assert capsys.readouterr().out == "next: depthscope train clip --out RUN\n"

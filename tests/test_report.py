@@ -18,7 +18,7 @@ from depthscope.report.charts import Line, histogram, line_chart, path_plot
 from depthscope.report.clip_view import clip_view, sequence_of
 from depthscope.report.downloads import as_gltf, numbers, write_label_map, write_mesh
 from depthscope.report.markup import joined, phrase, significant, spoken_amount, spoken_share
-from depthscope.report.mesh import decimated, viewpoint
+from depthscope.report.mesh import decimated, path, viewpoint
 from depthscope.report.space import distance_to, moved_cameras, space_of
 from depthscope.report.verdict import RESEARCH_USE, SMALL_MM, verdict
 from depthscope.simulation import simulate
@@ -659,3 +659,11 @@ def test_loose_triangles_are_decimated_too():
     points = torch.rand(9000, 3)
     small = decimated(Surface(points, None, None, torch.arange(9000).reshape(-1, 3)), 500)
     assert small.faces is not None and len(small.faces) <= 500
+
+
+def test_the_path_of_the_camera_is_not_drawn_across_a_jump():
+    """Two clips joined into one map: no line from the end of one to the start of the other."""
+    along = torch.tensor([0.0, 1, 2, 3, 4, 50, 51, 52, 53])
+    cameras = RigidMotion(torch.eye(3).expand(9, 3, 3), -torch.stack([along, 0 * along, 0 * along], -1))
+    assert path(cameras)["jumps"] == [5]
+    assert path(RigidMotion.identity(3))["jumps"] == [] and path(RigidMotion.identity(1))["jumps"] == []

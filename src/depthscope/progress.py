@@ -44,6 +44,12 @@ def log(line: str) -> None:
         pass  # the same fault meets the results, and is reported there
 
 
+def suggest(command: str) -> None:
+    """Prints the command that comes next; nothing within a case, whose next stage follows by itself."""
+    if _log.get() is None:
+        print(f"next: {command}", flush=True)
+
+
 class Lines:
     """Lines about one piece of work: one each `every_s` at most.
 

@@ -26,7 +26,7 @@ from depthscope.prediction import (
     predict as predict_depth,
     undistorted_map,
 )
-from depthscope.progress import track
+from depthscope.progress import suggest, track
 from depthscope.training.devices import Device, resolved_device
 from depthscope.training.options import resolved_precision
 from depthscope.video import WHOLE
@@ -269,7 +269,7 @@ def predict_folder(
         model = with_backend(model, backend, device, sum(len(of_targets(clip).names) for clip in drives.values()))
         for name, clip in drives.items():
             write_prediction(model, of_targets(clip), source / name, out / name, given)
-        print(f"next: depthscope evaluate {out} {source} --frame-list {split} --protocol kitti-eigen --out EVALUATION")
+        suggest(f"depthscope evaluate {out} {source} --frame-list {split} --protocol kitti-eigen --out EVALUATION")
         return 0
     recording = open_recording(source, camera, mask, part)
     if sequence is not None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file, read_sequence, tracks as track_files
 from depthscope.pipeline.outcomes import UNDECIDED, WORDS, best_outcome
-from depthscope.progress import Lines
+from depthscope.progress import Lines, suggest
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
 from depthscope.reconstruction.joining import write_maps
 from depthscope.reconstruction.learned import LEARNED
@@ -177,7 +177,7 @@ def show(console: Console, out: Path, results: list[dict[str, Any]], maps: list[
         out if len(results) == 1 else out / r["name"] for r in results if r["accepted"] and r["name"] not in joined
     ]
     if usable:
-        console.print(f"next: depthscope train {' '.join(map(str, usable))} --out RUN", markup=False)
+        suggest(f"depthscope train {' '.join(map(str, usable))} --out RUN")
 
 
 class Bars(Display):

@@ -8,6 +8,7 @@ from pathlib import Path
 from depthscope.errors import BadInputError, DepthscopeError
 from depthscope.formats.frame_masks import masked, masks_of
 from depthscope.inspection.stored import checked_verdict
+from depthscope.progress import suggest
 from depthscope.recipes import Recipe
 from depthscope.runs import ValidatedOn
 from depthscope.runs.inputs import EVERY_S, opened, unique_names
@@ -93,7 +94,7 @@ def train(
         f"{result.steps} steps in {result.seconds:.0f} s ({result.pairs_per_second:.1f} pairs/s, {result.precision}); "
         f"{validated(result.best or result.validation, result.validated_on)}"
     )
-    print(f"next: depthscope predict {out} {sequences[0]} --out PREDICTION")
+    suggest(f"depthscope predict {out} {sequences[0]} --out PREDICTION")
     return 0
 
 

@@ -19,6 +19,9 @@ MOST_VERTICES = 65_535
 FIELD_DEG = 40.0
 """Vertical field of view of the picture and of the view in the page."""
 
+JUMP = 10
+"""Median steps of a camera between two frames that are no path."""
+
 
 def decimated(surface: Surface, most_faces: int) -> Surface:
     """The surface with at most so many faces: edges collapse by quadric error (Garland, Heckbert 1997).
@@ -134,8 +137,15 @@ def described(
 
 
 def path(cameras: RigidMotion) -> dict:
-    """The camera of every frame: centres and rotations, camera_from_world."""
+    """The camera of every frame: centres, rotations (camera_from_world), and the frames before which the path jumps.
+
+    A step of more than `JUMP` median steps is a jump: between clips that were joined into one map, or over frames that
+    have no place. A line there would run through walls where no camera was.
+    """
+    steps = (cameras.origin[1:] - cameras.origin[:-1]).norm(dim=-1)
+    median = steps.median() if len(steps) else 0
     return {
+        "jumps": [n + 1 for n, step in enumerate(steps.tolist()) if step > JUMP * median > 0],
         "centres": [round(value, 5) for value in cameras.origin.flatten().tolist()],
         "turns": [round(value, 4) for value in cameras.rotation.flatten().tolist()],
     }

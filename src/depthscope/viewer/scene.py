@@ -65,8 +65,10 @@ class ViewerScene:
         made = []
         for name, space in self.others:
             assert space.surface is not None
-            cameras = {"centres": [], "turns": []} if space.cameras is None else path(space.cameras)
-            made.append({"name": name, "mesh": shell(space.surface), "centres": cameras["centres"]})
+            cameras = {"centres": [], "turns": [], "jumps": []} if space.cameras is None else path(space.cameras)
+            made.append(
+                {"name": name, "mesh": shell(space.surface), "centres": cameras["centres"], "jumps": cameras["jumps"]}
+            )
         return tuple(made)
 
     @property

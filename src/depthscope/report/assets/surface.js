@@ -82,17 +82,17 @@
     const home = { rotation: said.rotation, target: toUnit(vector(said.target)), distance: said.distance / extent };
     const ball = new T.SphereGeometry(0.0025 * home.distance, 10, 8);
     // The path of a camera as a line that is thick enough to be seen: beads on a thread.
-    function pathOf(centres, colour) {
+    function pathOf(centres, jumps, colour) {
       const places = [];
       for (let i = 0; i < centres.length; i += 3) places.push(toUnit(vector(centres, i)));
-      const thread = lines(places.slice(1).flatMap((place, i) => [places[i], place]), colour);
+      const thread = lines(places.slice(1).flatMap((place, i) => jumps.includes(i + 1) ? [] : [places[i], place]), colour);
       const beads = new T.InstancedMesh(ball, new T.MeshBasicMaterial({ color: colour, toneMapped: false }), places.length);
       places.forEach((place, i) => beads.setMatrixAt(i, new T.Matrix4().setPosition(place)));
       thread.add(beads);
       return thread;
     }
     const known = (said.centres || []).length / 3;
-    const path = known > 1 ? pathOf(said.centres, PATH) : null;
+    const path = known > 1 ? pathOf(said.centres, said.jumps || [], PATH) : null;
     let around = null;
     if (said.around) {
       around = new T.Mesh(meshOf(said.around, [150, 190, 230]), paint({ shading: 0.3, glass: 1, twoSided: 1 }));
@@ -101,7 +101,7 @@
     }
     const others = (said.others || []).map((other, n) => {
       const mesh = new T.Mesh(meshOf(other.mesh, OTHERS[n % OTHERS.length]), paint({ shading: 0.8 }));
-      if (other.centres.length > 3) mesh.add(pathOf(other.centres, PATH));
+      if (other.centres.length > 3) mesh.add(pathOf(other.centres, other.jumps, PATH));
       scene.add(mesh);
       return mesh;
     });
