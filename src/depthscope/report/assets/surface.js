@@ -80,7 +80,7 @@
       return made;
     };
     const home = { rotation: said.rotation, target: toUnit(vector(said.target)), distance: said.distance / extent };
-    const ball = new T.SphereGeometry(0.0025 * home.distance, 10, 8);
+    const ball = new T.SphereGeometry(0.0016 * home.distance, 10, 8);
     // The path of a camera as a line that is thick enough to be seen: beads on a thread.
     function pathOf(centres, jumps, colour) {
       const places = [];
