@@ -88,9 +88,8 @@ def of_stills(model: DepthModel, store: StillStore, size_px: tuple[int, int] = (
         first = sum(p.frames for p in store.patients[: store.patients.index(patient)])
         frames = [store[first + n] for n in range(patient.frames)]
         for at in range(0, len(frames), 8):
-            batch = gathered(
-                [Placement().plain(f, size_px) for f in frames[at : at + 8]], range(at, at + len(frames[at : at + 8]))
-            )
+            some = frames[at : at + 8]
+            batch = gathered([(*Placement().plain(f, size_px), f.metric) for f in some], range(at, at + len(some)))
             images = batch.images.float() / 255 * batch.content[:, None]
             for name, rays in (("rays", batch.rays), ("no rays", torch.zeros_like(batch.rays))):
                 shown = torch.cat([images, rays], 1) if takes_rays(model.network) else images
