@@ -22,6 +22,7 @@ from depthscope.calibration.choice import share_with_rays
 from depthscope.commands.flags import Part
 from depthscope.errors import NoAnswerError
 from depthscope.formats import camera_file
+from depthscope.progress import Lines
 from depthscope.video import WHOLE, write_image
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
@@ -61,9 +62,13 @@ def calibrate(
     with writing_folder(out, inputs=(recording,)) as folder:
         with Progress(disable=not sys.stderr.isatty(), console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("looking for the board", total=None)
-            views = seen_boards(
-                recording, known, lambda done, of: bar.update(task, completed=done, total=of), corners, part
-            )
+            lines = Lines()
+
+            def looked(done: int, of: int) -> None:
+                bar.update(task, completed=done, total=of)
+                lines.update("looking for the board", done, of)
+
+            views = seen_boards(recording, known, looked, corners, part)
             refusal, result = "", None
             try:
                 result = calibrated(views, known, model, lambda name: bar.update(task, description=f"fitting {name}"))

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import read_sequence
 from depthscope.inspection.stored import checked_verdict
+from depthscope.progress import Lines
 from depthscope.reconstruction.joining import write_maps
 from depthscope.workspace import content_hash, write_provenance, write_result, writing_folder
 
@@ -46,7 +47,13 @@ def join(
     with writing_folder(out, inputs=sequences) as folder:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("looking for common places", total=None)
-            rows = write_maps(read, folder, seed, lambda done, total: bar.update(task, completed=done, total=total))
+            lines = Lines()
+
+            def looked(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+                lines.update("looking for common places", done, total)
+
+            rows = write_maps(read, folder, seed, looked)
         joined = {name for row in rows for name in row["members"]}
         alone = [sequence.name for sequence in read if sequence.name not in joined]
         write_result(

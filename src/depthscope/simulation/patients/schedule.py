@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import torch
 
+from depthscope.progress import Lines
 from depthscope.simulation.patients.jobs import SimulationJob, build_patient, end_clip, make_frames
 from depthscope.workspace import die_with_parent
 
@@ -28,7 +29,7 @@ def do_all(jobs: list[SimulationJob], workers: int) -> None:
         Inline() if workers == 1 else ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(),))
     )
     with pool, Progress(*columns) as progress:
-        bar = progress.add_task("frames", total=total)
+        bar, lines, made = progress.add_task("frames", total=total), Lines(), 0
         pending: dict[Future, SimulationJob] = {pool.submit(build_patient, job): job for job in jobs}
         left: dict[tuple[int, int], int] = {}
         try:
@@ -41,6 +42,8 @@ def do_all(jobs: list[SimulationJob], workers: int) -> None:
                         work = end_clip if following.frames == (0, 0) else make_frames
                         pending[pool.submit(work, following)] = following
                     progress.advance(bar, job.frames[1] - job.frames[0])
+                    made += job.frames[1] - job.frames[0]
+                    lines.update("frames", made, total)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
