@@ -42,7 +42,15 @@ def case(clip, config, tmp_path_factory):
 
 
 def test_a_sequence_becomes_a_surface(case, clip):
-    assert {path.name for path in case.iterdir()} == {RECORD, "sequence", "run", "prediction", "surface", "report"}
+    assert {path.name for path in case.iterdir()} == {
+        RECORD,
+        "log.txt",
+        "sequence",
+        "run",
+        "prediction",
+        "surface",
+        "report",
+    }
     surface = ply.read(case / "surface" / "surface.ply")
     assert len(surface.points) > 300 and surface.unit == read_sequence(clip).unit
     assert json.loads((case / "prediction" / "result.json").read_text("utf-8"))["frames"] == len(read_sequence(clip))
