@@ -17,8 +17,9 @@ from pathlib import Path
 
 import torch
 
-from depthscope.backends import Backend, with_backend
+from depthscope.backends import with_backend
 from depthscope.prediction import load_model
+from depthscope.training.devices import Backend
 
 
 def main() -> None:

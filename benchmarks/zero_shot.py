@@ -89,7 +89,7 @@ def of_stills(model: DepthModel, store: StillStore, size_px: tuple[int, int] = (
         frames = [store[first + n] for n in range(patient.frames)]
         for at in range(0, len(frames), 8):
             some = frames[at : at + 8]
-            batch = gathered([(*Placement().plain(f, size_px), f.metric) for f in some], range(at, at + len(some)))
+            batch = gathered([Placement().plain(f, size_px) for f in some], range(at, at + len(some)))
             images = batch.images.float() / 255 * batch.content[:, None]
             for name, rays in (("rays", batch.rays), ("no rays", torch.zeros_like(batch.rays))):
                 shown = torch.cat([images, rays], 1) if takes_rays(model.network) else images

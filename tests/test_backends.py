@@ -60,6 +60,18 @@ def test_depth_is_that_of_pytorch(model, tmp_path, backend, monkeypatch):
     assert len(again) == 3
 
 
+def test_a_damaged_file_is_made_anew_and_a_cache_is_no_need(model, tmp_path):
+    pytest.importorskip("onnxruntime")
+    expected = [found.depth for found in predict(model, recording())]
+    path = backends.onnx_file(model, SIZE, tmp_path / "cache")
+    path.write_bytes(path.read_bytes()[:2000])
+    (tmp_path / "file").write_text("no folder")
+    for cache in (tmp_path / "cache", tmp_path / "file"):
+        found = [found.depth for found in predict(with_backend(model, "onnxruntime", "cpu", 3, cache), recording())]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    assert path.stat().st_size > 2000 and (tmp_path / "file").read_text() == "no folder"
+
+
 def test_other_weights_have_another_file(model, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(backends, "write_onnx", lambda model, path, size: written.append(path.name))

@@ -92,7 +92,8 @@ def test_no_store_is_told(tmp_path):
 
 def test_a_whole_frame_in_its_own_size_is_itself():
     one = frame()
-    image, depth, rays, labels = Placement().plain(one, SIZE)
+    laid = Placement().plain(one, SIZE)
+    image, depth, rays, labels = laid.image, laid.depth, laid.rays, laid.labels
     np.testing.assert_array_equal(image, one.image)
     np.testing.assert_array_equal(depth, one.depth.astype(np.float32))
     np.testing.assert_allclose(rays, one.rays, atol=1e-6)
@@ -102,7 +103,8 @@ def test_a_whole_frame_in_its_own_size_is_itself():
 @pytest.mark.parametrize("mirror", [False, True])
 def test_a_quarter_turn_moves_pixels_and_turns_their_rays(mirror):
     one = frame(size=(40, 40))
-    image, depth, rays, _ = placed(one, (40, 40), math.pi / 2, 1.0, np.zeros(2), mirror)
+    laid = placed(one, (40, 40), math.pi / 2, 1.0, np.zeros(2), mirror)
+    image, depth, rays = laid.image, laid.depth, laid.rays
     expected = np.rot90(one.image[:, ::-1] if mirror else one.image, -1)  # y points down: a turn from x to y
     np.testing.assert_array_equal(image[1:-1, 1:-1], expected[1:-1, 1:-1])
     flipped = one.rays.astype(np.float32) * ([-1, 1] if mirror else [1, 1])
@@ -114,7 +116,8 @@ def test_a_quarter_turn_moves_pixels_and_turns_their_rays(mirror):
 
 def test_a_zoom_leaves_the_ray_of_a_point_with_the_point():
     one = frame()
-    _, depth, rays, _ = placed(one, SIZE, 0.3, 1.4, np.array([2.0, -1.0]), False)
+    laid = placed(one, SIZE, 0.3, 1.4, np.array([2.0, -1.0]), False)
+    depth, rays = laid.depth, laid.rays
     z = depth[20, 30]
     # the wall's plane a X + b Y + Z = 15 holds for the turned point too
     draw = np.random.default_rng(0)
@@ -148,7 +151,7 @@ def test_tools_and_the_dark_rim_are_not_learned_from():
     batch = batch_of()
     assert (batch.depth[~batch.content] == 0).all()
     plain = placed(frame(), SIZE, 0.0, 1.0, np.zeros(2), False)
-    whole = gathered([(*plain, True)], [0])
+    whole = gathered([plain], [0])
     assert (whole.depth[0, -6:, -6:] == 0).all() and whole.content[0, -6:, -6:].all()
     assert (whole.depth[0, 10:20, 10:20] > 0).all()
 
@@ -158,7 +161,7 @@ def middles(wander: float) -> list[float]:
     placement = Placement(0.0, 0.0, closest=2.0, farthest=2.0, shift=0.0, wander=wander, flip=False)
     found = []
     for seed in range(40):
-        _, _, rays, _ = placement(frame(), SIZE, np.random.default_rng(seed))
+        rays = placement(frame(), SIZE, np.random.default_rng(seed)).rays
         away = np.linalg.norm(rays, axis=-1)
         row, column = np.unravel_index(away.argmin(), away.shape)
         found.append(max(abs(column / SIZE[0] - 0.5), abs(row / SIZE[1] - 0.5)) * 2)

@@ -82,6 +82,19 @@ def test_a_second_picture_beside_the_disc_is_left_out_and_told():
     assert area.figures()["insets_px"] == [[left, top, width, height]]
 
 
+def test_a_portrait_recording_with_two_other_pictures_shows_the_disc():
+    tall = [
+        cv2.copyMakeBorder(np.asarray(f), 0, 420, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0)) for f, _ in eyes(disc())
+    ]
+    other = pan(len(tall), step=3.0, seed=9)
+    for frame, picture in zip(tall, other, strict=False):
+        frame[HEIGHT + 20 : HEIGHT + 120, 20:150] = cv2.resize(picture, (130, 100))
+        frame[HEIGHT + 150 : HEIGHT + 290, 90:270] = cv2.resize(picture, (180, 140))
+    area = content_area(greys(tall))
+    assert len(area.insets_px) == 2 and area.shape != "none"
+    assert area.centre_px == pytest.approx((WIDTH / 2, HEIGHT / 2), abs=2) and not area.mask()[HEIGHT:].any()
+
+
 def test_burnt_in_text_and_lit_dirt_are_no_second_picture():
     frames = [
         cv2.copyMakeBorder(np.asarray(f), 0, 0, 0, 200, cv2.BORDER_CONSTANT, value=(3, 3, 3)) for f, _ in eyes(disc())

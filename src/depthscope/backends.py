@@ -6,6 +6,7 @@ processors with units for bf16, OpenVINO uses them, and depth differs from PyTor
 """
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,8 +24,7 @@ from depthscope.networks import DepthPrediction
 from depthscope.networks.ray_channels import takes_rays
 from depthscope.onnx_export import write_onnx
 from depthscope.prediction import DepthModel
-
-Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
+from depthscope.training.devices import Backend
 
 WORTHWHILE = 1500
 """Frames from which `auto` writes an ONNX file: with fewer, PyTorch is done before the file is written."""
@@ -55,7 +55,7 @@ class CompiledNetwork(nn.Module):
         """Log depth, and its deviation where the network predicts it; see `depthscope.networks`."""
         size = images.shape[-1], images.shape[-2]
         if size not in self._runs:
-            self._runs[size] = _opened(self.backend, onnx_file(self._model[0], size, self._cache))
+            self._runs[size] = _run_of(self._model[0], size, self.backend, self._cache)
         given = {"image": images[:, :3].contiguous().numpy()}
         if self.rays:
             rays = images[:, 3:] if images.shape[1] > 3 else images.new_zeros(len(images), 2, *images.shape[-2:])
@@ -125,6 +125,20 @@ def onnx_file(model: DepthModel, size_px: tuple[int, int], cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         write_onnx(model, path, size_px)
     return path
+
+
+def _run_of(model: DepthModel, size_px: tuple[int, int], backend: Runtime, cache: Path) -> Run:
+    """A network ready to compute: its file is made anew where it is damaged, and not kept where nothing can be."""
+    try:
+        path = onnx_file(model, size_px, cache)
+    except OSError:  # a home that cannot be written to; the file serves this one time
+        with tempfile.TemporaryDirectory(prefix="depthscope-onnx-") as folder:
+            return _opened(backend, onnx_file(model, size_px, Path(folder)))
+    try:
+        return _opened(backend, path)
+    except Exception:  # each runtime has its own errors for a file that it cannot read
+        path.unlink()
+        return _opened(backend, onnx_file(model, size_px, cache))
 
 
 def cache_folder() -> Path:

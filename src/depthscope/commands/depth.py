@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from depthscope.commands.flags import ContentMask, Part
-from depthscope.training.devices import Device
+from depthscope.training.devices import Backend, Device
 from depthscope.video.cut import WHOLE
 
 
@@ -25,7 +25,7 @@ def depth(
     part: Part = WHOLE,
     size: Literal["network", "full"] = "network",
     undistort: float | None = None,
-    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
+    backend: Backend = "auto",
 ) -> int:
     """Depth of an image, a folder of images or a video at once: no training, no structure from motion, no camera.
 

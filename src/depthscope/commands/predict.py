@@ -13,7 +13,7 @@ from depthscope.errors import BadInputError
 from depthscope.pipeline.prediction import predict_folder
 from depthscope.pretrained import SHIPPED
 from depthscope.training import BEST, LAST
-from depthscope.training.devices import Device
+from depthscope.training.devices import Backend, Device
 from depthscope.video import WHOLE
 
 
@@ -76,7 +76,7 @@ def predict(
     part: Part = WHOLE,
     size: Literal["network", "full"] = "network",
     undistort: float | None = None,
-    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
+    backend: Backend = "auto",
 ) -> int:
     """Depth of every frame of a sequence, image folder or video.
 

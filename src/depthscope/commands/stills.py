@@ -88,23 +88,20 @@ def _packed(clips: tuple[Path, ...], cases: tuple[Path, ...], out: Path, frames:
     from depthscope.workspace import holding, telling_write_errors
 
     options = ClipStills(size_px, frames)
-    wanted: dict[Path, tuple[Callable[[Path, Path, ClipStills], int], Path]]
-    wanted = {out / case.resolve().name: (pack_case, case) for case in cases}
+    wanted: list[tuple[Path, Callable[[Path, Path, ClipStills], int], Path]]
+    wanted = [(out / case.resolve().name, pack_case, case) for case in cases]
     for root in clips:
         for clip in clips_in(root):
             name = "_".join((root.name or root.resolve().name, *clip.relative_to(root).parts))
-            wanted[out / name] = (pack_clip, clip)
-    if len(wanted) < len(cases) + sum(len(clips_in(root)) for root in clips):
+            wanted.append((out / name, pack_clip, clip))
+    if len({folder for folder, _, _ in wanted}) < len(wanted):
         raise BadInputError(
             f"two of {', '.join(path.name for path in (*clips, *cases))} have one name",
             "folders of different names",
             "rename one of them",
         )
     with telling_write_errors(out), holding(out, (*clips, *cases)):
-        missing = [folder for folder in wanted if not (folder / "result.json").is_file()]
-        packed = 0
-        for folder in track(missing, "clips"):
-            pack, source = wanted[folder]
-            packed += pack(source, folder, options)
+        missing = [each for each in wanted if not (each[0] / "result.json").is_file()]
+        packed = sum(pack(source, folder, options) for folder, pack, source in track(missing, "clips"))
     print(f"{out}: {len(wanted)} clips, {packed} frames of {len(missing)} packed now")
     return 0

@@ -21,9 +21,10 @@ from torch import Tensor
 from depthscope.errors import BadInputError
 from depthscope.formats import depth_maps, is_truth, read_sequence, read_truth
 from depthscope.geometry import Camera, converted
+from depthscope.ground_truth import GroundTruth
 from depthscope.networks.ray_channels import ray_channels
 from depthscope.pipeline.cases import RUN, SEQUENCE
-from depthscope.prediction import Recording, load_model, predict
+from depthscope.prediction import DepthModel, Recording, load_model, predict
 from depthscope.sequence import Sequence
 from depthscope.simulation.still_store import CONTENT, FOREIGN, packing
 from depthscope.supervised.losses import UNIT_MM
@@ -100,7 +101,9 @@ def pack_case(case: Path, folder: Path, options: ClipStills) -> int:
     return _pack(folder, frames, len(chosen), options.size_px, (CLIP, _number(sequence.images)), metric=False)
 
 
-def _predicted(model, sequence: Sequence, chosen: set[int], largest_deviation: float) -> Iterator[LabelledFrame]:
+def _predicted(
+    model: DepthModel, sequence: Sequence, chosen: set[int], largest_deviation: float
+) -> Iterator[LabelledFrame]:
     """The chosen frames of a sequence with the depth that its own network finds, median-scaled to `UNIT_MM`."""
     for number, found in enumerate(predict(model, Recording.of_sequence(sequence), scaled=True)):
         if number not in chosen:
@@ -149,6 +152,8 @@ def clips_in(folder: Path) -> list[Path]:
     Raises:
         BadInputError: There is none.
     """
+    if not folder.is_dir():
+        raise BadInputError(f"{folder} is no folder", "a folder of depthscope simulate, or of a dataset with depth")
     if is_truth(folder):
         return [folder]
     found = sorted(p.parent for p in folder.rglob("depth") if p.is_dir() and (p.parent / "camera.yaml").is_file())
@@ -160,11 +165,13 @@ def clips_in(folder: Path) -> list[Path]:
     return found
 
 
-def _of_dataset(dataset, numbers: list[int]) -> Iterator[LabelledFrame]:
+def _of_dataset(dataset: GroundTruth, numbers: list[int]) -> Iterator[LabelledFrame]:
     for number in numbers:
         image = read_image(dataset.images[number])
         height, width = image.shape[:2]
-        depth = dataset.depth[number].read((width, height))
+        source = dataset.depth[number]
+        assert source is not None  # `pack_clip` leaves out frames without depth
+        depth = source.read((width, height))
         content = torch.ones(height, width, dtype=torch.bool) if dataset.mask is None else dataset.mask
         camera = None if dataset.cameras is None else dataset.cameras[number]
         yield LabelledFrame(image, torch.where(content, depth, 0.0), content, camera)

@@ -27,7 +27,7 @@ from depthscope.prediction import (
     undistorted_map,
 )
 from depthscope.progress import suggest, track
-from depthscope.training.devices import Device, resolved_device
+from depthscope.training.devices import Backend, Device, resolved_device
 from depthscope.training.options import resolved_precision
 from depthscope.video import WHOLE
 from depthscope.video.cut import Cut, check_no_part
@@ -246,7 +246,7 @@ def predict_folder(
     part: Cut = WHOLE,
     size: Literal["network", "full"] = "network",
     undistort: float | None = None,
-    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
+    backend: Backend = "auto",
 ) -> int:
     """Depth of every frame of a sequence, image folder or video, as a folder.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float16, UInt8
+from jaxtyping import Float, UInt8
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
@@ -41,8 +41,8 @@ class StillFrame:
     """
 
     image: UInt8[np.ndarray, "height width 3"]
-    depth: Float16[np.ndarray, "height width"]
-    rays: Float16[np.ndarray, "height width 2"]
+    depth: Float[np.ndarray, "height width"]
+    rays: Float[np.ndarray, "height width 2"]
     labels: UInt8[np.ndarray, "height width"]
     metric: bool = True
 

@@ -49,10 +49,8 @@ class Placement:
         if not 0.2 <= self.farthest <= self.closest <= 5:
             raise BadInputError(f"zooms of {self.farthest} to {self.closest}", "0.2 to 5, in this order")
 
-    def __call__(
-        self, frame: StillFrame, size_px: tuple[int, int], draw: np.random.Generator
-    ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        """Image, depth, rays and labels of a frame in a window of `size_px` (width, height).
+    def __call__(self, frame: StillFrame, size_px: tuple[int, int], draw: np.random.Generator) -> StillFrame:
+        """A frame in a window of `size_px` (width, height).
 
         Colours are averaged; depth and labels are those of the nearest pixel, so that no depth lies between two walls.
         """
@@ -64,12 +62,14 @@ class Placement:
         mirror = self.flip and draw.random() < 0.5
         return placed(frame, size_px, angle, zoom, across, mirror)
 
-    def plain(self, frame: StillFrame, size_px: tuple[int, int]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    def plain(self, frame: StillFrame, size_px: tuple[int, int]) -> StillFrame:
         """The whole frame in the window, unturned."""
         return placed(frame, size_px, 0.0, 1.0, np.zeros(2), False)
 
 
-def placed(frame: StillFrame, size_px, angle: float, zoom: float, shift: NDArray, mirror: bool):
+def placed(
+    frame: StillFrame, size_px: tuple[int, int], angle: float, zoom: float, shift: NDArray, mirror: bool
+) -> StillFrame:
     """See `Placement`; the window's middle is the frame's, and at a zoom of 1 the whole frame fits."""
     height, width = frame.image.shape[:2]
     scale = zoom * min(size_px[0] / width, size_px[1] / height)
@@ -90,7 +90,8 @@ def placed(frame: StillFrame, size_px, angle: float, zoom: float, shift: NDArray
         image = cv2.blur(image, (round(1 / scale),) * 2)
     rays = moved(frame.rays.astype(np.float32), cv2.INTER_LINEAR) @ turn.T.astype(np.float32)
     depth = moved(frame.depth.astype(np.float32), cv2.INTER_NEAREST)
-    return moved(image, cv2.INTER_LINEAR), depth, rays, moved(frame.labels, cv2.INTER_NEAREST)
+    labels = moved(frame.labels, cv2.INTER_NEAREST)
+    return StillFrame(moved(image, cv2.INTER_LINEAR), depth, rays, labels, frame.metric)
 
 
 @dataclass(frozen=True)

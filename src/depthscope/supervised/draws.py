@@ -7,12 +7,15 @@ import numpy as np
 import torch
 
 from depthscope.errors import BadInputError
-from depthscope.simulation.still_store import CONTENT, FOREIGN, StillStore
+from depthscope.simulation.still_store import CONTENT, FOREIGN, StillFrame, StillStore
 from depthscope.supervised.augmentation import Placement
 from depthscope.supervised.batch import StillBatch
 from depthscope.training.draws import example_of
 
 Size = tuple[int, int]
+
+ROWS = ("image", "depth", "rays", "labels")
+"""Of a frame, what a batch stacks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +41,16 @@ class StillDraws:
     def batch(self, numbers: Sequence[int]) -> StillBatch:
         """The frames of these draws; the first number decides the window's size."""
         size = self.sizes_px[int(np.random.default_rng([self.seed, numbers[0], 1]).integers(len(self.sizes_px)))]
-        rows = []
+        frames = []
         for number in numbers:
             frame = self.store[example_of(self.seed, number, len(self.store))]
-            rows.append((*self.placement(frame, size, np.random.default_rng([self.seed, number, 2])), frame.metric))
-        return gathered(rows, numbers)
+            frames.append(self.placement(frame, size, np.random.default_rng([self.seed, number, 2])))
+        return gathered(frames, numbers)
 
 
-def gathered(rows, numbers: Sequence[int]) -> StillBatch:
-    """A batch of frames as `Placement` gives them, each with its `metric`; depth is 0 where it is not learned from."""
-    images, depth, rays, labels, metric = (np.stack(arrays) for arrays in zip(*rows, strict=True))
+def gathered(frames: Sequence[StillFrame], numbers: Sequence[int]) -> StillBatch:
+    """A batch of frames of one size; depth is 0 where it is not learned from."""
+    images, depth, rays, labels = (np.stack([getattr(frame, name) for frame in frames]) for name in ROWS)
     tissue = (labels & CONTENT > 0) & (labels & FOREIGN == 0)
     return StillBatch(
         images=torch.from_numpy(images).permute(0, 3, 1, 2),
@@ -55,5 +58,5 @@ def gathered(rows, numbers: Sequence[int]) -> StillBatch:
         rays=torch.from_numpy(rays).permute(0, 3, 1, 2),
         content=torch.from_numpy(labels & CONTENT > 0),
         draws=torch.tensor(list(numbers)),
-        metric=torch.from_numpy(metric),
+        metric=torch.tensor([frame.metric for frame in frames]),
     )

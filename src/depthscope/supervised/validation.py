@@ -99,19 +99,15 @@ class UnseenPatients:
     def _batches(self, device: torch.device):
         numbers = np.unique(np.linspace(0, len(self.store) - 1, min(self.most, len(self.store))).round().astype(int))
         owners = np.repeat(np.arange(len(self.store.patients)), [p.frames for p in self.store.patients])
+        plain = Placement().plain
         for some in np.array_split(numbers, max(1, -(-len(numbers) // self.batch))):
-            batch = gathered([self._plain(int(n)) for n in some], some.tolist()).to(device)
+            batch = gathered([plain(self.store[int(n)], self.size_px) for n in some], some.tolist()).to(device)
             images = batch.images.float() / 255 * batch.content[:, None]
             patients = [self.store.patients[owners[n]] for n in some]
             yield (
                 [(p.anatomy, p.seed) for p in patients],
                 replace(batch, images=images.contiguous(memory_format=torch.channels_last)),
             )
-
-    def _plain(self, number: int):
-        """A frame as it is in the network's window."""
-        frame = self.store[number]
-        return (*Placement().plain(frame, self.size_px), frame.metric)
 
 
 def log_errors(

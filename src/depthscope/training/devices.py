@@ -15,7 +15,10 @@ else:
 Device = Literal["auto", "cpu", "cuda"]
 """Where a network computes; auto takes a GPU if there is one."""
 
-__all__ = ["Device", "Fabric", "resolved_device"]
+Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
+"""What computes a network at prediction; auto takes the quickest that is installed (`depthscope.backends`)."""
+
+__all__ = ["Backend", "Device", "Fabric", "resolved_device"]
 
 
 def resolved_device(device: Device = "auto") -> Literal["cpu", "cuda"]:

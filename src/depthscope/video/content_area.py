@@ -59,6 +59,12 @@ BITE_SHARE = 0.01
 INSET_SIDE, INSET_FILL = 0.1, 0.85
 """Another picture has sides of this share of the frame's shorter one, and fills so much of its box; text does not."""
 
+INSET_RIM_PX = 6
+"""So far its edge is blurred, at working size."""
+
+Box = tuple[int, int, int, int]
+"""(left, top, width, height) in pixels."""
+
 
 @dataclass(frozen=True)
 class ContentArea:
@@ -82,7 +88,7 @@ class ContentArea:
     notch_angle_rad: float = float("nan")
     spread_px: float = 0.0
     packing: Packing = ""
-    insets_px: tuple[tuple[int, int, int, int], ...] = ()
+    insets_px: tuple[Box, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:
@@ -203,23 +209,20 @@ def _content_area(frames: Sequence[Grey]) -> ContentArea:
     size = frames[0].shape[1], frames[0].shape[0]
     greys = [_smaller(frame.numpy()) for frame in frames]
     small_size = greys[0].shape[1], greys[0].shape[0]
-    lit = lit_pixels(greys)
+    lit, insets = lit_parts(greys)
     if 1 - lit.mean() < DARK_SHARE or not lit.any():
         return whole_frame(size)
-    points = [rim_points(grey) for grey in greys]
+    points = [rim_points(darkened(grey, insets)) for grey in greys]
     first = like_the_first([fit_circle(found, small_size) for found in points])
     if 3 <= len(first) < len(frames):
         return _content_area([frames[place] for place in first])
     area = _round_area(points, lit, small_size) or _other_area(pool(points), lit, small_size)
-    if area.confidence < LEAST_CONFIDENCE:
+    if area.confidence < LEAST_CONFIDENCE and not insets:  # dark lies between two pictures: there is a border
         return whole_frame(size, 1 - area.confidence)
     across, down = size[0] / small_size[0], size[1] / small_size[1]
-    insets = tuple(
-        (round(left * across), round(top * down), round(width * across), round(height * down))
-        for left, top, width, height in insets_beside(greys)
-    )
     outline, spread = area.outline.scaled(across, down), area.spread_px * across
-    return replace(area, outline=outline, size_px=size, spread_px=spread, insets_px=insets)
+    boxes = tuple((round(x * across), round(y * down), round(w * across), round(h * down)) for x, y, w, h in insets)
+    return replace(area, outline=outline, size_px=size, spread_px=spread, insets_px=boxes)
 
 
 def content_of_image(image: UInt8[Tensor, "height width 3"]) -> Bool[Tensor, "height width"] | None:
@@ -228,52 +231,45 @@ def content_of_image(image: UInt8[Tensor, "height width 3"]) -> Bool[Tensor, "he
     return None if area.shape == "none" else area.mask()
 
 
-def lit_pixels(greys: Sequence[np.ndarray]) -> np.ndarray:
-    """What any of the frames lights, as one piece without holes: all but the dark that is joined to the frame's sides.
+def lit_parts(greys: Sequence[np.ndarray]) -> tuple[np.ndarray, list[Box]]:
+    """What any of the frames lights: the content, and other pictures that lie beside it.
 
     Args:
         greys: Brightness of the frames, bytes, shape (height, width) each.
+
+    Returns:
+        The largest piece without holes (all but the dark that is joined to the frame's sides), shape (height, width),
+        and the boxes of other pieces that are upright rectangles.
     """
     brightest = nearly_brightest([cv2.blur(grey, (3, 3)) for grey in greys])
-    if float(np.percentile(brightest, 1)) > DARKEST_SURROUND:
-        return np.ones(brightest.shape, bool)
-    count, labels, stats = _lit_pieces(brightest)
-    if count < 2:
-        return np.zeros(labels.shape, bool)
-    largest = (labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
-    padded = cv2.copyMakeBorder(1 - largest, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-    _, dark = cv2.connectedComponents(padded, connectivity=4)
-    return (dark != dark[0, 0])[1:-1, 1:-1]
-
-
-def insets_beside(greys: Sequence[np.ndarray]) -> list[tuple[int, int, int, int]]:
-    """Boxes (left, top, width, height) of upright rectangles that are lit beside the largest piece: other pictures.
-
-    Args:
-        greys: Brightness of the frames, bytes, shape (height, width) each.
-    """
-    brightest = nearly_brightest([cv2.blur(grey, (3, 3)) for grey in greys])
-    if float(np.percentile(brightest, 1)) > DARKEST_SURROUND:
-        return []
-    count, _, stats = _lit_pieces(brightest)
-    if count < 3:
-        return []
-    largest, least = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()), INSET_SIDE * min(brightest.shape)
-    found = []
-    for number in range(1, count):
-        left, top, width, height, area = (int(value) for value in stats[number])
-        if number != largest and min(width, height) >= least and area >= INSET_FILL * width * height:
-            found.append((left, top, width, height))
-    return found
-
-
-def _lit_pieces(brightest: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """How many connected pieces are lit (the first one is the surround), their labels and their figures."""
     surround = float(np.percentile(brightest, 1))
+    if surround > DARKEST_SURROUND:
+        return np.ones(brightest.shape, bool), []
     lit = (brightest > min(surround + SURROUND_NOISE, DARKEST_SURROUND)).astype(np.uint8)
     lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(lit)
-    return count, labels, stats
+    if count < 2:
+        return np.zeros(lit.shape, bool), []
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    padded = cv2.copyMakeBorder((labels != largest).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    _, dark = cv2.connectedComponents(padded, connectivity=4)
+    insets, least = [], INSET_SIDE * min(brightest.shape)
+    for number in range(1, count):
+        left, top, width, height, area = (int(value) for value in stats[number])
+        if number != largest and min(width, height) >= least and area >= INSET_FILL * width * height:
+            insets.append((left, top, width, height))
+    return (dark != dark[0, 0])[1:-1, 1:-1], insets
+
+
+def darkened(grey: np.ndarray, insets: Sequence[Box]) -> np.ndarray:
+    """A frame without other pictures, whose sides would count against the border of the scope's."""
+    if not insets:
+        return grey
+    grey, surround = grey.copy(), np.percentile(grey, 1)
+    for left, top, width, height in insets:
+        grey[max(0, top - INSET_RIM_PX) : top + height + INSET_RIM_PX,
+             max(0, left - INSET_RIM_PX) : left + width + INSET_RIM_PX] = surround  # fmt: skip
+    return grey
 
 
 def like_the_first(circles: Sequence[Circle | None]) -> list[int]:
