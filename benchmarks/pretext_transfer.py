@@ -10,7 +10,8 @@
 depth: encoders learn from the clips of the first patients without any label, depth from the same clips' structure from
 motion; the last patients' clips are the test, judged on every true pixel. masks: the same on simulated colons with
 instruments, a mask for each of forty clips, tested on two other patients. sinus and laparoscopy: the two on a real clip
-each, of which a later stretch is the test (`real_clips.py`). Every task gets the same steps, so that all
+each, of which a later stretch is the test (`real_clips.py`). ``--tasks shipped imagenet`` tries encoders that come with
+a package. Every task gets the same steps, so that all
 arms from scratch are the same runs. Objects that sound is missing: simulated clips have no sound. Finished work is not
 done again. Writes what ``transfer`` writes, ``pretext_transfer_depth.json`` and so on, and prints a table.
 """
@@ -38,6 +39,9 @@ from depthscope.video.class_masks import write_classes, write_mask
 
 TASKS = ("jigsaw", "exemplar", "colorization", "video-colorization", "deepcluster", "error-boosting")
 
+NAMED = ("shipped", "imagenet")
+"""Encoders that come with a package."""
+
 TRAINED, TESTED, PER_CLIP = (21, 22, 23), (31, 32), 10
 """Colons to learn from, to choose the rate by and to test on; masks are drawn every so many frames."""
 
@@ -52,7 +56,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, nargs="+", default=[])
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--test", type=int, default=3, help="clips at the end that are the test")
-    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=(*TASKS, *NAMED))
     parser.add_argument("--pretext-steps", type=int, default=300)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
@@ -64,13 +68,16 @@ def main() -> None:
     known, inputs, extra = material(given)
     rows = {}
     for task in given.tasks:
-        run, place = given.out / "encoders" / task, given.out / "transfer" / task
-        if not (run / "result.json").is_file():
+        place = given.out / "transfer" / task
+        run = Path(task) if task in NAMED else given.out / "encoders" / task
+        if task not in NAMED and not (run / "result.json").is_file():
             shutil.rmtree(run, ignore_errors=True)
             steps = ["--steps", given.pretext_steps, *flags_of(task, given.probe)]
             depthscope("pretrain", task, *known, "--out", run, *steps)
         common = ["--steps", given.steps, "--seeds", given.seeds, "--area-px", given.area_px, *extra]
         common += ["--shares", *given.shares, "--rates", *given.rates, "--baselines", given.out / "baselines"]
+        if task == "imagenet" and given.probe in ("depth", "sinus"):
+            common += ["--recipe", "monodepth2-m"]
         depthscope("transfer", run, *inputs, "--out", place, *common)
         rows[task] = json.loads((place / "result.json").read_text("utf-8"))
         figures = {

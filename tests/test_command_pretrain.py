@@ -11,6 +11,7 @@ from depthscope.cli import main
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
 from depthscope.pretext import encoder_of, stored_options, write_encoder
+from depthscope.pretrained.encoders import IMAGENET_WEIGHTS
 from depthscope.recipes import FAST
 from depthscope.simulation import Tube
 from depthscope.training import LAST, load_checkpoint
@@ -239,3 +240,20 @@ def test_transfer_tries_segmentation_where_masks_are_given(
         (tmp_path / "masks" / f"{number:03d}.png").unlink()
     assert main([*call[:-1], str(tmp_path / "few")]) == 2
     assert "draw more" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", ["shipped", "imagenet"])
+def test_an_encoder_from_a_package_has_no_long_arm(tube: Path, tmp_path: Path, named: str) -> None:
+    if named == "imagenet" and IMAGENET_WEIGHTS.path is None:
+        pytest.skip("its package is not installed")
+    twin = tmp_path / "other" / "clip"
+    twin.parent.mkdir()
+    twin.symlink_to(tube)
+    call = ["transfer", named, str(tube), str(twin), "--steps", "1", "--seeds", "1", "--shares", "1.0"]
+    call += ["--rates", "1e-3", "--area-px", "3000", "--batch", "2", "--out", str(tmp_path / "out")]
+    assert main([*call, *(["--recipe", "monodepth2-m"] if named == "imagenet" else [])]) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert SCRATCH_LONG.name not in [row["arm"] for row in result["rows"]] and len(result["rows"]) == len(ARMS) - 1
+    assert SCRATCH_LONG.name not in (tmp_path / "out" / "transfer.md").read_text(encoding="utf-8")
+    assert result["claims"]["1"]["against"] == SCRATCH.name and result["task"] == named

@@ -11,6 +11,7 @@ import torch
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Similarity
+from depthscope.packaged_weights import Weights
 from depthscope.reconstruction import clip_task
 from depthscope.reconstruction.attempts import Attempt, EveryPair, ladder
 from depthscope.reconstruction.clips import last_step
@@ -21,7 +22,6 @@ from depthscope.reconstruction.held_out import spared
 from depthscope.reconstruction.job import Job, JobFrame, Lens
 from depthscope.reconstruction.learned import LEARNED, Aliked, Disk, XFeat, available, describe
 from depthscope.reconstruction.learned.networks import check_installed, features_of
-from depthscope.reconstruction.learned.weights import Weights
 from depthscope.reconstruction.mapping import mapped
 from depthscope.reconstruction.outcome import Outcome
 from depthscope.reconstruction.process import Limits, run_child
@@ -280,7 +280,7 @@ def test_weights_are_checked_and_never_run(tmp_path, monkeypatch):
     (tmp_path / "some_weights").mkdir()
     (tmp_path / "some_weights" / "__init__.py").write_text("raise RuntimeError('a package is not run')")
     torch.save({"a": torch.ones(1)}, tmp_path / "some_weights" / "a.pt")
-    weights = Weights("some-weights", "some_weights", "a.pt", "0" * 64, "Apache-2.0")
+    weights = Weights("some-weights", "some_weights", "a.pt", "0" * 64, "Apache-2.0", "some")
     with pytest.raises(BadInputError, match="not the file that depthscope was tested with"):
         weights.tensors()
     import hashlib

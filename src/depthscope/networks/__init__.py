@@ -3,6 +3,7 @@
 from depthscope.networks.depth_head import DepthHead, DepthPrediction, NetworkOptions, as_prediction
 from depthscope.networks.disp_net import DispNet
 from depthscope.networks.disparity import DepthRange
+from depthscope.networks.efficient_encoder import EfficientEncoder
 from depthscope.networks.fc_densenet import FCDenseNet
 from depthscope.networks.pose import KnownMotion, PairPose, SnippetPose
 from depthscope.networks.red_net import RedNet
@@ -14,6 +15,7 @@ from depthscope.networks.snippet_network import SnippetNetwork, SnippetPredictio
 __all__ = [
     "DepthRange",
     "DispNet",
+    "EfficientEncoder",
     "KnownMotion",
     "PairPose",
     "ResidualDisparity",

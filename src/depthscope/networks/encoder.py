@@ -7,11 +7,12 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from depthscope.networks.efficient_encoder import EfficientEncoder
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
 from depthscope.reading import reading
 
-EncoderOptions = ResUNetEncoder | ResidualEncoder
+EncoderOptions = ResUNetEncoder | ResidualEncoder | EfficientEncoder
 """Options of an encoder; `build` makes it, `channels` and `divisor` say what it gives and needs."""
 
 

@@ -1,5 +1,6 @@
-"""Weights of an encoder alone, as a file: names and tensors, as torchvision publishes them."""
+"""Weights of an encoder, from a file: names and tensors, or the encoder's part of a depth network's checkpoint."""
 
+import re
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 
 from depthscope.errors import BadInputError, require_file
 from depthscope.reading import reader
+
+PART = re.compile(r"(depth\.)?encoder\.")
+"""What names of an encoder's weights begin with in a depth network, and in one with motion beside it."""
 
 
 @runtime_checkable
@@ -21,18 +25,33 @@ class StartsFromFile(Protocol):
 
 @reader("a file of weights")
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file, by name.
+    """The weights of an encoder in a file, by name.
+
+    Args:
+        path: Of tensors by name, as torchvision publishes them and ``pretrain`` writes them; or of a checkpoint of a
+            depth network, of which the encoder's part is taken.
 
     Raises:
         BadInputError: It is missing or unreadable, holds something else, or numbers that are not finite.
     """
     require_file(path, "a file of an encoder's weights")
     weights = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(weights, dict) and isinstance(weights.get("network"), dict):
+        weights = _encoder_of_checkpoint(weights["network"], path)
     named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
     if not named or not all(isinstance(value, Tensor) for value in weights.values()):
         raise BadInputError(f"{path} is no file of weights", "tensors by name", "give encoder.pt of a pretext run")
     if (bad := not_finite_in(weights)) is not None:
         raise BadInputError(f"{path} holds weights that are not finite ({bad})", "numbers", "pretrain again")
+    return weights
+
+
+def _encoder_of_checkpoint(network: dict[str, Any], path: Path) -> dict[str, Any]:
+    weights = {PART.sub("", str(name), 1): value for name, value in network.items() if PART.match(str(name))}
+    if not weights:
+        raise BadInputError(
+            f"{path} has no encoder that moves alone", "a checkpoint of fast or monodepth2", "train one"
+        )
     return weights
 
 

@@ -1,4 +1,4 @@
-"""The depth network of Godard et al. 2019: a residual encoder, and a decoder with disparity at four sizes."""
+"""The depth network of Godard et al. 2019: an encoder, and a decoder with disparity at four sizes."""
 
 from dataclasses import dataclass, field
 
@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from depthscope.networks.depth_head import DepthPrediction
 from depthscope.networks.disparity import DepthRange, Disparities, DisparityHead, as_depth
+from depthscope.networks.efficient_encoder import EfficientEncoder
 from depthscope.networks.res_unet import check_divisible, doubled
 from depthscope.networks.residual_encoder import Features, ResidualEncoder
 
@@ -24,11 +25,11 @@ class ResidualDisparity:
     """Options of the network.
 
     Attributes:
-        encoder: The residual encoder.
+        encoder: The encoder.
         depth: Limits of depth.
     """
 
-    encoder: ResidualEncoder = field(default_factory=ResidualEncoder)
+    encoder: ResidualEncoder | EfficientEncoder = field(default_factory=ResidualEncoder)
     depth: DepthRange = field(default_factory=DepthRange)
 
     @property

@@ -10,6 +10,7 @@ import yaml
 from torch import Tensor, nn
 
 from depthscope.errors import BadInputError
+from depthscope.networks.efficient_encoder import EfficientEncoder
 from depthscope.networks.encoder import Encoder, EncoderOptions
 from depthscope.networks.res_unet_encoder import ResUNetEncoder
 from depthscope.networks.residual_encoder import ResidualEncoder
@@ -95,7 +96,7 @@ def encoder_of(run: Path) -> EncoderOptions:
     if not (run / "encoder.pt").is_file() or not (run / "encoder.yaml").is_file():
         raise BadInputError(f"{run} has no encoder.pt", "a finished run of depthscope pretrain", "finish it first")
     text = text_of(run / "encoder.yaml", "the options of an encoder")
-    options = from_yaml(text, (ResUNetEncoder, ResidualEncoder), str(run / "encoder.yaml"))
+    options = from_yaml(text, (ResUNetEncoder, ResidualEncoder, EfficientEncoder), str(run / "encoder.yaml"))
     return replace(options, weights=str((run / "encoder.pt").resolve()))
 
 

