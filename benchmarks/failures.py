@@ -46,7 +46,8 @@ def truth(case: Sequence, true: Sequence, numbers: Tensor, frames: Tensor) -> Tr
     path = path_error(case.camera_centres, true.camera_centres[frames])
     frame, point = case.observations.frame, case.observations.point
     given = case.observed_depths
-    real = true.camera_from_world[frames[frame]].apply(true.points[numbers[point]])[:, 2]
+    there = true.camera_from_world[frames[frame]].apply(true.points[numbers[point]])
+    real = there.norm(dim=-1) if case.cameras[0].depth_kind == "distance" else there[:, 2]
     ratio = given / real
     ok = ratio > 0
     if not bool(ok.any()):

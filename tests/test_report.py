@@ -17,7 +17,7 @@ from depthscope.report import open_case, page
 from depthscope.report.charts import Line, histogram, line_chart, path_plot
 from depthscope.report.clip_view import clip_view, sequence_of
 from depthscope.report.downloads import as_gltf, numbers, write_label_map, write_mesh
-from depthscope.report.markup import joined, phrase, significant, spoken_amount, spoken_share
+from depthscope.report.markup import joined, phrase, plain, significant, spoken_amount, spoken_share
 from depthscope.report.mesh import decimated, path, viewpoint
 from depthscope.report.space import distance_to, moved_cameras, space_of
 from depthscope.report.verdict import RESEARCH_USE, SMALL_MM, verdict
@@ -42,6 +42,8 @@ def add_sequence(place, **changes):
     place.mkdir(parents=True)
     colmap.write(simulate(TUBE, place), place)
     said = {"accepted": True, "outcome": "accepted", "reasons": [], "frames": 9, "registered": 8, "points": 200}
+    expected = {"median": 0.0312, "low": 0.0123, "high": 0.0876, "coverage": 0.9}
+    said |= {"expected_error": {"path": None, "depth": expected}}
     said |= {"mean_track_length": 4.3214, "mean_reprojection_px": 0.7531, "unit": "sfm", "camera_source": "given"}
     checks = {"registered_share": {**CHECK, "sentence": "8 of 9 frames were placed"}}
     result(place, **(said | {"checks": checks} | changes))
@@ -263,6 +265,14 @@ def test_a_refusal_comes_first_with_its_reasons(tmp_path):
     words = "".join(reader.words)
     assert "Not usable: structure from motion was refused." in words and reasons[0] in words
     assert any("unusable" in a.get("class", "") for _, a in reader.seen)
+
+
+def test_the_expected_error_of_the_reconstruction_stands_with_its_interval(case, tmp_path):
+    lines = [line for sentence in verdict(open_case(case)).sentences for line in [plain(sentence)]]
+    said = next(line for line in lines if line.startswith("Expected error"))
+    assert "depth by 3.12" in said and "1.23" in said and "8.76" in said and "path" not in said
+    add_sequence(tmp_path / "old" / "sequence", expected_error=None)  # of a version without it
+    assert not any("Expected error" in plain(s) for s in verdict(open_case(tmp_path / "old")).sentences)
 
 
 def test_a_truth_that_contradicts_is_said_though_the_checks_passed(case, tmp_path):

@@ -4,6 +4,7 @@ from depthscope.inspection.angles import largest_angles_deg
 from depthscope.inspection.check import Check
 from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, HeldOutMatches, Witnesses
+from depthscope.inspection.expected_error import ErrorEstimate, ErrorModel, ErrorModels, ExpectedError
 from depthscope.inspection.rule import Rule, shipped_rule
 from depthscope.inspection.verdict import (
     CHECKS,
@@ -21,7 +22,11 @@ __all__ = [
     "CHECKS",
     "Check",
     "Cleaned",
+    "ErrorEstimate",
+    "ErrorModel",
+    "ErrorModels",
     "Evidence",
+    "ExpectedError",
     "HeldOutMatches",
     "Rule",
     "Verdict",

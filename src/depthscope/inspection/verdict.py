@@ -22,6 +22,7 @@ from depthscope.inspection import (
 from depthscope.inspection.check import Check
 from depthscope.inspection.cleaning import Cleaned, cleaned
 from depthscope.inspection.evidence import Evidence, Witnesses
+from depthscope.inspection.expected_error import ExpectedError, shipped_error_models
 from depthscope.inspection.rule import Rule, shipped_rule
 from depthscope.sequence import Sequence
 
@@ -99,6 +100,11 @@ class Verdict:
     def accepted(self) -> bool:
         """Whether it may be trained on."""
         return self.outcome == "accepted"
+
+    @property
+    def expected_error(self) -> ExpectedError:
+        """How large the errors of path and depth probably are, by the checks."""
+        return shipped_error_models().expected(self.checks)
 
 
 @contextmanager

@@ -70,6 +70,7 @@ def figures(clip: Sequence | None, verdict: Verdict) -> dict:
         "outcome": verdict.outcome,
         "confidence": verdict.confidence,
         "anomaly": verdict.anomaly,
+        "expected_error": asdict(verdict.expected_error),
         "reasons": list(verdict.reasons),
         "checks": {name: asdict(check) for name, check in verdict.checks.items()},
     }
@@ -111,6 +112,8 @@ def show(sequence: Path, clip: Sequence | None, verdict: Verdict) -> None:
         console.print(UNDECIDED, markup=False)
     if clip is None:
         return
+    if expected := verdict.expected_error.summary:
+        console.print(expected, markup=False)
     width, height = clip.size_px
     console.print(
         f"{len(clip)} registered frames of {width} x {height}, {len(clip.points)} points, "

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cattrs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from depthscope.errors import BadInputError, NoAnswerError
 from depthscope.formats import camera_file, read_sequence, tracks as track_files
+from depthscope.inspection import ExpectedError
 from depthscope.pipeline.outcomes import UNDECIDED, WORDS, best_outcome
 from depthscope.progress import Lines, suggest
 from depthscope.reconstruction.clips import Asked, Display, Options, ray_pool, reconstruct_clips
@@ -130,7 +132,8 @@ def summary(
         total = sum(result[weight] for result in placed)
         return sum(result[name] * result[weight] for result in placed) / total if total else None
 
-    rows = ("name", "accepted", "outcome", "reasons", "frames", "registered", "points", "camera_source")
+    rows = ("name", "accepted", "outcome", "reasons", "expected_error")
+    rows = (*rows, "frames", "registered", "points", "camera_source")
     return {
         "accepted": any(result["accepted"] for result in results),
         "outcome": best_outcome(result["outcome"] for result in results),
@@ -150,6 +153,12 @@ def summary(
     }
 
 
+def expected_error_of(result: dict[str, Any]) -> ExpectedError:
+    """The expected error that a clip's ``result.json`` names."""
+    stored = result.get("expected_error")
+    return ExpectedError(None, None) if stored is None else cattrs.structure(stored, ExpectedError)
+
+
 def show(console: Console, out: Path, results: list[dict[str, Any]], maps: list[dict[str, Any]]) -> None:
     """Prints what became of each clip, why, and where to go next."""
     for result in results:
@@ -161,6 +170,8 @@ def show(console: Console, out: Path, results: list[dict[str, Any]], maps: list[
         )
         for reason in result["reasons"]:
             console.print(f"  - {reason}", markup=False)
+        if expected := expected_error_of(result).summary:
+            console.print(f"  {expected}", markup=False)
         for note in result.get("notes", []):
             console.print(f"  {note}", markup=False)
     if best_outcome(result["outcome"] for result in results) == "cannot tell":

@@ -197,6 +197,7 @@ def figures(outcome: Outcome, frames: int) -> dict[str, Any]:
         "outcome": "refused" if verdict is None else verdict.outcome,
         "confidence": None if verdict is None else verdict.confidence,
         "anomaly": None if verdict is None else verdict.anomaly,
+        "expected_error": None if verdict is None else asdict(verdict.expected_error),
         "reasons": list(outcome.reasons),
         "checks": {} if verdict is None else {name: asdict(check) for name, check in verdict.checks.items()},
         "frames": frames,

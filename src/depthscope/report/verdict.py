@@ -64,6 +64,7 @@ def verdict(case: CaseFolder) -> VerdictSection:
         *_registrations(case),
         *_depth(case),
         _reconstruction(case),
+        *_expected_errors(case),
         *_lens(case),
     )
     standing, label, headline = _headline(case)
@@ -232,6 +233,24 @@ def _reconstruction(case: CaseFolder) -> Markup | None:
     judged = len(passed) - passed.count(None)
     clips = f" over {len(case.clips)} clips" if len(case.clips) > 1 else ""
     return joined(start, f"{passed.count(True)} of {judged} checks{clips} passed{silent}.")
+
+
+def _expected_errors(case: CaseFolder) -> list[Markup]:
+    """What structure from motion is probably wrong by, clip by clip, by its own checks."""
+    made = []
+    for clip in case.clips:
+        parts = []
+        for key, name in (("path", "the camera path by {} of its extent"), ("depth", "depth by {}")):
+            median, low, high, coverage = (
+                clip.sequence.figure("expected_error", key, part) for part in ("median", "low", "high", "coverage")
+            )
+            if median is not None and high is not None:
+                interval = phrase("{} ({} interval: {} to {})", share(median), share(coverage), share(low), share(high))
+                parts.append(phrase(name, interval))
+        if parts:
+            start = phrase("{}Expected error of structure from motion: ", f"{clip.name}: " if clip.name else "")
+            made.append(joined(start, joined(*parts, by=", "), "."))
+    return made
 
 
 def _errors(case: CaseFolder) -> list[Markup]:
