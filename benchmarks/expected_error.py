@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import yaml
 from scipy.optimize import nnls
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from verdict import checks_of
 
 from depthscope.cli import main as depthscope
@@ -199,7 +199,8 @@ def measured(rows: list[dict], error: str, models: ErrorModels) -> dict:
         return {"reconstructions": len(rows), "with_estimate": 0}
     inside = [estimate.low <= true <= estimate.high for estimate, true in told]
     off = [abs(math.log(true / estimate.median)) for estimate, true in told]
-    rank = spearmanr([e.median for e, _ in told], [t for _, t in told])[0] if len(told) > 3 else math.nan
+    ranks = rankdata([e.median for e, _ in told]), rankdata([true for _, true in told])
+    rank = np.corrcoef(*ranks)[0, 1] if len(told) > 3 else math.nan
     return {
         "reconstructions": len(rows),
         "with_estimate": len(told),

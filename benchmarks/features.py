@@ -1,9 +1,11 @@
 """Real clips by feature: frames placed, points, track length, verdict, processor seconds.
 
     python benchmarks/features.py --out /tmp/features [--data ../shared/data] [--clips sinus] [--features sift,xfeat]
+        [--quick]
 
-One reconstruction at a time, by the command itself; what is in --out is not done again. The sinus clip has a published
-path: the RMS distance of camera centres from it after a similarity, over the extent of the path.
+One reconstruction at a time, by the command itself; what is in --out is not done again, and ``features.json`` is
+written after each. The sinus clip has a published path: the RMS distance of camera centres from it after a similarity,
+over the extent of the path. --quick takes a part of each clip: twenty frames of the sinus, seven seconds of a video (three of the largest).
 """
 
 import argparse
@@ -60,13 +62,18 @@ def path_error(found: Sequence, published: Sequence) -> float:
     return float(apart.square().sum(-1).mean().sqrt() / torch.pdist(true).max())
 
 
-def measured(clip: str, features: str, data: Path, out: Path, threads: int) -> dict:
+QUICK = {"sinus": ["--end", "20"], "porcine": ["--end", "7"], "tools": ["--end", "7"], "laparoscopy": ["--end", "3"]}
+"""Options that cut a clip short."""
+
+
+def measured(clip: str, features: str, data: Path, out: Path, threads: int, quick: bool = False) -> dict:
     """One row."""
-    place = out / f"{clip}_{features}"
+    place = out / f"{clip}_{features}{'_quick' if quick else ''}"
     if not (place / "result.json").is_file():
         source = images_of_sinus(data, out) if clip == "sinus" else data / CLIPS[clip]
         camera = ["--camera", str(camera_of_sinus(data, out))] if clip == "sinus" else []
         options = ["--features", features, "--threads", str(threads), "--workers", "1", "--out", str(place)]
+        options += QUICK[clip] if quick else []
         line = [sys.executable, "-m", "depthscope", "reconstruct", str(source), *camera, *options]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(line, check=False, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
@@ -108,13 +115,16 @@ def main() -> None:
     parser.add_argument("--clips", default=",".join(CLIPS))
     parser.add_argument("--features", default="sift,xfeat")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for clip in given.clips.split(","):
         for features in given.features.split(","):
-            rows.append(measured(clip, features, given.data, given.out, given.threads))
-            print(table(rows[-1:]).splitlines()[-1], *(f"    - {reason}" for reason in rows[-1]["reasons"]), sep="\n")
-    (given.out / "features.json").write_text(json.dumps(rows, indent=1))
+            rows.append(measured(clip, features, given.data, given.out, given.threads, given.quick))
+            (given.out / "features.json").write_text(json.dumps(rows, indent=1))
+            reasons = (f"    - {reason}" for reason in rows[-1]["reasons"])
+            print(table(rows[-1:]).splitlines()[-1], *reasons, sep="\n", flush=True)
     print(table(rows))
 
 

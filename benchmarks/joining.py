@@ -1,11 +1,14 @@
 """Clips of several simulated patients joined at once: which join, how far the scale jumps, and what must not join.
 
     python benchmarks/joining.py --out DIR [--patients 3] [--clips 2] [--frames 30] [--anatomy nasal]
+        [--quick]
 
 Every clip is a flight of its own through its patient's cavity, reconstructed by itself with its true camera; all are
 given to ``depthscope join`` together. Cavities of different patients are of one kind, with one kind of tissue: a joint
 between two patients is wrong. The scale of each clip is known from its true path; what joints make of it should be one
-scale. Clips that are done already are not done again.
+scale. Patients and clips that are done already are not done again; after each patient all clips so far are joined anew
+and ``joining.json`` is written, so that a call that is cut short leaves figures. --quick is two patients with two
+clips of 20 frames.
 """
 
 import argparse
@@ -22,15 +25,16 @@ from depthscope.simulation.patients.folder import simulate_patients
 from depthscope.simulation.patients.options import SimulationOptions
 
 
-def reconstructed(given: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
-    """The folder of each clip's reconstruction and of its truth, by patient and clip."""
-    first = SPLITS["test"].start + given.first
+def reconstructed(given: argparse.Namespace, number: int) -> dict[str, tuple[Path, Path]]:
+    """The folder of each reconstruction of one patient's clips, and of its truth, by patient and clip."""
+    first = SPLITS["test"].start + given.first + number
     options = SimulationOptions(given.anatomy, given.frames, given.preset, board_frames=1, first=first, split="test")
-    if not (given.out / "patients" / "done").exists():
-        simulate_patients(given.out / "patients", options, given.patients, given.clips)
-        (given.out / "patients" / "done").touch()
+    folder = given.out / "patients" / f"{first}"
+    if not (folder / "done").exists():
+        simulate_patients(folder, options, 1, given.clips)
+        (folder / "done").touch()
     found = {}
-    for clip in sorted((given.out / "patients").glob("patient_*/clip_*")):
+    for clip in sorted(folder.glob("patient_*/clip_*")):
         name = f"{clip.parent.name}-{clip.name}"
         place = given.out / "clips" / name
         if not (place / "result.json").is_file():
@@ -61,17 +65,29 @@ def main() -> None:
     parser.add_argument("--anatomy", default="nasal")
     parser.add_argument("--preset", default="clean")
     parser.add_argument("--features", default="sift")
+    parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    clips = reconstructed(given)
+    if given.quick:
+        given.patients, given.clips, given.frames = 2, 2, 20
+    clips = {}
+    for number in range(given.patients):
+        clips |= reconstructed(given, number)
+        if len(clips) >= 2:
+            figures = joined(clips, given.out / "joined") | {"patients": number + 1}
+            (given.out / "joining.json").write_text(json.dumps(figures, indent=1))
+            print(json.dumps(figures, indent=1), flush=True)
+
+
+def joined(clips: dict[str, tuple[Path, Path]], out: Path) -> dict:
+    """Joins the clips, and compares maps and scales with the truth."""
     names = list(clips)
-    out = given.out / "joined"
     depthscope(["join", *(str(place) for place, _ in clips.values()), "--accept-rejected", "--out", str(out)])
     result = json.loads((out / "result.json").read_text("utf-8"))
     patient = {name: name.split("-")[0] for name in names}
     unit = {name: mm_per_unit(*clips[name]) for name in names}
     same = [pair for pair in combinations(names, 2) if patient[pair[0]] == patient[pair[1]]]
     group = {name: row["name"] for row in result["maps"] for name in row["members"]}
-    joined = [pair for pair in same if group.get(pair[0]) is not None and group.get(pair[0]) == group.get(pair[1])]
+    together = [pair for pair in same if group.get(pair[0]) is not None and group.get(pair[0]) == group.get(pair[1])]
     believed = [j for row in result["maps"] for j in row["joints"] if j["accepted"]]
     wrong = [j for j in believed if patient[j["between"][0]] != patient[j["between"][1]]]
     jumps = []
@@ -79,17 +95,15 @@ def main() -> None:
         scales = json.loads((out / row["name"] / "result.json").read_text("utf-8"))["scales"]
         mm = [math.log(unit[name] / scales[name]) for name in row["members"]]
         jumps += [abs(a - b) for a, b in combinations(mm, 2)]
-    figures = {
+    return {
         "clips": len(names),
         "pairs_of_one_patient": len(same),
-        "joined": len(joined),
+        "joined": len(together),
         "pairs_of_two_patients": len(names) * (len(names) - 1) // 2 - len(same),
         "wrong_joints": len(wrong),
         "largest_scale_jump": max(jumps, default=None),
         "maps": [row["members"] for row in result["maps"]],
     }
-    (given.out / "joining.json").write_text(json.dumps(figures, indent=1))
-    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":
