@@ -5,7 +5,8 @@
 
 One reconstruction at a time, by the command itself; what is in --out is not done again, and ``features.json`` is
 written after each. The sinus clip has a published path: the RMS distance of camera centres from it after a similarity,
-over the extent of the path. --quick takes a part of each clip: twenty frames of the sinus, seven seconds of a video (three of the largest).
+over the extent of the path. --quick takes a part of each clip: twenty frames of the sinus, seven seconds of a video,
+three of the largest.
 """
 
 import argparse
