@@ -28,6 +28,7 @@ from depthscope.reconstruction.clip_task import reconstruct_clip
 from depthscope.reconstruction.features import MatchSupport, camera_of, pairs_of
 from depthscope.reconstruction.front_end import (
     HUSHED_FROM_PX,
+    continued,
     eroded,
     hushed,
     prepare,
@@ -136,6 +137,23 @@ def test_far_from_what_is_shown_there_is_nothing_to_detect():
     near = cv2.distanceTransform(255 - shown, cv2.DIST_C, 3) <= HUSHED_FROM_PX
     assert (quiet_image[near] == grey[near]).all() and np.ptp(quiet_image[~near]) == 0
     assert (hushed(grey, np.zeros_like(shown)) == grey).all()
+
+
+def test_the_border_of_the_content_leaves_no_edge():
+    lit = np.zeros((90, 120), np.uint8)
+    cv2.circle(lit, (60, 45), 40, 255, -1)
+    grey = np.where(lit > 0, np.random.default_rng(0).integers(100, 140, lit.shape), 3).astype(np.uint8)
+    found = continued(grey, lit)
+    assert (found[lit > 0] == grey[lit > 0]).all() and found.min() >= 100
+    rows, columns = np.nonzero(lit == 0)
+    nearest = np.hypot(rows[:, None] - np.nonzero(lit)[0], columns[:, None] - np.nonzero(lit)[1]).argmin(1)
+    assert np.mean(found[rows, columns] == grey[lit > 0][nearest]) > 0.8  # distances are nearly exact
+    assert (continued(grey, np.zeros_like(lit)) == grey).all() and (continued(grey, lit | 255) == grey).all()
+
+
+@pytest.mark.parametrize(("size", "margin"), [((320, 256), 3), ((192, 192), 2), ((640, 512), 6), ((960, 540), 6)])
+def test_small_frames_keep_features_closer_to_the_border(size, margin):
+    assert FrontEnd().area_margin_at(size) == margin
 
 
 # --- the ladder

@@ -14,6 +14,9 @@ from depthscope.workspace import write_bytes
 HUSHED_FROM_PX = 12
 """So far from what is shown the rest of the picture is left as it is: features look around themselves."""
 
+BORDER_BLUR_PX = 2
+"""So far inside the content its border may still darken it."""
+
 TISSUE_FROM = 128
 """Grey level from which a pixel of a mask is tissue."""
 
@@ -33,9 +36,11 @@ def prepare(job: Job, images: Path, masks: Path) -> Iterator[int]:
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
     size = job.front_end.working_size(job.size_px)
-    area = np.full((size[1], size[0]), 255, np.uint8)
+    area, lit = np.full((size[1], size[0]), 255, np.uint8), None
     if job.area:
-        area = eroded(_read(Path(job.area), cv2.IMREAD_GRAYSCALE, None), size, job.front_end.area_margin_px)
+        content = _read(Path(job.area), cv2.IMREAD_GRAYSCALE, None)
+        area = eroded(content, size, job.front_end.area_margin_at(size))
+        lit = cut(eroded(content, size, BORDER_BLUR_PX), job.working_window)
     for number, frame in enumerate(job.frames):
         image, mask = images / working_name(number), masks / f"{working_name(number)}.png"
         if not (image.is_file() and mask.is_file()):
@@ -43,7 +48,7 @@ def prepare(job: Job, images: Path, masks: Path) -> Iterator[int]:
             bgr = _read(Path(frame.image), cv2.IMREAD_COLOR, job.size_px)
             shown = cut(area if own is None else np.minimum(area, own), job.working_window)
             _write(mask, shown)
-            _write(image, hushed(working_image(bgr, size, job.working_window, job.front_end), shown))
+            _write(image, hushed(working_image(bgr, size, job.working_window, job.front_end, lit), shown))
         yield number + 1
 
 
@@ -53,14 +58,42 @@ def working_name(number: int) -> str:
 
 
 def working_image(
-    bgr: np.ndarray, size_px: tuple[int, int], window: tuple[int, int, int, int], front_end: FrontEnd
+    bgr: np.ndarray,
+    size_px: tuple[int, int],
+    window: tuple[int, int, int, int],
+    front_end: FrontEnd,
+    lit: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The green channel at working size with its contrast evened out: tissue is dull in red, and noisy in blue."""
+    """The green channel at working size with its contrast evened out: tissue is dull in red, and noisy in blue.
+
+    Args:
+        bgr: The frame.
+        size_px: (width, height) of the working size.
+        window: (left, top, width, height) of what is cut out.
+        front_end: See there.
+        lit: Mask of the window, 0 where the recording shows no tissue; `continued` beyond it. None shows all.
+    """
     green = np.ascontiguousarray(bgr[..., 1])
     if (green.shape[1], green.shape[0]) != size_px:
         green = cv2.resize(green, size_px, interpolation=cv2.INTER_AREA)
     equalise = contrast_equaliser(front_end.clip_limit, front_end.tiles)
-    return equalise.apply(np.ascontiguousarray(cut(green, window)))
+    shown = np.ascontiguousarray(cut(green, window))
+    return equalise.apply(shown if lit is None else continued(shown, lit))
+
+
+def continued(grey: np.ndarray, lit: np.ndarray) -> np.ndarray:
+    """The picture with the nearest lit pixel's value beyond what is lit.
+
+    The step from tissue to black at the border of the content is the strongest edge of the frame, and moves with the
+    scope: contrast that is evened out across it, and features that see it, would fix points near it to the frame.
+    """
+    if not (lit > 0).any() or (lit > 0).all():
+        return grey
+    kind = cv2.DIST_LABEL_PIXEL
+    _, nearest = cv2.distanceTransformWithLabels((lit == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=kind)
+    value = np.zeros(int(nearest.max()) + 1, np.uint8)
+    value[nearest[lit > 0]] = grey[lit > 0]
+    return value[nearest]
 
 
 def hushed(grey: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -9,6 +9,9 @@ import cattrs
 from depthscope.workspace import write_text
 
 MOST_WORKING_PIXELS = 960 * 540
+
+MARGIN_FROM_PX = 640
+"""Width of working images from which the border of the content keeps its whole margin."""
 """Half of a full HD frame: more pixels cost time and bring no more matches on tissue."""
 
 FOLLOWED = "followed.npz"
@@ -23,7 +26,8 @@ class FrontEnd:
         most_pixels: Frames with more are made smaller; none is ever enlarged.
         clip_limit: Of the contrast-limited histogram equalisation (CLAHE).
         tiles: Its tiles in each direction.
-        area_margin_px: Features keep this distance from the border of the content area, at working size.
+        area_margin_px: Features keep this distance from the border of the content area, at working size; less in
+            frames that are narrower than `MARGIN_FROM_PX`.
         mask_margin_px: And this from what the frame's own mask hides.
         most_features: Of a frame.
     """
@@ -34,6 +38,10 @@ class FrontEnd:
     area_margin_px: int = 6
     mask_margin_px: int = 2
     most_features: int = 6000
+
+    def area_margin_at(self, working_size: tuple[int, int]) -> int:
+        """`area_margin_px` at a working size (width, height): a small frame has a small blur at its border."""
+        return max(2, round(self.area_margin_px * min(1.0, working_size[0] / MARGIN_FROM_PX)))
 
     def working_size(self, size_px: tuple[int, int]) -> tuple[int, int]:
         """(width, height) that frames of `size_px` are worked on at."""

@@ -20,8 +20,8 @@ from depthscope.video.static_marks import static_marks
 from depthscope.video.stills import write_image
 from depthscope.video.survey import ClipPlan, Progress, Survey
 
-REACH_PX = 4.0
-"""Feature filters reach so far over a border, at 1280 pixels of width; 2 more are left for the border's own blur."""
+BLUR_PX, REACH_PX = 1.0, 5.0
+"""The border of the content may darken what is so far inside: one pixel, and so many more at 1280 pixels of width."""
 
 
 def write_clip(
@@ -104,7 +104,7 @@ def area_of_frame(frame: Frame, area: ContentArea) -> ContentArea:
 
 
 def _reach_px(area: ContentArea) -> float:
-    return 2.0 + REACH_PX * max(1.0, max(area.size_px) / 1280)
+    return BLUR_PX + REACH_PX * max(area.size_px) / 1280
 
 
 def _bytes(mask: Bool[Tensor, "height width"]) -> Tensor:
