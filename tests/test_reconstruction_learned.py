@@ -11,6 +11,7 @@ import torch
 
 from depthscope.errors import BadInputError
 from depthscope.geometry import Similarity
+from depthscope.inspection.check import at_most
 from depthscope.packaged_weights import Weights
 from depthscope.reconstruction import clip_task
 from depthscope.reconstruction.attempts import Attempt, EveryPair, ladder
@@ -151,12 +152,14 @@ class Stub:
         return self.count
 
 
-def outcome_of(*, registered: int = 0, accepted: bool = False, word: str = "refused", problem: str = "", **report):
+def outcome_of(
+    *, registered: int = 0, accepted: bool = False, word: str = "refused", problem: str = "", checks=None, **report
+):
     """An outcome with nothing in it but what decides."""
     made = object.__new__(Outcome)
     fields = {
         "sequence": Stub(registered, points=range(10)) if registered else None,
-        "verdict": Stub(accepted=accepted, outcome=word) if registered else None,
+        "verdict": Stub(accepted=accepted, outcome=word, checks=checks or {}) if registered else None,
         "reasons": () if accepted else ("why",),
         "report": {"cpu_seconds": {}, **report},
         "problem": problem,
@@ -218,6 +221,41 @@ def test_a_clip_in_doubt_is_tried_again_before_it_is_given_up(tmp_path, monkeypa
     assert [one["outcome"] for one in found["tried"]] == ["refused", "accepted"]
     assert "those of xfeat were kept" in found["notes"][-1] and found["notes"][0] == "a note"
     assert (tmp_path / "out" / "of.txt").read_text("utf-8") == "xfeat" and not (tmp_path / "w").exists()
+
+
+def test_a_clip_that_something_moves_in_is_tried_without_it(tmp_path, monkeypatch):
+    """Only where checks of the motion fail and enough of the picture moves; the better of both becomes the result."""
+    job, _ = clip(tmp_path)
+    moved = {"track_fit": at_most(0.01, 0.004, "tracks miss the poses", "hint")}
+
+    def done(share, checks, accepted_without=True):
+        told = []
+
+        def attempted(task, way, stop):
+            told.append(way.name)
+            word = "accepted" if way.resting and accepted_without else "refused"
+            outcome = outcome_of(registered=6, accepted=word == "accepted", word=word, checks=checks)
+            (task.work / way.name).mkdir(parents=True)
+            return clip_task.Tried(way, task.work / way.name, outcome, 1)
+
+        monkeypatch.setattr(clip_task, "ways", lambda _: (SIFT,))
+        monkeypatch.setattr(clip_task, "mask_moving_parts", lambda clip, out: share)
+        monkeypatch.setattr(clip_task, "attempted", attempted)
+        monkeypatch.setattr(clip_task, "figures", lambda outcome, count: {"accepted": outcome.accepted, "notes": []})
+        place = tmp_path / f"{share}{len(checks)}{accepted_without}"
+        (place / "w" / "clip" / "images").mkdir(parents=True)
+        write_image(place / "w" / "clip" / "images" / "0.png", torch.zeros(8, 8, 3, dtype=torch.uint8))
+        rest = (SIZE, None, job.lenses, (), 1, 0, Limits(), {}, {}, "sift")
+        return clip_task.reconstruct_clip(clip_task.ClipTask("a", place / "w", place / "out", *rest)), told
+
+    found, told = done(0.2, moved)
+    assert told == ["sift", "sift without moving parts"] and found["accepted"] and found["moving_share"] == 0.2
+    assert any("20% of it" in note and "masked" in note for note in found["notes"])
+    found, told = done(0.2, moved, accepted_without=False)
+    assert len(told) == 2 and found["features"] == "sift" and found["moving_share"] is None
+    assert not any("masked" in note for note in found["notes"])
+    assert done(0.001, moved)[1] == ["sift"]  # nothing moves
+    assert done(0.2, {})[1] == ["sift"]  # nothing speaks of motion
 
 
 def test_progress_can_be_asked_for_while_the_clip_removes_its_folder(tmp_path, monkeypatch):

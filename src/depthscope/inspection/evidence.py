@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +16,10 @@ from depthscope.inspection.adjustment import Adjusted, Bundle, adjusted, triangu
 from depthscope.inspection.tracks import CORNER, ImageTracks, followed
 from depthscope.photo_consistency import PhotoConsistency, photo_consistency
 from depthscope.sequence import Sequence
-from depthscope.video import read_image
+from depthscope.video import read_grey, read_image
+
+MOVING = "moving"
+"""Folder beside the images with masks of what moves by itself (255), ``<image name>.png``, where they were made."""
 
 LONGEST_SIDE_PX = 960
 """Images are halved until they are no larger: enough for tracks, and one read of each file."""
@@ -65,12 +69,14 @@ class Images:
         grey: Local-contrast-equalised green channel, uint8, one (height, width) each.
         light: Linear brightness (largest channel, sRGB undone), smoothed, float32.
         highlight: Saturated pixels and their rim.
+        moving: What was found to move by itself (``moving/<image name>.png`` beside the images), or nothing.
         scale: Working pixels per pixel.
     """
 
     grey: list[UInt8[np.ndarray, "height width"]]
     light: list[Float[np.ndarray, "height width"]]
     highlight: list[Bool[np.ndarray, "height width"]]
+    moving: list[Bool[np.ndarray, "height width"]]
     scale: float
 
 
@@ -181,7 +187,9 @@ class Evidence:
     @cached_property
     def tracks(self) -> ImageTracks:
         """Corners of our own, followed through the clip by optical flow, and the projections of points likewise."""
-        return self.seen_tracks or followed(self.working, self.images.grey, self.images.highlight, self.seed)
+        images = self.images
+        unfit = [glare | own for glare, own in zip(images.highlight, images.moving, strict=True)]
+        return self.seen_tracks or followed(self.working, images.grey, unfit, self.seed)
 
     @cached_property
     def own(self) -> Bundle:
@@ -257,7 +265,7 @@ def working_scale(size_px: tuple[int, int]) -> float:
 
 def read_images(working: Sequence, size_px: tuple[int, int]) -> Images:
     """Reads the frames of a sequence at working size; `size_px` is what the files have to have."""
-    grey, light, highlight = [], [], []
+    grey, light, highlight, moving = [], [], [], []
     contrast = contrast_equaliser()
     linear = (np.linspace(0, 1, 256) ** 2.2).astype(np.float32)
     for path in working.images:
@@ -275,4 +283,13 @@ def read_images(working: Sequence, size_px: tuple[int, int]) -> Images:
         grey.append(contrast.apply(np.ascontiguousarray(pixels[..., 1])))
         light.append(cv2.blur(linear[value], (5, 5)))
         highlight.append(glaring(value, SATURATED * 255, 2).astype(bool))
-    return Images(grey, light, highlight, working.size_px[0] / size_px[0])
+        moving.append(_moving(path, working.size_px))
+    return Images(grey, light, highlight, moving, working.size_px[0] / size_px[0])
+
+
+def _moving(image: Path, size_px: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """What moves by itself in a frame, at working size; nothing where that was not looked for."""
+    path = image.parent.parent / MOVING / f"{image.name}.png"
+    if not path.is_file():
+        return np.zeros(size_px[::-1], bool)
+    return cv2.resize(read_grey(path).numpy(), size_px, interpolation=cv2.INTER_NEAREST) > 127

@@ -13,12 +13,16 @@ from depthscope.geometry import Camera
 from depthscope.reconstruction.front_end import window_of
 from depthscope.reconstruction.job import FOLLOWED, FrontEnd, Job, JobFrame, Lens
 from depthscope.reconstruction.learned import LEARNED, describe
+from depthscope.reconstruction.moving_parts import LEAST_MOVING, MASKED, mask_moving_parts
 from depthscope.reconstruction.outcome import Outcome, figures, judge, move_into
 from depthscope.reconstruction.process import LOG, PROGRESS, SECOND, Limits, StoppedError, run_child
-from depthscope.reconstruction.ways import SIFT, Features, Way, notes, others_may_help, row, ways, worth
+from depthscope.reconstruction.ways import SIFT, Features, Way, may_move, notes, others_may_help, row, ways, worth
 from depthscope.reconstruction.witnesses import HELD_OUT
 from depthscope.video import list_images, read_grey
 from depthscope.workspace import write_provenance, write_result, write_text
+
+REST = "rest"
+"""Masks of what moves with the rest, and of what does not, in the folder that a clip is worked on in."""
 
 DESCRIBED = "described.npz"
 """Learned features, in the folder of a child."""
@@ -65,12 +69,13 @@ class ClipTask:
 
     def child(self, way: Way) -> Path:
         """Folder that the child works in with these features."""
-        return self.work / ("child" if way == SIFT else f"child_{way.name}")
+        return self.work / ("child" if way == SIFT else f"child_{_file_name(way)}")
 
     @property
     def progress(self) -> Path:
         """File of the progress of the child that works now."""
-        return max((self.child(way) / PROGRESS for way in ways(self.features)), key=_modified)
+        tried = [w for way in ways(self.features) for w in (way, way.without_moving)]
+        return max((self.child(way) / PROGRESS for way in tried), key=_modified)
 
     @property
     def log(self) -> Path:
@@ -80,7 +85,8 @@ class ClipTask:
     def job(self, way: Way = SIFT) -> Job:
         """What the child is asked to do."""
         images = list_images(self.frames / "images")
-        masks = [self.frames / "masks" / f"{image.name}.png" for image in images]
+        folder = self.work / REST if way.resting else self.frames
+        masks = [folder / "masks" / f"{image.name}.png" for image in images]
         rows = tuple(
             JobFrame(image.name, str(image), str(mask) if mask.is_file() else "")
             for image, mask in zip(images, masks, strict=True)
@@ -102,6 +108,10 @@ class ClipTask:
             threads=self.threads,
             seed=self.seed,
         )
+
+
+def _file_name(way: Way) -> str:
+    return way.name.replace(" ", "_")
 
 
 def _modified(path: Path) -> float:
@@ -136,12 +146,20 @@ def reconstruct_clip(task: ClipTask, stop: threading.Event | None = None) -> dic
     for way in ways(task.features):
         if not tried or others_may_help(tried[-1].outcome):
             tried.append(attempted(task, way, stop))
+    moving = 0.0
+    if may_move(max(tried, key=lambda one: worth(one.outcome)).outcome):
+        moving = mask_moving_parts(task.frames, task.work / REST)
+        if moving >= LEAST_MOVING:
+            tried.append(attempted(task, tried[-1].way.without_moving, stop))
     best = max(tried, key=lambda one: worth(one.outcome))  # the first of those that are as good
     draft, seconds = best.draft, time.monotonic() - began
     rows = [row(one.way, one.outcome) for one in tried]
     found = {"name": task.name} | figures(best.outcome, count) | {"features": best.way.name, "tried": rows}
+    found |= {"moving_share": moving if best.way.resting else None}
     found |= {"seconds": seconds, "peak_memory_mb": max(one.peak_bytes for one in tried) / 2**20}
     found["notes"] = [*task.notes, *found["notes"], *notes(task.features, rows, best.way.name)]
+    if best.way.resting:
+        found["notes"].append(MASKED.format(moving))
     write_provenance(draft, options=task.options, inputs=task.inputs, seconds=seconds)
     write_result(draft, found)
     move_into(draft, task.target)
@@ -169,7 +187,7 @@ class Tried:
 def attempted(task: ClipTask, way: Way, stop: threading.Event | None = None) -> Tried:
     """Reconstructs and judges a clip with some features; goes on where it was killed."""
     job, child = task.job(way), task.child(way)
-    same = child.with_name("asked.json" if way == SIFT else f"asked_{way.name}.json")
+    same = child.with_name("asked.json" if way == SIFT else f"asked_{_file_name(way)}.json")
     asked = json.dumps(asdict(job), indent=1)
     if not same.is_file() or same.read_text("utf-8") != asked:
         shutil.rmtree(child, ignore_errors=True)
@@ -185,9 +203,11 @@ def attempted(task: ClipTask, way: Way, stop: threading.Event | None = None) -> 
     if ended.report and way.learned:
         ended.report.setdefault("cpu_seconds", {})["learned features"] = round(spent, 2)
 
-    draft = task.work / ("done" if way == SIFT else f"done_{way.name}")
+    draft = task.work / ("done" if way == SIFT else f"done_{_file_name(way)}")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(task.frames, draft)
+    if way.resting:
+        shutil.copytree(task.work / REST, draft, dirs_exist_ok=True)
     if ended.report and ended.report["best"] and (child / "model").is_dir():
         shutil.copytree(child / "model", draft / "colmap")
     if (child / HELD_OUT).is_file():

@@ -1,6 +1,6 @@
 """Which features a clip is reconstructed with, and when others are tried."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from depthscope.reconstruction.learned import INSTALL, LEARNED, available
@@ -21,11 +21,18 @@ class Way:
         name: In words.
         sift: Whether SIFT is among them.
         learned: Name of the learned ones, or "".
+        resting: Whether they keep off what does not move with the rest of the picture.
     """
 
     name: str
     sift: bool = True
     learned: str = ""
+    resting: bool = False
+
+    @property
+    def without_moving(self) -> "Way":
+        """The same, away from what moves by itself."""
+        return replace(self, name=f"{self.name} without moving parts", resting=True)
 
 
 SIFT = Way("sift")
@@ -52,6 +59,23 @@ def others_may_help(outcome: Outcome) -> bool:
     support = outcome.report.get("support", {})
     still = support.get("matched_pairs", 0) > 0 and support.get("displacement_px", 0.0) < STILL_PX
     return not (outcome.sequence is None and still)
+
+
+CONTRADICTED = (
+    *("retracking", "track_fit", "epipolar_share", "broken_links", "path_break", "held_out_matches", "own_adjustment"),
+    *("split_tracks", "point_depth", "depth_scale", "lock_on_unseen"),
+)
+"""Checks that fail where something in the picture moves by itself."""
+
+
+def may_move(outcome: Outcome) -> bool:
+    """Whether something that moves by itself could be why a clip was not accepted."""
+    if outcome.accepted or outcome.problem:
+        return False
+    if outcome.verdict is None:
+        return outcome.report.get("support", {}).get("matched_pairs", 0) > 0 and others_may_help(outcome)
+    checks = outcome.verdict.checks
+    return any(name in checks and checks[name].passed is False for name in CONTRADICTED)
 
 
 def worth(outcome: Outcome) -> tuple[bool, bool, int]:
