@@ -17,6 +17,7 @@ from depthscope.pipeline.cases import usable
 from depthscope.pipeline.reconstruction import joined_maps, summary
 from depthscope.reconstruction.clips import Display
 from depthscope.reconstruction.joining import in_matched_frames, in_shared_frames, joint_of, maps_of, merged
+from depthscope.reconstruction.joining.adjustment import adjusted_map
 from depthscope.reconstruction.joining.appearance import Appearance
 from depthscope.reconstruction.joining.joint import Joint
 from depthscope.report.folder import open_case
@@ -44,12 +45,18 @@ def similarity(seed: int) -> Similarity:
     return Similarity(scale, RigidMotion(rotation, torch.from_numpy(random.normal(0, 30, 3))))
 
 
+def true_centres(frames: range) -> torch.Tensor:
+    """Where the cameras of some frames are."""
+    step = np.array(frames, float)
+    return torch.from_numpy(np.stack([0.5 * step, 0.4 * np.sin(0.7 * step), 0.3 * np.cos(step)], 1))
+
+
 def piece(points: torch.Tensor, frames: range, seed: int, noise: float = 0.015) -> Sequence:
     """A clip of cameras that go along x and look to the wall, in a world and a unit of its own, its depths noisy."""
     random = np.random.default_rng(seed)
     step = np.array(frames, float)
     rotation = Rotation.from_rotvec(np.stack([0.02 * np.sin(step), 0.03 * np.cos(step), 0.01 * step], 1)).as_matrix()
-    centres = np.stack([0.5 * step, 0.4 * np.sin(0.7 * step), 0.3 * np.cos(step)], 1)
+    centres = true_centres(frames).numpy()
     motion = RigidMotion(torch.from_numpy(rotation), torch.from_numpy(-np.einsum("fij,fj->fi", rotation, centres)))
     local = torch.stack([motion[n].apply(points) for n in range(len(step))])
     pixels = torch.stack([_seen_at(one) for one in local])
@@ -196,12 +203,53 @@ def test_a_flight_there_and_back_is_one_map_with_one_scale():
     for member in found[0].members[1:]:
         off = true.inverse() @ found[0].map_from_member[member] @ similarity(member if member < 4 else 9)
         assert abs(math.log(float(off.scale))) < 0.02
-    one = merged(clips, found[0], "map_000")
+    one = merged(clips, found[0], "map_000").sequence
     assert len(one) == 44 + 14 and len(set(one.frame_names)) == 58 and len(one.points) > 500
     errors = (one.projections - one.observations.pixels).norm(dim=-1)
     assert float(errors.quantile(0.5)) < 12  # noisy depths, no adjustment afterwards
     centres = true.inverse().apply(one.camera_centres)[:44, 0]
     assert float((centres - 0.5 * torch.tensor([int(n[-6:]) for n in one.frame_names[:44]])).abs().max()) < 0.5
+
+
+def test_adjusting_a_map_pulls_its_clips_together():
+    """Points that agree become one, and the error of all observations falls to their noise; the path's falls too."""
+    spans = [range(0, 14), range(10, 24), range(20, 34)]
+    clips = [piece(world(), span, seed, noise=0.03) for seed, span in enumerate(spans)]
+    joints = {(a, a + 1): joint_of(clips[a], clips[a + 1], in_shared_frames(clips[a], clips[a + 1])) for a in range(2)}
+    (one_map,) = maps_of(3, joints, [clip.median_depth for clip in clips])
+    alone = merged(clips, one_map, "map")
+    together = merged(clips, one_map, "map", joints)
+    assert not alone.linking.any() and int(together.linking.sum()) > 100
+    fewer = len(alone.sequence.points) - len(together.sequence.points)  # a point of three clips is two fewer
+    assert int(together.linking.sum()) <= fewer <= 2 * int(together.linking.sum())
+    seen = together.sequence.observations
+    assert len(torch.unique(torch.stack([seen.frame, seen.point]), dim=1)[0]) == len(seen)
+    sequence, told = adjusted_map(together)
+    assert told.kept and told.after_px < 0.5 < told.before_px
+    errors = (sequence.projections - sequence.observations.pixels).norm(dim=-1)
+    assert float(errors.quantile(0.5)) == pytest.approx(told.after_px, rel=0.05)
+    true = similarity(0).apply(true_centres(range(34)))
+    order = torch.tensor(np.argsort(sequence.frame_names))
+    extent = float((true - true.mean(0)).norm(dim=-1).square().mean().sqrt())
+
+    def off(one: Sequence) -> float:
+        mine = one.camera_centres[order]
+        return float((Similarity.estimate(mine, true).apply(mine) - true).norm(dim=-1).square().mean().sqrt()) / extent
+
+    assert off(sequence) < 0.5 * off(together.sequence) < 0.05
+    assert float((sequence.camera_centres - together.sequence.camera_centres).norm(dim=-1).max()) < 0.1 * extent
+
+
+def test_a_map_without_common_points_or_too_large_stays_as_it_was(monkeypatch):
+    clips = [piece(world(), span, seed) for seed, span in enumerate((range(0, 14), range(10, 24)))]
+    joints = {(0, 1): joint_of(clips[0], clips[1], in_shared_frames(*clips))}
+    (one_map,) = maps_of(2, joints, [clip.median_depth for clip in clips])
+    alone = merged(clips, one_map, "map")
+    sequence, told = adjusted_map(alone)
+    assert sequence is alone.sequence and not told.kept and told.figures()["after_px"] is None
+    monkeypatch.setattr("depthscope.reconstruction.joining.adjustment.MOST_FRAMES", 20)
+    together = merged(clips, one_map, "map", joints)
+    assert adjusted_map(together)[0] is together.sequence
 
 
 def test_a_joint_that_contradicts_the_others_is_left_out():

@@ -9,6 +9,7 @@ import numpy as np
 
 from depthscope.errors import BadInputError
 from depthscope.formats import camera_file, write_sequence
+from depthscope.reconstruction.joining.adjustment import MapAdjustment, adjusted_map
 from depthscope.reconstruction.joining.appearance import Appearance
 from depthscope.reconstruction.joining.graph import Map, maps_of
 from depthscope.reconstruction.joining.joint import Joint
@@ -26,11 +27,13 @@ class Joined:
         maps: Which of them lie together, the largest map first.
         sequences: The sequence of each map; that of a map with one member is the member itself.
         joints: What was found between pairs, also what is not believed.
+        adjustments: What bundle adjustment did to each map; None for one of a single member.
     """
 
     maps: tuple[Map, ...]
     sequences: tuple[Sequence, ...]
     joints: dict[tuple[int, int], Joint]
+    adjustments: tuple[MapAdjustment | None, ...]
 
 
 def join(sequences: list[Sequence], seed: int = 0, tell: Tell = lambda done, total: None) -> Joined:
@@ -51,11 +54,13 @@ def join(sequences: list[Sequence], seed: int = 0, tell: Tell = lambda done, tot
     mask = np.all(masks, 0).astype(np.uint8) if len(masks) == len(sequences) and masks else None
     joints = joints_of(sequences, Appearance.best(mask), seed, tell)
     maps = maps_of(len(sequences), joints, [sequence.median_depth for sequence in sequences])
-    found = tuple(
-        sequences[one.members[0]] if len(one.members) == 1 else merged(sequences, one, f"map_{number:03d}")
+    found = [
+        (sequences[one.members[0]], None)
+        if len(one.members) == 1
+        else adjusted_map(merged(sequences, one, f"map_{number:03d}", joints), seed)
         for number, one in enumerate(maps)
-    )
-    return Joined(maps, found, joints)
+    ]
+    return Joined(maps, tuple(one for one, _ in found), joints, tuple(adjustment for _, adjustment in found))
 
 
 def staged(sequences: list[Sequence], folder: Path) -> list[Sequence]:
@@ -114,8 +119,8 @@ def write_maps(
     rows = []
     with scratch_folder() as place:
         found = join(staged(sequences, place / "images"), seed, tell)
-        for one, sequence in zip(found.maps, found.sequences, strict=True):
-            if len(one.members) == 1:
+        for one, sequence, adjustment in zip(found.maps, found.sequences, found.adjustments, strict=True):
+            if adjustment is None:
                 continue
             name = f"map_{len(rows):03d}"
             joints = [
@@ -128,6 +133,7 @@ def write_maps(
                 row |= write_map(replace(sequence, name=name), draft)
                 row |= {"members": [names[member] for member in one.members], "joints": joints}
                 scales = {names[member]: float(one.map_from_member[member].scale) for member in one.members}
+                row |= {"adjustment": adjustment.figures()}
                 write_result(draft, row | {"scales": scales, "mean_reprojection_px": None, "notes": []})
             rows.append(row)
     return rows

@@ -5,12 +5,12 @@ other half, which took no part, is asked whether it agrees. Places that only loo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from depthscope.geometry import Similarity
@@ -54,6 +54,7 @@ class Joint:
         scale_sd: Standard deviation of the logarithm of the scale.
         shared_frames: Frames that both hold.
         reason: Why it is not believed, in words; "" where it is.
+        shared: Numbers of the points in the first and in the second that agree, each pair once.
     """
 
     second_from_first: Similarity | None
@@ -63,6 +64,7 @@ class Joint:
     scale_sd: float = math.nan
     shared_frames: int = 0
     reason: str = ""
+    shared: Int[Tensor, "pairs 2"] = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.int64))
 
     @property
     def accepted(self) -> bool:
@@ -103,8 +105,8 @@ def joint_of(first: Sequence, second: Sequence, found: Correspondences, seed: in
     similarity = refined(first, second, kept, similarity) if len(kept) > 3 else similarity
     kept = found[agreeing(first, second, found, similarity)]
     sd = scale_sd(first, second, kept, random)
-    told = Joint(similarity, len(found), len(kept), share, sd, shared)
-    return Joint(similarity, len(found), len(kept), share, sd, shared, objection(first, second, told, kept))
+    told = Joint(similarity, len(found), len(kept), share, sd, shared, shared=torch.unique(kept.points, dim=0))
+    return replace(told, reason=objection(first, second, told, kept))
 
 
 def objection(first: Sequence, second: Sequence, joint: Joint, kept: Correspondences) -> str:
