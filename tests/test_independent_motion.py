@@ -20,7 +20,7 @@ RADIUS = 26
 def texture(seed, side=400):
     noise = np.random.default_rng(seed).normal(size=(side, side)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 1.5)
-    return np.uint8(np.clip(128 + 60 * smooth / smooth.std(), 0, 255))
+    return np.clip(128 + 60 * smooth / smooth.std(), 0, 255).astype(np.uint8)
 
 
 def scene(own_px):

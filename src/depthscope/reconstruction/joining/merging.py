@@ -93,8 +93,8 @@ def merged(
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
     pairs = [torch.empty(0, 2, dtype=torch.int64)]
-    for a, b in one_map.joints if joints is not None else ():
-        shared = joints[a, b].shared
+    for a, b in one_map.joints:
+        shared = pairs[0] if joints is None else joints[a, b].shared
         both = torch.stack([place[a][shared[:, 0]], place[b][shared[:, 1]]], 1)
         pairs.append(one_to_one(both[(both >= 0).all(1)]))
     return fused(together, torch.cat(pairs))
